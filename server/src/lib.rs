@@ -1,1 +1,3 @@
-//! Placeholder.
+//! remexd as a library.
+pub mod process;
+pub mod supervisor;

@@ -1,0 +1,2 @@
+//! remexd.
+fn main() {}

@@ -1,0 +1,72 @@
+//! Why a command could not be started: which step failed, on what.
+
+use std::{io, path::PathBuf};
+
+/// A start that ran nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program is nowhere on PATH, or not where its path says.
+    #[error("program {program:?} not found{searched}")]
+    ProgramNotFound {
+        /// As the caller named it.
+        program: String,
+        /// Where it was looked for, as a phrase; empty for a path.
+        searched: String,
+    },
+    /// The program is there and the kernel, or its mode, says no.
+    #[error("program {program:?} cannot be executed: {why}")]
+    ProgramNotExecutable {
+        /// The file.
+        program: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// The working directory is not there or may not be entered.
+    #[error("working directory {path:?}: {source}")]
+    WorkingDirectory {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The user is not in the user database.
+    #[error("user {user:?} not found")]
+    UserNotFound {
+        /// As the caller named it.
+        user: String,
+    },
+    /// The server may not become that user.
+    #[error("cannot run as user {user:?}: {why}")]
+    UserSwitch {
+        /// As the caller named it.
+        user: String,
+        /// Why not.
+        why: String,
+    },
+    /// A limit cannot be applied here.
+    #[error("limit {limit} cannot be applied: {why}")]
+    LimitUnavailable {
+        /// The field's name in the API.
+        limit: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// Arguments and environment are more than the kernel takes.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The machine, or the server's share of it, is used up.
+    #[error("{step}: {source}; try again when fewer commands run")]
+    Resources {
+        /// What was being made.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// For `map_err`: want of a resource while `step` was done.
+    pub(super) fn resources(step: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Resources { step, source }
+    }
+}

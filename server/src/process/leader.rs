@@ -1,0 +1,151 @@
+//! The process that was spawned: its exit is seen through its pidfd, and it stays a zombie until nothing will be
+//! signalled any more, so that its pid and process group cannot become another's.
+
+#![expect(
+    unsafe_code,
+    reason = "waitid with a pidfd and resource usage is not in rustix"
+)]
+
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
+
+use super::{clone::Cloned, signal};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// With this exit code.
+    Code(u8),
+    /// Killed by a signal.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its core was dumped.
+        core_dumped: bool,
+    },
+}
+
+/// What a process and the children it waited for used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// Largest resident set in bytes, where it is the command's own: exec inherits the spawner's high-water mark.
+    pub max_rss_bytes: Option<u64>,
+}
+
+/// A spawned process that has not been reaped.
+#[derive(Debug)]
+pub struct Leader {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Leader {
+    pub(super) fn new(cloned: Cloned) -> Self {
+        Self {
+            pid: cloned.pid,
+            pidfd: cloned.pidfd,
+        }
+    }
+
+    /// Its process id, which is its session's and process group's too.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Readable when the process has ended.
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// How it ended, if it has. It stays unreaped.
+    pub fn status(&self) -> io::Result<Option<(Status, Usage)>> {
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let Some((info, usage)) = self.wait(options)? else {
+            return Ok(None);
+        };
+        // SAFETY: waitid filled the SIGCHLD part of the union.
+        let value = unsafe { info.si_status() };
+        let status = match info.si_code {
+            libc::CLD_EXITED => Status::Code((value & 0xff) as u8),
+            code => Status::Signal {
+                number: value,
+                core_dumped: code == libc::CLD_DUMPED,
+            },
+        };
+        Ok(Some((status, measure(&usage))))
+    }
+
+    /// Sends `signal` to its process group.
+    pub fn signal_group(&self, number: i32) -> io::Result<()> {
+        signal::group(self.pid, number)
+    }
+
+    /// Sends `signal` to it alone.
+    pub(super) fn signal(&self, number: i32) -> io::Result<()> {
+        signal::pidfd_send(&self.pidfd, number)
+    }
+
+    /// Lets go of a process that has ended.
+    pub(super) fn reap(&self) {
+        let _ = self.wait(libc::WEXITED | libc::WNOHANG);
+    }
+
+    fn wait(&self, options: i32) -> io::Result<Option<(libc::siginfo_t, libc::rusage)>> {
+        loop {
+            // SAFETY: both are plain data, valid when zeroed.
+            let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
+                unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+            // SAFETY: a live descriptor and two places to write to.
+            let result = unsafe {
+                libc::syscall(
+                    libc::SYS_waitid,
+                    libc::P_PIDFD,
+                    self.pidfd.as_raw_fd(),
+                    &raw mut info,
+                    options,
+                    &raw mut usage,
+                )
+            };
+            if result == 0 {
+                // SAFETY: filled by waitid, or still zero where WNOHANG found nothing.
+                let found = unsafe { info.si_pid() } != 0;
+                return Ok(found.then_some((info, usage)));
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn measure(usage: &libc::rusage) -> Usage {
+    let time = |value: libc::timeval| {
+        Duration::from_secs(value.tv_sec.try_into().unwrap_or(0))
+            + Duration::from_micros(value.tv_usec.try_into().unwrap_or(0))
+    };
+    let bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+    Usage {
+        user: time(usage.ru_utime),
+        system: time(usage.ru_stime),
+        max_rss_bytes: (bytes > own_max_rss_bytes()).then_some(bytes),
+    }
+}
+
+/// The server's own high-water mark, which it never falls below again.
+fn own_max_rss_bytes() -> u64 {
+    // SAFETY: plain data, valid when zeroed, and a place to write to.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024
+}

@@ -1,0 +1,112 @@
+//! A process tree that runs, or has ended and is not let go of yet.
+
+use std::{io, os::fd::OwnedFd, sync::Arc};
+
+use super::{
+    containment::{Containment, Tree},
+    leader::{Leader, Status, Usage},
+    pty::Master,
+};
+
+/// A process tree with its leader not reaped.
+#[derive(Debug)]
+pub struct Process {
+    leader: Leader,
+    tree: Option<Tree>,
+    terminal: Option<Master>,
+    containment: Arc<Containment>,
+}
+
+impl Process {
+    pub(super) fn new(leader: Leader, tree: Tree, containment: Arc<Containment>) -> Self {
+        Self {
+            leader,
+            tree: Some(tree),
+            terminal: None,
+            containment,
+        }
+    }
+
+    /// Gives it its terminal, for signals to the foreground.
+    pub(super) fn set_terminal(&mut self, master: Master) {
+        self.terminal = Some(master);
+    }
+
+    /// The leader's process id.
+    pub fn pid(&self) -> i32 {
+        self.leader.pid()
+    }
+
+    /// Readable when the leader has ended.
+    pub fn pidfd(&self) -> &OwnedFd {
+        self.leader.pidfd()
+    }
+
+    /// How the leader ended, if it has. It stays unreaped.
+    pub fn status(&self) -> io::Result<Option<(Status, Usage)>> {
+        self.leader.status()
+    }
+
+    /// Sends a signal to the leader's process group, on a terminal to the foreground group.
+    pub fn signal_group(&self, number: i32) -> io::Result<()> {
+        match &self.terminal {
+            Some(master) => master
+                .signal_foreground(number)
+                .or_else(|_| self.leader.signal_group(number)),
+            None => self.leader.signal_group(number),
+        }
+    }
+
+    /// Sends a signal to the whole tree.
+    pub fn signal_tree(&self, number: i32) {
+        if let Some(tree) = &self.tree {
+            tree.signal(number);
+        }
+    }
+
+    /// Kills the whole tree; to be repeated until [`Self::is_tree_empty`].
+    pub fn kill_tree(&self) {
+        let Some(tree) = &self.tree else { return };
+        if let Err(error) = tree.kill() {
+            tracing::warn!(%error, "cannot kill a cgroup as a whole; killing its processes one by one");
+            tree.signal(libc::SIGKILL);
+        }
+    }
+
+    /// Whether nothing in the tree lives. The unreaped leader does not.
+    pub fn is_tree_empty(&self) -> bool {
+        self.tree.as_ref().is_none_or(Tree::is_empty)
+    }
+
+    /// Whether the kernel killed a process of the tree for want of memory.
+    pub fn oom_killed(&self) -> bool {
+        self.tree.as_ref().is_some_and(Tree::oom_killed)
+    }
+
+    /// Sets the window size of its terminal; `false` if it has none.
+    pub fn resize(&self, size: super::WindowSize) -> io::Result<bool> {
+        match &self.terminal {
+            Some(master) => master.resize(size).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Gives up its terminal: with the last master closed, it is hung up.
+    pub fn close_terminal(&mut self) {
+        self.terminal = None;
+    }
+
+    /// Reaps the leader, which has ended. What still lives in its tree is left alone.
+    pub fn leave(mut self) {
+        if let Some(tree) = self.tree.take() {
+            self.containment.leave(&self.leader, tree);
+        }
+    }
+}
+
+impl Drop for Process {
+    /// A process that nobody supervises any more is killed, tree and all.
+    fn drop(&mut self) {
+        self.kill_tree();
+    }
+}

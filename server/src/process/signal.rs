@@ -1,0 +1,62 @@
+//! Sending signals to processes that are no children of ours, so that none reaches a pid's next owner.
+
+#![expect(unsafe_code, reason = "real-time signals are out of rustix's reach")]
+
+use std::{
+    collections::HashSet,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// Sends `signal` to every process that `list` lists. Each is held by a pidfd before the list is read once more: what is
+/// in both lists is the process that was meant.
+pub(super) fn processes(signal: i32, list: impl Fn() -> Vec<i32>) {
+    let held: Vec<(i32, OwnedFd)> = list()
+        .into_iter()
+        .filter_map(|pid| Some((pid, open(pid)?)))
+        .collect();
+    if held.is_empty() {
+        return;
+    }
+    let still: HashSet<i32> = list().into_iter().collect();
+    for (pid, pidfd) in held {
+        if still.contains(&pid) {
+            // One that has ended meanwhile needs no signal.
+            let _ = pidfd_send(&pidfd, signal);
+        }
+    }
+}
+
+/// Sends `signal` to a process group whose leader is held unreaped, so that its number is still its own.
+pub(super) fn group(leader: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: plain syscall.
+    check(unsafe { libc::kill(-leader, signal) }.into())
+}
+
+/// Sends `signal` to the process that `pidfd` means.
+pub(super) fn pidfd_send(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a live descriptor, and no siginfo.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            info,
+            0,
+        )
+    })
+}
+
+fn open(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,97 @@
+//! What to run, checked and typed: nothing behind this re-validates.
+
+use std::{ffi::CString, path::PathBuf, time::Duration};
+
+/// Longest string that the kernel takes as one argument or environment variable, without its NUL (MAX_ARG_STRLEN).
+pub const MAX_STRING_BYTES: usize = 131_071;
+
+/// `kill_after` where none is given.
+pub const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(2);
+
+/// Longest `kill_after`.
+pub const MAX_KILL_AFTER: Duration = Duration::from_mins(1);
+
+/// TERM where a terminal names none.
+pub const DEFAULT_TERM: &str = "xterm-256color";
+
+/// A command to run.
+#[derive(Debug, Clone)]
+pub struct CommandSpec {
+    /// Program and arguments; not empty.
+    pub argv: Vec<CString>,
+    /// Absolute. `None`: the server's own, or the user's home.
+    pub working_directory: Option<PathBuf>,
+    /// `NAME=VALUE` each.
+    pub environment: Vec<CString>,
+    /// Passes on nothing of the server's environment.
+    pub clear_environment: bool,
+    /// The user to run as, by name or number.
+    pub user: Option<String>,
+    /// From the spawn; `None`: no bound.
+    pub timeout: Option<Duration>,
+    /// Between TERM and KILL.
+    pub kill_after: Duration,
+    /// A terminal of its own.
+    pub terminal: Option<TerminalSpec>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// A terminal's size and kind.
+#[derive(Debug, Clone)]
+pub struct TerminalSpec {
+    /// Size in character cells.
+    pub size: WindowSize,
+    /// `TERM=…`
+    pub term: CString,
+}
+
+/// Size in character cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Height.
+    pub rows: u16,
+    /// Width.
+    pub columns: u16,
+}
+
+impl Default for WindowSize {
+    fn default() -> Self {
+        Self {
+            rows: 24,
+            columns: 80,
+        }
+    }
+}
+
+/// What a command may use; `None`: what the server itself may. Units as in `remex.v1.Limits`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of remex.v1.Limits")]
+pub struct Limits {
+    pub cpu_seconds: Option<u64>,
+    pub address_space_bytes: Option<u64>,
+    pub open_files: Option<u64>,
+    pub file_size_bytes: Option<u64>,
+    pub core_bytes: Option<u64>,
+    pub user_processes: Option<u64>,
+    pub niceness: Option<i32>,
+    pub tree: TreeLimits,
+}
+
+/// Limits on the whole process tree, which cgroup v2's controllers apply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TreeLimits {
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+}
+
+/// What a command's stdin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StdinSpec {
+    /// `/dev/null`.
+    Null,
+    /// A pipe that the server feeds; on a terminal, what is typed.
+    Open,
+}

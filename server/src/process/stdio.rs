@@ -1,0 +1,105 @@
+//! A command's streams: pipes or a terminal, and which end is whose.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    pipe::{PipeFlags, pipe_with},
+    process::{Gid, Uid},
+};
+
+use super::{
+    child::Identity,
+    pty::{self, Master},
+    spec::{StdinSpec, TerminalSpec},
+};
+
+/// The server's ends of a process's streams, non-blocking.
+#[derive(Debug)]
+pub enum Stdio {
+    /// One pipe each.
+    Pipes {
+        /// To feed; `None` if it is /dev/null.
+        stdin: Option<OwnedFd>,
+        /// To read.
+        stdout: OwnedFd,
+        /// To read.
+        stderr: OwnedFd,
+    },
+    /// The master: to feed and to read.
+    Terminal(Master),
+}
+
+/// The child's ends, to be closed here once it runs; each above fd 2.
+#[derive(Debug)]
+pub(super) enum ChildStdio {
+    Pipes([OwnedFd; 3]),
+    Terminal(OwnedFd),
+}
+
+impl ChildStdio {
+    /// What become fds 0, 1 and 2.
+    pub(super) fn fds(&self) -> [RawFd; 3] {
+        match self {
+            Self::Pipes(ends) => ends.each_ref().map(AsRawFd::as_raw_fd),
+            Self::Terminal(slave) => [slave.as_raw_fd(); 3],
+        }
+    }
+}
+
+/// /dev/null as a stdin.
+pub(super) fn null() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/dev/null", flags, Mode::empty())?)
+}
+
+/// Pipes for a command that gets `stdin`.
+pub(super) fn pipes(null: BorrowedFd<'_>, stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
+    let (child_stdin, stdin) = match stdin {
+        StdinSpec::Null => (null.try_clone_to_owned()?, None),
+        StdinSpec::Open => {
+            let (read, write) = pipe()?;
+            (read, Some(non_blocking(write)?))
+        }
+    };
+    let (stdout, child_stdout) = pipe()?;
+    let (stderr, child_stderr) = pipe()?;
+    let ours = Stdio::Pipes {
+        stdin,
+        stdout: non_blocking(stdout)?,
+        stderr: non_blocking(stderr)?,
+    };
+    Ok((
+        ours,
+        ChildStdio::Pipes([child_stdin, child_stdout, child_stderr]),
+    ))
+}
+
+/// A terminal, which belongs to the user that the command runs as.
+pub(super) fn terminal(
+    spec: &TerminalSpec,
+    identity: Option<&Identity>,
+) -> io::Result<(Stdio, ChildStdio)> {
+    let (master, slave) = pty::open(spec.size)?;
+    if let Some(identity) = identity {
+        rustix::fs::fchown(
+            slave.as_fd(),
+            Some(Uid::from_raw(identity.uid)),
+            None::<Gid>,
+        )?;
+    }
+    Ok((Stdio::Terminal(master), ChildStdio::Terminal(slave)))
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// Only our end: the other is a file description of its own, and commands expect theirs to block.
+fn non_blocking(end: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::io::ioctl_fionbio(&end, true)?;
+    Ok(end)
+}

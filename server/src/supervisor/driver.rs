@@ -1,0 +1,702 @@
+//! The thin part around the pure ones: waits for what happens to one execution, tells the state machine, and does what it
+//! says. Each arm of its `select!` only makes an [`Input`]; all work is done behind it, synchronously.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustix::{buffer::spare_capacity, pipe::fcntl_setpipe_size};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
+
+use super::{
+    event::{Event, Exit, Kind},
+    output::{COALESCE_INTERVAL, Chunker, Due, MAX_OUTPUT_BYTES, Stream},
+    sink::{Item, Sink},
+    state::{self, Action, Cause, Outcome, State},
+    stdin::{Stdin, StdinChunk, StdinError, Taken},
+};
+use crate::process::{Process, Stdio, Usage, WindowSize};
+
+/// A pipe that is read in full reads is made this large, where the kernel allows it.
+const PIPE_BYTES: usize = 1024 * 1024;
+
+/// Requests that wait for a driver.
+pub const REQUESTS: usize = 16;
+
+/// A request to a running execution; dropped unanswered when it has ended.
+#[derive(Debug)]
+pub enum Request {
+    /// Sends a signal.
+    Signal(i32, oneshot::Sender<()>),
+    /// Sets the window size; the answer is `false` if there is no terminal.
+    Resize(WindowSize, oneshot::Sender<bool>),
+    /// Ends it.
+    End(Cause),
+}
+
+/// stdin for a running execution.
+#[derive(Debug)]
+pub enum StdinRequest {
+    /// A piece of it. Answered when all of it has been accepted, with the position up to which stdin has been.
+    Chunk(StdinChunk, oneshot::Sender<Result<u64, StdinError>>),
+    /// Its end, as by a half-close.
+    Close,
+}
+
+/// What others see of a running execution.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes written to stdout, or to the terminal.
+    pub stdout_bytes: AtomicU64,
+    /// Bytes written to stderr.
+    pub stderr_bytes: AtomicU64,
+    /// Position up to which stdin has been accepted.
+    pub stdin_accepted: AtomicU64,
+    /// The last event's sequence.
+    pub last_sequence: AtomicU64,
+}
+
+/// How a driver is reached.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// Signals, window sizes, ends.
+    pub requests: mpsc::Receiver<Request>,
+    /// stdin, which may wait while the former pass.
+    pub stdin: mpsc::Receiver<StdinRequest>,
+}
+
+/// Drives one execution from its spawn to its end.
+#[derive(Debug)]
+pub struct Driver {
+    spawned: Instant,
+    process: Option<Process>,
+    leader: Option<AsyncFd<OwnedFd>>,
+    outputs: [Option<Output>; 2],
+    stdin_fd: Option<AsyncFd<OwnedFd>>,
+    stdin: Stdin,
+    /// A chunk for which there was no room; no other is taken before it.
+    waiting: Option<(StdinChunk, oneshot::Sender<Result<u64, StdinError>>)>,
+    state: State,
+    chunker: Chunker,
+    scratch: Vec<u8>,
+    sink: Sink,
+    /// The reader has no room for what is due.
+    blocked: bool,
+    accepted_told: u64,
+    accepted_told_at: Duration,
+    mailbox: Mailbox,
+    progress: Arc<Progress>,
+    usage: Usage,
+    ended_at: Option<Duration>,
+}
+
+/// One stream that is read.
+#[derive(Debug)]
+struct Output {
+    stream: Stream,
+    fd: AsyncFd<OwnedFd>,
+    enlarged: bool,
+}
+
+/// What happened.
+enum Input {
+    Request(Request),
+    Time,
+    LeaderEnded,
+    CallerGone,
+    RoomToSend,
+    Readable(usize),
+    Writable,
+    Stdin(StdinRequest),
+}
+
+impl Driver {
+    /// Takes over a process that has just been spawned, with the stdin that it is to get.
+    pub fn new(
+        (process, stdio): (Process, Stdio),
+        stdin: Stdin,
+        state: State,
+        sink: Sink,
+        mailbox: Mailbox,
+        progress: Arc<Progress>,
+    ) -> io::Result<Self> {
+        let leader = register(process.pidfd().try_clone()?, Interest::READABLE)?;
+        let (outputs, stdin_fd) = match stdio {
+            Stdio::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            } => (
+                [
+                    Some(Output::new(Stream::Stdout, stdout)?),
+                    Some(Output::new(Stream::Stderr, stderr)?),
+                ],
+                stdin,
+            ),
+            Stdio::Terminal(master) => {
+                let input = master.try_clone()?;
+                let output = Output::new(Stream::Terminal, master.into())?;
+                ([Some(output), None], Some(input.into()))
+            }
+        };
+        let stdin_fd = stdin_fd
+            .map(|fd| register(fd, Interest::WRITABLE))
+            .transpose()?;
+        progress
+            .stdin_accepted
+            .store(stdin.accepted(), Ordering::Relaxed);
+        Ok(Self {
+            spawned: Instant::now(),
+            process: Some(process),
+            leader: Some(leader),
+            outputs,
+            stdin_fd,
+            stdin,
+            waiting: None,
+            state,
+            chunker: Chunker::default(),
+            scratch: Vec::new(),
+            sink,
+            blocked: false,
+            accepted_told: 0,
+            accepted_told_at: Duration::ZERO,
+            mailbox,
+            progress,
+            usage: Usage::default(),
+            ended_at: None,
+        })
+    }
+
+    /// Runs to the end of the execution, which `ended` is told before the last output has been sent.
+    pub async fn run(mut self, ended: impl FnOnce(&Exit)) {
+        if let Some(process) = &self.process {
+            self.send(Kind::Started { pid: process.pid() });
+        }
+        self.feed_stdin();
+        let outcome = loop {
+            let input = self.wait().await;
+            if let Some(outcome) = self.handle(input) {
+                break outcome;
+            }
+            if let Some(outcome) = self.pass_on() {
+                break outcome;
+            }
+        };
+        let exit = self.finish(outcome);
+        ended(&exit);
+        self.deliver(exit).await;
+    }
+
+    /// Waits for the next thing to happen. Every arm can be dropped without loss.
+    async fn wait(&mut self) -> Input {
+        let deadline = self.deadline().map(|at| (self.spawned + at).into());
+        let reads = [self.may_read(0), self.may_read(1)];
+        let [first, second] = &self.outputs;
+        let room = match &self.sink {
+            Sink::Stream { items, .. } if self.blocked => Some(items.clone()),
+            _ => None,
+        };
+        tokio::select! {
+            biased;
+            Some(request) = self.mailbox.requests.recv() => Input::Request(request),
+            () = sleep_or_never(deadline) => Input::Time,
+            () = readable(self.leader.as_ref(), true) => Input::LeaderEnded,
+            () = self.sink.gone() => Input::CallerGone,
+            () = room_in(room) => Input::RoomToSend,
+            () = readable(first.as_ref().map(|output| &output.fd), reads[0]) => Input::Readable(0),
+            () = readable(second.as_ref().map(|output| &output.fd), reads[1]) => Input::Readable(1),
+            () = writable(self.stdin_fd.as_ref(), self.stdin.has_next()) => Input::Writable,
+            Some(stdin) = self.mailbox.stdin.recv(), if self.waiting.is_none() => Input::Stdin(stdin),
+        }
+    }
+
+    fn handle(&mut self, input: Input) -> Option<Outcome> {
+        match input {
+            Input::Request(request) => self.request(request),
+            Input::Time => self.time_passed(),
+            Input::LeaderEnded => self.leader_ended(),
+            Input::CallerGone => {
+                self.sink = Sink::Discard;
+                let unblocked = self.unblock();
+                unblocked.or_else(|| self.tell(state::Event::End(Cause::Disconnect)))
+            }
+            Input::RoomToSend => None,
+            Input::Readable(index) => self.read(index, false),
+            Input::Writable => {
+                self.feed_stdin();
+                None
+            }
+            Input::Stdin(request) => {
+                self.take_stdin(request);
+                None
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request) -> Option<Outcome> {
+        match request {
+            Request::Signal(number, answer) => {
+                let outcome = self.tell(state::Event::Signal(number));
+                let _ = answer.send(());
+                outcome
+            }
+            Request::Resize(size, answer) => {
+                let resized = self.process.as_ref().map(|process| process.resize(size));
+                let _ = answer.send(matches!(resized, Some(Ok(true))));
+                None
+            }
+            Request::End(cause) => self.tell(state::Event::End(cause)),
+        }
+    }
+
+    fn time_passed(&mut self) -> Option<Outcome> {
+        if self.ended_at.is_some() {
+            // What is there to be read is not silence, however late this task came to look.
+            for index in 0..self.outputs.len() {
+                if self.may_read(index)
+                    && let Some(outcome) = self.read(index, true)
+                {
+                    return Some(outcome);
+                }
+            }
+        }
+        self.tell(state::Event::Deadline)
+    }
+
+    fn leader_ended(&mut self) -> Option<Outcome> {
+        let status = self.process.as_ref().map(Process::status);
+        let (status, usage) = match status {
+            Some(Ok(Some(ended))) => ended,
+            Some(Ok(None)) => return None,
+            Some(Err(error)) => {
+                tracing::error!(%error, "cannot read how a command ended");
+                self.leader = None;
+                return None;
+            }
+            None => return None,
+        };
+        self.leader = None;
+        self.usage = usage;
+        self.ended_at = Some(self.now());
+        let unread = self.outputs.iter().flatten().map(Output::unread).sum();
+        self.tell(state::Event::Exited { status, unread })
+    }
+
+    /// Tells the state machine, and does what it says.
+    fn tell(&mut self, event: state::Event) -> Option<Outcome> {
+        let actions = self.state.on_event(self.now(), event);
+        let mut outcome = None;
+        for action in actions {
+            outcome = outcome.or(self.act(action));
+        }
+        outcome
+    }
+
+    fn act(&mut self, action: Action) -> Option<Outcome> {
+        let process = self.process.as_ref()?;
+        match action {
+            Action::SignalGroup(number) => {
+                if let Err(error) = process.signal_group(number) {
+                    tracing::debug!(%error, number, "signal not sent");
+                }
+            }
+            Action::SignalTree(number) => process.signal_tree(number),
+            Action::KillTree => process.kill_tree(),
+            Action::LookAtTree => {
+                if process.is_tree_empty() {
+                    return self.tell(state::Event::TreeGone);
+                }
+            }
+            Action::CloseOutput => {
+                for index in 0..self.outputs.len() {
+                    self.end_output(index);
+                }
+            }
+            Action::Finish(outcome) => return Some(outcome),
+        }
+        None
+    }
+
+    /// Sends what is due, and tells whether the reader holds it up.
+    fn pass_on(&mut self) -> Option<Outcome> {
+        if !matches!(self.sink, Sink::Stream { .. }) {
+            return None;
+        }
+        let now = self.now();
+        while self.chunker.due(now, self.state.is_ending()) == Due::Now {
+            if !self.has_room_to_send() {
+                if self.blocked {
+                    return None;
+                }
+                self.blocked = true;
+                return self.tell(state::Event::Blocked);
+            }
+            if let Some(chunk) = self.chunker.take(now) {
+                self.send(Kind::Output(chunk));
+            }
+        }
+        self.tell_accepted(now);
+        self.unblock()
+    }
+
+    fn unblock(&mut self) -> Option<Outcome> {
+        if !std::mem::take(&mut self.blocked) {
+            return None;
+        }
+        self.tell(state::Event::Unblocked)
+    }
+
+    fn has_room_to_send(&self) -> bool {
+        match &self.sink {
+            Sink::Stream { items, .. } => items.capacity() > 0,
+            _ => true,
+        }
+    }
+
+    /// Sends an event, for which there is room.
+    fn send(&mut self, kind: Kind) {
+        let Sink::Stream { items, .. } = &self.sink else {
+            return;
+        };
+        let item = self.item(kind);
+        // Refused only when the caller has gone, which is noticed on its own.
+        let _ = items.try_send(item);
+        self.accepted_told = self.stdin.accepted();
+        self.accepted_told_at = self.now();
+    }
+
+    fn item(&self, kind: Kind) -> Item {
+        let sequence = self.progress.last_sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        Item {
+            event: Some(Event {
+                sequence,
+                time: SystemTime::now(),
+                kind,
+            }),
+            stdin_accepted: self.stdin.accepted(),
+        }
+    }
+
+    fn tell_accepted(&mut self, now: Duration) {
+        if self.accepted_due().is_none_or(|due| due > now) {
+            return;
+        }
+        if let Sink::Stream { items, .. } = &self.sink {
+            let item = Item {
+                event: None,
+                stdin_accepted: self.stdin.accepted(),
+            };
+            // Refused only when the caller has gone, which is noticed on its own.
+            let _ = items.try_send(item);
+            self.accepted_told = self.stdin.accepted();
+            self.accepted_told_at = now;
+        }
+    }
+
+    /// When an item for accepted stdin alone is due.
+    fn accepted_due(&self) -> Option<Duration> {
+        let tells = matches!(
+            &self.sink,
+            Sink::Stream {
+                tells_accepted: true,
+                ..
+            }
+        );
+        (tells && self.stdin.accepted() > self.accepted_told)
+            .then(|| self.accepted_told_at + COALESCE_INTERVAL)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let streams = matches!(self.sink, Sink::Stream { .. });
+        let chunk = match self.chunker.due(self.now(), self.state.is_ending()) {
+            Due::At(at) if streams => Some(at),
+            // What is due already is held up by the reader alone.
+            _ => None,
+        };
+        let accepted = self.accepted_due().filter(|_| self.has_room_to_send());
+        [self.state.deadline(), chunk, accepted]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn may_read(&self, index: usize) -> bool {
+        let Some(output) = &self.outputs[index] else {
+            return false;
+        };
+        match self.sink {
+            Sink::Stream { .. } => self.chunker.has_room(output.stream),
+            Sink::Collect { .. } | Sink::Discard => true,
+        }
+    }
+
+    /// One read of at most [`MAX_OUTPUT_BYTES`].
+    fn read(&mut self, index: usize, now: bool) -> Option<Outcome> {
+        let output = self.outputs[index].as_mut()?;
+        let stream = output.stream;
+        let result = match &mut self.sink {
+            Sink::Stream { .. } => {
+                let buffer = self.chunker.buffer_for(stream)?;
+                output.read(buffer, now)
+            }
+            Sink::Collect { collected, .. } => {
+                let result = output.read(emptied(&mut self.scratch), now);
+                collected.push(stream, &self.scratch);
+                result
+            }
+            Sink::Discard => output.read(emptied(&mut self.scratch), now),
+        };
+        match result {
+            Ok(0) => {
+                self.end_output(index);
+                if self.outputs.iter().any(Option::is_some) {
+                    return None;
+                }
+                self.tell(state::Event::OutputEnded)
+            }
+            Ok(bytes) => {
+                if matches!(self.sink, Sink::Stream { .. }) {
+                    self.chunker.filled(stream);
+                }
+                let total = match stream {
+                    Stream::Stdout | Stream::Terminal => &self.progress.stdout_bytes,
+                    Stream::Stderr => &self.progress.stderr_bytes,
+                };
+                total.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.tell(state::Event::Output { bytes })
+            }
+            // Nothing there after all.
+            Err(_) => None,
+        }
+    }
+
+    fn end_output(&mut self, index: usize) {
+        let Some(output) = self.outputs[index].take() else {
+            return;
+        };
+        self.chunker.end(output.stream);
+        if output.stream == Stream::Terminal {
+            // With the last master closed, the terminal is hung up.
+            self.stdin_fd = None;
+            self.stdin.discard();
+            if let Some(process) = &mut self.process {
+                process.close_terminal();
+            }
+        }
+    }
+
+    fn take_stdin(&mut self, request: StdinRequest) {
+        match request {
+            StdinRequest::Close => self.stdin.close(),
+            StdinRequest::Chunk(chunk, answer) => self.offer(chunk, answer),
+        }
+        self.feed_stdin();
+    }
+
+    fn offer(&mut self, chunk: StdinChunk, answer: oneshot::Sender<Result<u64, StdinError>>) {
+        let answered = match self.stdin.offer(chunk) {
+            Ok(Taken::Part(rest)) => {
+                self.waiting = Some((rest, answer));
+                None
+            }
+            Ok(Taken::Whole) => Some((answer, Ok(self.stdin.accepted()))),
+            Err(error) => Some((answer, Err(error))),
+        };
+        let accepted = self.stdin.accepted();
+        self.progress
+            .stdin_accepted
+            .store(accepted, Ordering::Relaxed);
+        if let Some((answer, result)) = answered {
+            let _ = answer.send(result);
+        }
+    }
+
+    /// Gives the command as much stdin as it takes.
+    fn feed_stdin(&mut self) {
+        loop {
+            self.write_stdin();
+            match self.waiting.take() {
+                Some((chunk, answer)) => self.offer(chunk, answer),
+                None => return,
+            }
+            if self.waiting.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn write_stdin(&mut self) {
+        let Some(fd) = &self.stdin_fd else {
+            return self.stdin.discard();
+        };
+        while let Some(bytes) = self.stdin.next() {
+            match fd.try_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)) {
+                Ok(written) => self.stdin.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The command has closed its stdin, which is its own affair and no failure.
+                Err(_) => {
+                    self.stdin.discard();
+                    self.stdin_fd = None;
+                    return;
+                }
+            }
+        }
+        let is_pipe = !matches!(
+            self.outputs[0],
+            Some(Output {
+                stream: Stream::Terminal,
+                ..
+            })
+        );
+        if self.stdin.is_finished() && is_pipe {
+            self.stdin_fd = None;
+        }
+    }
+
+    /// Lets go of the process. Requests that come later find nobody.
+    fn finish(&mut self, outcome: Outcome) -> Exit {
+        self.mailbox.requests.close();
+        self.mailbox.stdin.close();
+        self.waiting = None;
+        self.stdin_fd = None;
+        let wall_time = self.ended_at.unwrap_or_else(|| self.now());
+        let oom_killed = self.process.as_ref().is_some_and(Process::oom_killed);
+        if let Some(process) = self.process.take() {
+            if outcome.unkillable {
+                tracing::error!(
+                    pid = process.pid(),
+                    "a process survives its KILL: the kernel holds it"
+                );
+            }
+            process.leave();
+        }
+        Exit {
+            outcome,
+            wall_time,
+            usage: self.usage,
+            oom_killed,
+        }
+    }
+
+    /// Sends what is left, then the exit, as fast as the reader takes it.
+    async fn deliver(mut self, exit: Exit) {
+        let now = self.now();
+        while let Sink::Stream { items, .. } = &self.sink {
+            let items = items.clone();
+            let Ok(permit) = items.reserve().await else {
+                return;
+            };
+            match self.chunker.take(now) {
+                Some(chunk) => permit.send(self.item(Kind::Output(chunk))),
+                None if self.chunker.due(now, true) == Due::Now => {}
+                None => return permit.send(self.item(Kind::Exited(exit))),
+            }
+        }
+        if let Sink::Collect { collected, answer } = self.sink {
+            let _ = answer.send((*collected, exit));
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.spawned.elapsed()
+    }
+}
+
+impl Output {
+    fn new(stream: Stream, fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            stream,
+            fd: register(fd, Interest::READABLE)?,
+            enlarged: false,
+        })
+    }
+
+    /// Appends a read to `buffer`, as much as fits; 0 is the end. `now` asks the kernel even if nothing was announced.
+    fn read(&mut self, buffer: &mut Vec<u8>, now: bool) -> io::Result<usize> {
+        let mut read = |fd: &OwnedFd| Ok(rustix::io::read(fd, spare_capacity(buffer))?);
+        let result = match self.fd.try_io(Interest::READABLE, &mut read) {
+            Err(error) if now && error.kind() == io::ErrorKind::WouldBlock => {
+                read(self.fd.get_ref())
+            }
+            result => result,
+        };
+        match result {
+            Ok(bytes) => {
+                if bytes == MAX_OUTPUT_BYTES && !self.enlarged {
+                    self.enlarged = true;
+                    // Not allowed past the user's share of pipe memory, and not possible on a terminal.
+                    let _ = fcntl_setpipe_size(&self.fd, PIPE_BYTES);
+                }
+                Ok(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            // EIO is how a terminal's output ends.
+            Err(_) => Ok(0),
+        }
+    }
+
+    /// Bytes that can be read at once.
+    fn unread(&self) -> usize {
+        rustix::io::ioctl_fionread(self.fd.get_ref())
+            .ok()
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(0)
+    }
+}
+
+/// A buffer for one read of at most [`MAX_OUTPUT_BYTES`].
+fn emptied(buffer: &mut Vec<u8>) -> &mut Vec<u8> {
+    buffer.clear();
+    if buffer.capacity() < MAX_OUTPUT_BYTES {
+        *buffer = Vec::with_capacity(MAX_OUTPUT_BYTES);
+    }
+    buffer
+}
+
+fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
+}
+
+async fn readable(fd: Option<&AsyncFd<OwnedFd>>, wanted: bool) {
+    match fd {
+        // An error comes back from the read that follows.
+        Some(fd) if wanted => drop(fd.readable().await),
+        _ => std::future::pending().await,
+    }
+}
+
+async fn writable(fd: Option<&AsyncFd<OwnedFd>>, wanted: bool) {
+    match fd {
+        Some(fd) if wanted => drop(fd.writable().await),
+        _ => std::future::pending().await,
+    }
+}
+
+async fn sleep_or_never(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn room_in(items: Option<mpsc::Sender<Item>>) {
+    match items {
+        // The permit is given back: the event is made when it is sent, by one task alone.
+        Some(items) => drop(items.reserve().await),
+        None => std::future::pending().await,
+    }
+}

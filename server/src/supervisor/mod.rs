@@ -1,0 +1,12 @@
+//! Supervision of one execution, from its spawn to its last event.
+//!
+//! [`state`] decides what is done when, [`output`] what becomes an event, [`stdin`] what is accepted: all three are pure.
+//! [`driver`] is the thin part around them: it waits for descriptors, clocks and callers, feeds what happened to the pure
+//! parts, and carries out what they say. [`sink`] is where its output goes.
+
+pub mod driver;
+pub mod event;
+pub mod output;
+pub mod sink;
+pub mod state;
+pub mod stdin;

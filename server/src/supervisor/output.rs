@@ -1,0 +1,387 @@
+//! From reads to outputs: what becomes one event, and when. Pure; times are since the spawn.
+//!
+//! The rule: what was read is sent at once if nothing was sent within the last [`COALESCE_INTERVAL`], or if
+//! [`COALESCE_BYTES`] wait, or if the execution is ending; else when that interval is over. Up to 3 bytes that begin a
+//! UTF-8 character wait for the rest of it, at most [`HOLD`]. Only one stream waits at a time, so the order in which the
+//! streams were read is kept.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// Most bytes of a command's output in one event, and in one read.
+pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Small outputs come no faster than this.
+pub const COALESCE_INTERVAL: Duration = Duration::from_millis(5);
+
+/// An output of this size waits for nothing.
+pub const COALESCE_BYTES: usize = 32 * 1024;
+
+/// How long the beginning of a character waits for the rest of it.
+pub const HOLD: Duration = Duration::from_millis(50);
+
+/// Outputs up to this size are copied out of the read buffer, which is then used again.
+const COPY_BYTES: usize = 16 * 1024;
+
+/// Where a command wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+    Terminal,
+}
+
+/// A piece of output that is ready to become an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Where it was written.
+    pub stream: Stream,
+    /// Its first byte's position in that stream.
+    pub offset: u64,
+    /// At most [`MAX_OUTPUT_BYTES`]; never empty.
+    pub data: Bytes,
+}
+
+/// When a chunk may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing waits.
+    Never,
+    /// Then.
+    At(Duration),
+    /// Now.
+    Now,
+}
+
+/// Collects one execution's reads into chunks.
+#[derive(Debug, Default)]
+pub struct Chunker {
+    buffer: Vec<u8>,
+    /// Whose bytes the buffer holds.
+    current: Option<Stream>,
+    /// What is held back of each stream.
+    held: [Held; 3],
+    /// Bytes of each stream that were taken.
+    offsets: [u64; 3],
+    last_taken: Option<Duration>,
+}
+
+/// The first bytes of a character.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    bytes: [u8; 3],
+    len: usize,
+    /// Since when.
+    since: Option<Duration>,
+    /// The stream has ended: nothing is held back any more.
+    ended: bool,
+}
+
+impl Chunker {
+    /// The buffer to append a read of `stream` to, as much as its capacity takes; `None` while another stream's bytes
+    /// wait, or there is no room.
+    pub fn buffer_for(&mut self, stream: Stream) -> Option<&mut Vec<u8>> {
+        if !self.has_room(stream) {
+            return None;
+        }
+        if self.current.is_none() {
+            self.buffer.clear();
+            if self.buffer.capacity() < MAX_OUTPUT_BYTES {
+                self.buffer = Vec::with_capacity(MAX_OUTPUT_BYTES);
+            }
+            let held = &self.held[index(stream)];
+            self.buffer.extend_from_slice(&held.bytes[..held.len]);
+        }
+        Some(&mut self.buffer)
+    }
+
+    /// Whether [`Self::buffer_for`] would give one.
+    pub fn has_room(&self, stream: Stream) -> bool {
+        match self.current {
+            None => true,
+            Some(current) => current == stream && self.buffer.len() < MAX_OUTPUT_BYTES,
+        }
+    }
+
+    /// The buffer that [`Self::buffer_for`] gave has got bytes.
+    pub fn filled(&mut self, stream: Stream) {
+        self.current = Some(stream);
+        self.held[index(stream)].len = 0;
+    }
+
+    /// `stream` has ended.
+    pub fn end(&mut self, stream: Stream) {
+        self.held[index(stream)].ended = true;
+    }
+
+    /// When there is a chunk to take; `ending` says that nothing more is to be waited for.
+    pub fn due(&self, now: Duration, ending: bool) -> Due {
+        if let Some(stream) = self.current {
+            let waits =
+                self.buffer.len() < COALESCE_BYTES && !ending && !self.held[index(stream)].ended;
+            return match self.last_taken.map(|taken| taken + COALESCE_INTERVAL) {
+                Some(at) if waits && at > now => Due::At(at),
+                _ => Due::Now,
+            };
+        }
+        let held = self.held.iter().filter(|held| held.len > 0);
+        match held.map(Held::due).min() {
+            None => Due::Never,
+            Some(at) if at <= now => Due::Now,
+            Some(at) => Due::At(at),
+        }
+    }
+
+    /// The chunk that is due, if it is more than the beginning of a character that may still be completed.
+    pub fn take(&mut self, now: Duration) -> Option<Chunk> {
+        match self.current.take() {
+            Some(stream) => self.take_buffer(stream, now),
+            None => self.take_held(now),
+        }
+    }
+
+    fn take_buffer(&mut self, stream: Stream, now: Duration) -> Option<Chunk> {
+        let held = &mut self.held[index(stream)];
+        let begun = held.hold(&self.buffer, now);
+        let rest = self.buffer.len() - begun;
+        held.len = begun;
+        held.bytes[..begun].copy_from_slice(&self.buffer[rest..]);
+        self.buffer.truncate(rest);
+        if self.buffer.is_empty() {
+            return None;
+        }
+        let data = if self.buffer.len() <= COPY_BYTES {
+            Bytes::copy_from_slice(&self.buffer)
+        } else {
+            Bytes::from(std::mem::take(&mut self.buffer))
+        };
+        Some(self.chunk(stream, data, now))
+    }
+
+    fn take_held(&mut self, now: Duration) -> Option<Chunk> {
+        let stream = STREAMS.into_iter().find(|&stream| {
+            let held = &self.held[index(stream)];
+            held.len > 0 && held.due() <= now
+        })?;
+        let held = &mut self.held[index(stream)];
+        let data = Bytes::copy_from_slice(&held.bytes[..held.len]);
+        held.len = 0;
+        held.since = None;
+        Some(self.chunk(stream, data, now))
+    }
+
+    fn chunk(&mut self, stream: Stream, data: Bytes, now: Duration) -> Chunk {
+        let offset = self.offsets[index(stream)];
+        self.offsets[index(stream)] += data.len() as u64;
+        self.last_taken = Some(now);
+        Chunk {
+            stream,
+            offset,
+            data,
+        }
+    }
+}
+
+impl Held {
+    /// How many bytes at the end of `buffer` are to be held back at `now`.
+    fn hold(&mut self, buffer: &[u8], now: Duration) -> usize {
+        let begun = if self.ended {
+            0
+        } else {
+            begun_character(buffer)
+        };
+        self.since = match begun {
+            0 => None,
+            // Nothing new since it was begun: its time runs on.
+            begun if begun == buffer.len() => self.since.or(Some(now)),
+            _ => Some(now),
+        };
+        if self.since.is_some() && self.due() <= now {
+            self.since = None;
+            return 0;
+        }
+        begun
+    }
+
+    fn due(&self) -> Duration {
+        match self.since {
+            Some(since) if !self.ended => since + HOLD,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+const STREAMS: [Stream; 3] = [Stream::Stdout, Stream::Stderr, Stream::Terminal];
+
+fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+        Stream::Terminal => 2,
+    }
+}
+
+/// How many bytes at the end of `bytes`, up to 3, are a UTF-8 character that has begun and may still be completed.
+fn begun_character(bytes: &[u8]) -> usize {
+    for len in 1..=bytes.len().min(3) {
+        let tail = &bytes[bytes.len() - len..];
+        if tail[0] & 0b1100_0000 != 0b1000_0000 {
+            let begun = std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
+            return if begun { len } else { 0 };
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn read(chunker: &mut Chunker, stream: Stream, bytes: &[u8]) {
+        let buffer = chunker.buffer_for(stream).unwrap();
+        assert!(bytes.len() <= buffer.capacity() - buffer.len());
+        buffer.extend_from_slice(bytes);
+        chunker.filled(stream);
+    }
+
+    fn take(chunker: &mut Chunker, now: Duration) -> Option<(Stream, u64, Vec<u8>)> {
+        chunker
+            .take(now)
+            .map(|chunk| (chunk.stream, chunk.offset, chunk.data.to_vec()))
+    }
+
+    #[test]
+    fn the_first_output_waits_for_nothing_and_the_next_for_the_interval() {
+        let mut chunker = Chunker::default();
+        assert_eq!(chunker.due(ms(1), false), Due::Never);
+        read(&mut chunker, Stream::Stdout, b"one");
+        assert_eq!(chunker.due(ms(1), false), Due::Now);
+        assert_eq!(
+            take(&mut chunker, ms(1)),
+            Some((Stream::Stdout, 0, b"one".to_vec()))
+        );
+        read(&mut chunker, Stream::Stdout, b"two");
+        let at = ms(1) + COALESCE_INTERVAL;
+        assert_eq!(chunker.due(ms(2), false), Due::At(at));
+        assert_eq!(chunker.due(ms(2), true), Due::Now);
+        read(&mut chunker, Stream::Stdout, b"three");
+        assert_eq!(chunker.due(at, false), Due::Now);
+        assert_eq!(
+            take(&mut chunker, at),
+            Some((Stream::Stdout, 3, b"twothree".to_vec()))
+        );
+    }
+
+    #[test]
+    fn a_large_output_waits_for_nothing() {
+        let mut chunker = Chunker::default();
+        read(&mut chunker, Stream::Stdout, b"x");
+        take(&mut chunker, ms(1));
+        read(
+            &mut chunker,
+            Stream::Stdout,
+            &vec![b'y'; COALESCE_BYTES - 1],
+        );
+        assert!(matches!(chunker.due(ms(1), false), Due::At(_)));
+        read(&mut chunker, Stream::Stdout, b"y");
+        assert_eq!(chunker.due(ms(1), false), Due::Now);
+    }
+
+    #[test]
+    fn a_chunk_is_never_larger_than_the_limit() {
+        let mut chunker = Chunker::default();
+        read(&mut chunker, Stream::Stdout, &vec![b'y'; MAX_OUTPUT_BYTES]);
+        assert!(!chunker.has_room(Stream::Stdout));
+        assert!(chunker.buffer_for(Stream::Stdout).is_none());
+        let (_, _, data) = take(&mut chunker, ms(1)).unwrap();
+        assert_eq!(data.len(), MAX_OUTPUT_BYTES);
+        // What is held back counts.
+        read(&mut chunker, Stream::Stdout, "é".as_bytes().split_at(1).0);
+        assert_eq!(take(&mut chunker, ms(2)), None);
+        let buffer = chunker.buffer_for(Stream::Stdout).unwrap();
+        assert_eq!(buffer.capacity() - buffer.len(), MAX_OUTPUT_BYTES - 1);
+    }
+
+    #[test]
+    fn streams_keep_the_order_in_which_they_were_read() {
+        let mut chunker = Chunker::default();
+        read(&mut chunker, Stream::Stdout, b"out");
+        assert!(!chunker.has_room(Stream::Stderr));
+        assert!(chunker.buffer_for(Stream::Stderr).is_none());
+        assert_eq!(take(&mut chunker, ms(1)).unwrap().0, Stream::Stdout);
+        read(&mut chunker, Stream::Stderr, b"err");
+        assert_eq!(
+            take(&mut chunker, ms(9)),
+            Some((Stream::Stderr, 0, b"err".to_vec()))
+        );
+    }
+
+    #[test]
+    fn a_begun_character_waits_for_its_rest() {
+        let mut chunker = Chunker::default();
+        let euro = "€".as_bytes();
+        read(&mut chunker, Stream::Stdout, &[b"a", &euro[..1]].concat());
+        assert_eq!(
+            take(&mut chunker, ms(1)),
+            Some((Stream::Stdout, 0, b"a".to_vec()))
+        );
+        assert_eq!(chunker.due(ms(1), false), Due::At(ms(1) + HOLD));
+        read(&mut chunker, Stream::Stdout, &euro[1..]);
+        assert_eq!(
+            take(&mut chunker, ms(9)),
+            Some((Stream::Stdout, 1, euro.to_vec()))
+        );
+        assert_eq!(chunker.due(ms(99), false), Due::Never);
+    }
+
+    #[test]
+    fn a_begun_character_waits_no_longer_than_the_hold_or_the_stream() {
+        let mut chunker = Chunker::default();
+        let clef = "𝄞".as_bytes();
+        read(&mut chunker, Stream::Stdout, &clef[..1]);
+        assert_eq!(take(&mut chunker, ms(1)), None);
+        // Another byte of it does not start the time anew.
+        read(&mut chunker, Stream::Stdout, &clef[1..2]);
+        assert_eq!(take(&mut chunker, ms(40)), None);
+        let at = ms(1) + HOLD;
+        assert_eq!(chunker.due(ms(40), false), Due::At(at));
+        assert_eq!(
+            take(&mut chunker, at),
+            Some((Stream::Stdout, 0, clef[..2].to_vec()))
+        );
+
+        read(&mut chunker, Stream::Stderr, &clef[..3]);
+        assert_eq!(take(&mut chunker, ms(90)), None);
+        chunker.end(Stream::Stderr);
+        assert_eq!(chunker.due(ms(90), false), Due::Now);
+        assert_eq!(
+            take(&mut chunker, ms(90)),
+            Some((Stream::Stderr, 0, clef[..3].to_vec()))
+        );
+    }
+
+    #[test]
+    fn only_what_may_become_a_character_is_held_back() {
+        for (bytes, held) in [
+            (&b""[..], 0),
+            (b"a", 0),
+            (b"\xe2", 1),
+            (b"\xe2\x82", 2),
+            (b"\xe2\x82\xac", 0),
+            (b"\xf0\x9d\x84", 3),
+            (b"\x80\x80", 0),
+            (b"\xff", 0),
+            (b"\xc0", 0),
+            (b"\xe0\x80", 0),
+            (b"a\xc3", 1),
+        ] {
+            assert_eq!(begun_character(bytes), held, "{bytes:?}");
+        }
+    }
+}

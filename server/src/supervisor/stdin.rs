@@ -1,0 +1,370 @@
+//! A command's stdin as positions: what is new, what is a repetition, what is a hole. Pure.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Bytes of stdin that wait for the command; more is not accepted until it reads.
+pub const STDIN_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Pieces up to this size are put together.
+const SMALL_BYTES: usize = 4 * 1024;
+
+/// Up to this size.
+const TAIL_BYTES: usize = 64 * 1024;
+
+/// What is typed for the end of a terminal's stdin: Ctrl-D.
+const END_OF_TRANSMISSION: &[u8] = b"\x04";
+
+/// A piece of stdin as a caller gives it.
+#[derive(Debug, Clone, Default)]
+pub struct StdinChunk {
+    /// Position of the first byte; `None`: at the end.
+    pub offset: Option<u64>,
+    /// The bytes.
+    pub data: Bytes,
+    /// stdin ends after them.
+    pub eof: bool,
+}
+
+/// Why a chunk was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StdinError {
+    /// New bytes after the end.
+    #[error("stdin has ended at position {at}")]
+    Closed {
+        /// The end.
+        at: u64,
+    },
+    /// Its first byte is beyond what has been accepted.
+    #[error("stdin has been accepted up to position {accepted}; the chunk begins at {offset}")]
+    Hole {
+        /// Where the next chunk may begin at the latest.
+        accepted: u64,
+        /// Where it began.
+        offset: u64,
+    },
+}
+
+/// How much of a chunk was taken.
+#[derive(Debug)]
+pub enum Taken {
+    /// All of it.
+    Whole,
+    /// What is left is to be offered again when there is room.
+    Part(StdinChunk),
+}
+
+/// What of stdin has been accepted and not been given to the command yet.
+#[derive(Debug)]
+pub struct Stdin {
+    queue: VecDeque<Bytes>,
+    /// Small pieces in one, so that typing costs bytes and not allocations.
+    tail: BytesMut,
+    queued: usize,
+    accepted: u64,
+    terminal: bool,
+    /// On a terminal: the last thing typed was its end.
+    end_typed: bool,
+    ended: bool,
+    /// The command reads no more: what comes is dropped.
+    discards: bool,
+}
+
+impl Stdin {
+    /// Stdin that begins with `first`, accepted whole whatever its size, and then ends unless it is `open`.
+    pub fn new(first: Bytes, open: bool, terminal: bool) -> Self {
+        let mut stdin = Self {
+            queue: VecDeque::new(),
+            tail: BytesMut::new(),
+            queued: 0,
+            accepted: 0,
+            terminal,
+            end_typed: false,
+            ended: false,
+            discards: false,
+        };
+        // Without any stdin, nothing is typed at a terminal either.
+        let any = !first.is_empty();
+        stdin.push(first);
+        if !open {
+            if any {
+                stdin.type_end();
+            }
+            stdin.ended = true;
+        }
+        stdin
+    }
+
+    /// Accepts what is new of `chunk`, as far as there is room.
+    pub fn offer(&mut self, mut chunk: StdinChunk) -> Result<Taken, StdinError> {
+        let offset = chunk.offset.unwrap_or(self.accepted);
+        let Some(known) = self.accepted.checked_sub(offset) else {
+            return Err(StdinError::Hole {
+                accepted: self.accepted,
+                offset,
+            });
+        };
+        let len = chunk.data.len() as u64;
+        // An end that was typed at a terminal has a position too.
+        let positions = len + u64::from(self.terminal && chunk.eof);
+        if (1..=known).contains(&positions) {
+            self.ended |= chunk.eof && !self.terminal;
+            return Ok(Taken::Whole);
+        }
+        if self.ended {
+            return if len <= known {
+                Ok(Taken::Whole)
+            } else {
+                Err(StdinError::Closed { at: self.accepted })
+            };
+        }
+        chunk
+            .data
+            .advance(usize::try_from(known.min(len)).unwrap_or(chunk.data.len()));
+        let room = STDIN_BUFFER_BYTES.saturating_sub(self.queued);
+        let fits = chunk.data.len().min(room);
+        self.push(chunk.data.split_to(fits));
+        if !chunk.data.is_empty() {
+            chunk.offset = Some(self.accepted);
+            return Ok(Taken::Part(chunk));
+        }
+        if chunk.eof {
+            self.end();
+        }
+        Ok(Taken::Whole)
+    }
+
+    /// The end of stdin, as by a half-close.
+    pub fn close(&mut self) {
+        if !self.end_typed && !self.ended {
+            self.end();
+        }
+        self.ended = true;
+    }
+
+    /// What the command is to get next.
+    pub fn next(&mut self) -> Option<&[u8]> {
+        if self.queue.is_empty() && !self.tail.is_empty() {
+            self.queue.push_back(self.tail.split().freeze());
+        }
+        self.queue.front().map(Bytes::as_ref)
+    }
+
+    /// Whether there is anything for the command.
+    pub fn has_next(&self) -> bool {
+        self.queued > 0
+    }
+
+    /// The command has got `bytes` of [`Self::next`].
+    pub fn advance(&mut self, bytes: usize) {
+        if let Some(front) = self.queue.front_mut() {
+            front.advance(bytes);
+            self.queued -= bytes;
+            if front.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+    }
+
+    /// Whether the command has got everything and its stdin is to be closed.
+    pub fn is_finished(&self) -> bool {
+        self.ended && self.queued == 0
+    }
+
+    /// The command has closed its stdin, or is gone: what waits, and what still comes, is dropped.
+    pub fn discard(&mut self) {
+        self.discards = true;
+        self.queue.clear();
+        self.tail.clear();
+        self.queued = 0;
+    }
+
+    /// Position up to which stdin has been accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    fn end(&mut self) {
+        if self.terminal {
+            self.type_end();
+        } else {
+            self.ended = true;
+        }
+    }
+
+    fn type_end(&mut self) {
+        if self.terminal {
+            self.push(Bytes::from_static(END_OF_TRANSMISSION));
+            self.end_typed = true;
+        }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        self.accepted += data.len() as u64;
+        self.end_typed = false;
+        if self.discards {
+            return;
+        }
+        self.queued += data.len();
+        if data.len() <= SMALL_BYTES && self.tail.len() < TAIL_BYTES {
+            self.tail.extend_from_slice(&data);
+            return;
+        }
+        if !self.tail.is_empty() {
+            self.queue.push_back(self.tail.split().freeze());
+        }
+        self.queue.push_back(data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(offset: Option<u64>, data: &'static str, eof: bool) -> StdinChunk {
+        StdinChunk {
+            offset,
+            data: Bytes::from_static(data.as_bytes()),
+            eof,
+        }
+    }
+
+    fn drain(stdin: &mut Stdin) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(next) = stdin.next() {
+            let len = next.len();
+            all.extend_from_slice(next);
+            stdin.advance(len);
+        }
+        all
+    }
+
+    fn whole(stdin: &mut Stdin, chunk: StdinChunk) {
+        assert!(matches!(stdin.offer(chunk), Ok(Taken::Whole)));
+    }
+
+    #[test]
+    fn a_repeated_chunk_does_no_harm() {
+        let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
+        whole(&mut stdin, chunk(Some(2), "cd", false));
+        whole(&mut stdin, chunk(Some(2), "cd", false));
+        whole(&mut stdin, chunk(Some(3), "def", false));
+        whole(&mut stdin, chunk(None, "g", true));
+        whole(&mut stdin, chunk(Some(6), "g", true));
+        assert_eq!(stdin.accepted(), 7);
+        assert_eq!(drain(&mut stdin), b"abcdefg");
+        assert!(stdin.is_finished());
+    }
+
+    #[test]
+    fn a_hole_and_bytes_after_the_end_are_errors() {
+        let mut stdin = Stdin::new(Bytes::new(), true, false);
+        let hole = stdin.offer(chunk(Some(1), "b", false));
+        assert_eq!(
+            hole.unwrap_err(),
+            StdinError::Hole {
+                accepted: 0,
+                offset: 1
+            }
+        );
+        whole(&mut stdin, chunk(None, "a", true));
+        // Nothing new is fine, also after the end.
+        whole(&mut stdin, chunk(None, "", true));
+        whole(&mut stdin, chunk(Some(0), "a", true));
+        for late in [chunk(None, "b", false), chunk(Some(0), "ab", true)] {
+            assert_eq!(stdin.offer(late).unwrap_err(), StdinError::Closed { at: 1 });
+        }
+    }
+
+    #[test]
+    fn an_end_that_brings_no_bytes_ends() {
+        let mut stdin = Stdin::new(Bytes::new(), true, false);
+        whole(&mut stdin, chunk(Some(0), "", true));
+        assert!(stdin.is_finished());
+        let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
+        whole(&mut stdin, chunk(Some(0), "ab", true));
+        drain(&mut stdin);
+        assert!(stdin.is_finished());
+    }
+
+    #[test]
+    fn at_a_terminal_the_end_is_typed_once_and_has_a_position() {
+        let mut stdin = Stdin::new(Bytes::new(), true, true);
+        whole(&mut stdin, chunk(Some(0), "a", true));
+        whole(&mut stdin, chunk(Some(0), "a", true));
+        assert_eq!(stdin.accepted(), 2);
+        whole(&mut stdin, chunk(Some(2), "b", false));
+        stdin.close();
+        stdin.close();
+        assert_eq!(drain(&mut stdin), b"a\x04b\x04");
+        assert_eq!(stdin.accepted(), 4);
+    }
+
+    #[test]
+    fn without_stdin_nothing_is_typed() {
+        let mut stdin = Stdin::new(Bytes::new(), false, true);
+        assert_eq!(stdin.next(), None);
+        let mut stdin = Stdin::new(Bytes::from_static(b"x"), false, true);
+        assert_eq!(drain(&mut stdin), b"x\x04");
+    }
+
+    #[test]
+    fn no_more_waits_than_the_buffer_holds() {
+        let mut stdin = Stdin::new(Bytes::new(), true, false);
+        let data = Bytes::from(vec![b'x'; STDIN_BUFFER_BYTES + 10]);
+        let big = StdinChunk {
+            offset: None,
+            data,
+            eof: true,
+        };
+        let Ok(Taken::Part(rest)) = stdin.offer(big) else {
+            panic!("all of it was taken");
+        };
+        assert_eq!(rest.data.len(), 10);
+        assert_eq!(stdin.accepted(), STDIN_BUFFER_BYTES as u64);
+        let Ok(Taken::Part(rest)) = stdin.offer(rest) else {
+            panic!("there was no room");
+        };
+        drain(&mut stdin);
+        whole(&mut stdin, rest);
+        assert_eq!(drain(&mut stdin).len(), 10);
+        assert!(stdin.is_finished());
+    }
+
+    #[test]
+    fn small_pieces_keep_their_order() {
+        let mut stdin = Stdin::new(Bytes::new(), true, false);
+        let mut expected = Vec::new();
+        for round in 0..100_u32 {
+            let len = if round % 10 == 0 {
+                SMALL_BYTES + 1
+            } else {
+                700
+            };
+            let data = vec![b'a' + (round % 26) as u8; len];
+            expected.extend_from_slice(&data);
+            let data = data.into();
+            whole(
+                &mut stdin,
+                StdinChunk {
+                    data,
+                    ..StdinChunk::default()
+                },
+            );
+        }
+        assert_eq!(drain(&mut stdin), expected);
+    }
+
+    #[test]
+    fn a_command_that_reads_no_more_takes_everything() {
+        let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
+        stdin.discard();
+        whole(&mut stdin, chunk(None, "cd", false));
+        assert_eq!(stdin.accepted(), 4);
+        assert!(!stdin.has_next());
+    }
+}
