@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The gateway of remex, and what its daemon shares with `remexd`.
+
+pub mod net;

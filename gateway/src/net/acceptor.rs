@@ -1,0 +1,185 @@
+//! The accept loop's body: a permit first, then a connection, then whose it is. It never spins: what the machine is short
+//! of (descriptors, memory) makes it pause, also across calls that were cancelled.
+
+use std::{future, io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    BoundAddress, Caller, Identity, Listener, PeerUnknown, Stream, TcpInfo, Transport,
+    backoff::Backoff, identify_tcp, listener::Socket, socket_file::SocketFile,
+};
+
+/// How much is accepted at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptLimits {
+    /// Connections that are open at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+}
+
+impl Default for AcceptLimits {
+    fn default() -> Self {
+        Self { connections: 1024 }
+    }
+}
+
+impl AcceptLimits {
+    /// The permits of one acceptor, or of several that share a limit.
+    pub fn permits(self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(self.connections))
+    }
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its bytes.
+    pub stream: Stream,
+    /// Who it is from; the unknown are to be refused.
+    pub caller: Result<Caller, PeerUnknown>,
+    /// To be held as long as the connection is open.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// A listener in the runtime.
+#[derive(Debug)]
+pub struct Acceptor {
+    // Before the socket, as in `Listener`.
+    _file: Option<SocketFile>,
+    socket: AsyncSocket,
+    local: BoundAddress,
+    permits: Arc<Semaphore>,
+    backoff: Backoff,
+    /// No accept before this.
+    resume_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum AsyncSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// Takes the listener into the current runtime.
+    pub fn new(listener: Listener, permits: Arc<Semaphore>) -> io::Result<Self> {
+        let socket = match listener.socket {
+            Socket::Tcp(socket) => AsyncSocket::Tcp(TcpListener::from_std(socket)?),
+            Socket::Unix(socket) => AsyncSocket::Unix(UnixListener::from_std(socket)?),
+        };
+        Ok(Self {
+            _file: listener.file,
+            socket,
+            local: listener.local,
+            permits,
+            backoff: Backoff::default(),
+            resume_at: None,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local(&self) -> &BoundAddress {
+        &self.local
+    }
+
+    /// The next connection, once there is a permit for it. Cancel-safe: a connection is accepted and returned, or stays
+    /// in the queue. Pends for ever if the permits' semaphore is closed.
+    pub async fn accept(&mut self) -> Connection {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return future::pending().await;
+        };
+        loop {
+            if let Some(resume_at) = self.resume_at {
+                sleep_until(resume_at).await;
+                self.resume_at = None;
+            }
+            // From here to the return nothing waits, so no accepted connection can be lost.
+            match self.socket.accept().await {
+                Ok((stream, caller)) => {
+                    self.succeed();
+                    return Connection {
+                        stream,
+                        caller,
+                        permit,
+                    };
+                }
+                Err(error) if is_of_one_connection(&error) => {
+                    tracing::debug!(local = %self.local, %error, "a connection was gone before it was accepted");
+                }
+                Err(error) => self.fail(&error),
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if !self.backoff.is_failing() {
+            tracing::error!(local = %self.local, %error, "cannot accept connections; trying again");
+        }
+        self.resume_at = Some(Instant::now() + self.backoff.fail());
+    }
+
+    fn succeed(&mut self) {
+        if self.backoff.is_failing() {
+            tracing::info!(local = %self.local, "accepting connections again");
+            self.backoff.succeed();
+        }
+    }
+}
+
+impl AsyncSocket {
+    async fn accept(&self) -> io::Result<(Stream, Result<Caller, PeerUnknown>)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                let caller = identify_stream(&stream, peer);
+                Ok((Stream::Tcp(stream), caller))
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                let caller = identify_unix(&stream);
+                Ok((Stream::Unix(stream), caller))
+            }
+        }
+    }
+}
+
+/// Errors that were pending on the accepted connection, which is gone with them; accept(2) lists them.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EINTR
+                | libc::EPERM
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+                | libc::ETIMEDOUT
+        )
+    )
+}
+
+/// `peer` is as accept told it: one that is gone cannot be asked for any more.
+fn identify_stream(stream: &TcpStream, peer: SocketAddr) -> Result<Caller, PeerUnknown> {
+    stream.set_nodelay(true)?;
+    let identity = identify_tcp(peer, stream.local_addr()?);
+    // Asked last: as long as our end is connected, nobody else can be at the other one.
+    if matches!(identity, Identity::Local { .. }) && TcpInfo::of(stream)?.is_closed() {
+        return Err(PeerUnknown::NoOwner(peer));
+    }
+    identity.caller(Transport::Tcp, peer)
+}
+
+fn identify_unix(stream: &UnixStream) -> Result<Caller, PeerUnknown> {
+    Ok(Caller::unix(stream.peer_cred()?.uid()))
+}

@@ -1,0 +1,91 @@
+//! Who is at the other end, as the kernel tells it. Never taken from what the peer says of itself.
+
+use std::{fmt, net::SocketAddr};
+
+/// What a caller came over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A TCP connection.
+    Tcp,
+    /// A datagram.
+    Udp,
+    /// A Unix socket.
+    Unix,
+}
+
+/// The one at the other end of a connection, or behind a datagram.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// What it came over.
+    pub transport: Transport,
+    /// Its address; `None` over a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// The user that its process belongs to; `None` if that is on another machine.
+    pub uid: Option<u32>,
+}
+
+/// The peer is on this machine, and the kernel cannot tell (any more) whose it is. Such a one is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerUnknown {
+    /// No process holds the peer's socket.
+    #[error(
+        "the kernel names no owner of the local socket {0}; it was closed before it could be asked"
+    )]
+    NoOwner(SocketAddr),
+    /// The kernel could not be asked.
+    #[error("the kernel does not say whose the local peer is")]
+    Kernel(#[from] std::io::Error),
+}
+
+impl Caller {
+    /// A peer over a Unix socket.
+    pub fn unix(uid: u32) -> Self {
+        Self {
+            transport: Transport::Unix,
+            address: None,
+            uid: Some(uid),
+        }
+    }
+
+    /// Whether its process runs on this machine.
+    pub fn is_local(&self) -> bool {
+        self.uid.is_some()
+    }
+}
+
+impl fmt::Display for Caller {
+    /// The text that executions are owned by: `unix:1000` for whom the kernel vouches, else `ip:192.0.2.7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.uid, self.address) {
+            (Some(uid), _) => write!(f, "unix:{uid}"),
+            (None, Some(address)) => write!(f, "ip:{}", address.ip().to_canonical()),
+            (None, None) => f.write_str("unknown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_read_as_the_api_says() {
+        let caller = |address: &str, uid| Caller {
+            transport: Transport::Tcp,
+            address: Some(address.parse().unwrap()),
+            uid,
+        };
+        assert_eq!(Caller::unix(1000).to_string(), "unix:1000");
+        assert_eq!(caller("127.0.0.1:9", Some(0)).to_string(), "unix:0");
+        assert_eq!(caller("192.0.2.7:9", None).to_string(), "ip:192.0.2.7");
+        assert_eq!(
+            caller("[::ffff:192.0.2.7]:9", None).to_string(),
+            "ip:192.0.2.7"
+        );
+        assert_eq!(
+            caller("[2001:db8::7]:9", None).to_string(),
+            "ip:2001:db8::7"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Binding. An IPv6 listener takes IPv6 alone, whatever net.ipv6.bindv6only says: each address means what it says,
+//! `[::]` and `0.0.0.0` can stand side by side, and no caller's address comes in two spellings.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    path::PathBuf,
+};
+
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, sockopt},
+};
+
+use super::{
+    Address, UnixAddress, peer,
+    socket_file::{self, Failure, SocketFile},
+};
+
+/// Connections that the kernel holds while none is accepted.
+pub const BACKLOG: i32 = 1024;
+
+/// A bound, listening socket. Dropping it closes it, and removes a Unix socket's file if that is still its own.
+#[derive(Debug)]
+pub struct Listener {
+    // Before the socket: while that is open, its inode is nobody else's.
+    pub(super) file: Option<SocketFile>,
+    pub(super) socket: Socket,
+    pub(super) local: BoundAddress,
+}
+
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(std::net::TcpListener),
+    Unix(UnixListener),
+}
+
+/// Where something listens; as a URL if it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoundAddress {
+    /// `tcp://127.0.0.1:50051`.
+    Tcp(SocketAddr),
+    /// `udp://127.0.0.1:8081`.
+    Udp(SocketAddr),
+    /// `unix:///run/x.sock`.
+    Unix(PathBuf),
+}
+
+impl BoundAddress {
+    /// As [`fmt::Display`], with `scheme` (`http`) in place of `tcp`; a Unix socket stays `unix://`.
+    pub fn with_scheme(&self, scheme: &str) -> String {
+        match self {
+            Self::Tcp(address) => format!("{scheme}://{address}"),
+            Self::Udp(_) | Self::Unix(_) => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+/// The address cannot be listened on. Each message names it; which flag it came from, the caller adds.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another program has it.
+    #[error("{}", in_use(.0))]
+    InUse(Address),
+    /// A low port, or a folder that may not be written to.
+    #[error("{}", denied(.0))]
+    Denied(Address),
+    /// Not an address of this machine.
+    #[error("{0} is no address of this machine; give one that it has, or 127.0.0.1")]
+    NotLocal(SocketAddr),
+    /// Something else is at the socket's path.
+    #[error("{0} is there and is no socket, so it is left alone; remove it, or give another path")]
+    NotASocket(PathBuf),
+    /// The socket's folder is missing.
+    #[error("the folder of {0} does not exist; make it, or give another path")]
+    NoFolder(PathBuf),
+    /// The socket's name is too long for the kernel.
+    #[error("the name of {0} is too long for a Unix socket; give a shorter one")]
+    NameTooLong(PathBuf),
+    /// There is no such group.
+    #[error("there is no group `{0}` on this machine")]
+    NoGroup(String),
+    /// The daemon's user is not in the group.
+    #[error("the socket may not be given to the group `{0}`; the daemon's user has to be in it")]
+    GroupDenied(String),
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Io {
+        /// What was asked for.
+        address: Address,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+fn in_use(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!(
+            "port {} of {} is taken by another program; give another one, or port 0 for any that is free",
+            address.port(),
+            address.ip()
+        ),
+        Address::Unix(unix) => format!(
+            "another program listens on {}; stop it, or give another path",
+            unix.path.display()
+        ),
+    }
+}
+
+fn denied(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!(
+            "port {} of {} may not be listened on by this user; give one from 1024 up",
+            address.port(),
+            address.ip()
+        ),
+        Address::Unix(unix) => format!(
+            "{} may not be made by this user; give a path in a folder that it may write to",
+            unix.path.display()
+        ),
+    }
+}
+
+impl Listener {
+    /// Binds and listens. A stale Unix socket is replaced, nothing else ever is.
+    pub fn bind(address: &Address) -> Result<Self, BindError> {
+        match address {
+            Address::Tcp(tcp) => Self::bind_tcp(*tcp).map_err(|errno| tcp_error(*tcp, errno)),
+            Address::Unix(unix) => Self::bind_unix(unix).map_err(|why| unix_error(unix, why)),
+        }
+    }
+
+    /// Where it listens, with the port that the kernel chose.
+    pub fn local(&self) -> BoundAddress {
+        self.local.clone()
+    }
+
+    fn bind_tcp(address: SocketAddr) -> Result<Self, Errno> {
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        // A port whose old connections linger is free; one that somebody listens on is not.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+        if let Err(error) = peer::prepare() {
+            tracing::warn!(%error, "the kernel cannot be asked whose a local connection is; such are refused");
+        }
+        Ok(Self {
+            file: None,
+            socket: Socket::Tcp(socket.into()),
+            local: BoundAddress::Tcp(local),
+        })
+    }
+
+    fn bind_unix(address: &UnixAddress) -> Result<Self, Failure> {
+        let (socket, file): (OwnedFd, _) = socket_file::listen(address)?;
+        Ok(Self {
+            file: Some(file),
+            socket: Socket::Unix(socket.into()),
+            local: BoundAddress::Unix(address.path.clone()),
+        })
+    }
+}
+
+fn tcp_error(address: SocketAddr, errno: Errno) -> BindError {
+    match errno {
+        Errno::ADDRINUSE => BindError::InUse(Address::Tcp(address)),
+        Errno::ACCESS => BindError::Denied(Address::Tcp(address)),
+        Errno::ADDRNOTAVAIL => BindError::NotLocal(address),
+        errno => BindError::Io {
+            address: Address::Tcp(address),
+            source: errno.into(),
+        },
+    }
+}
+
+fn unix_error(address: &UnixAddress, why: Failure) -> BindError {
+    let path = || address.path.clone();
+    let group = || address.group.clone().unwrap_or_default();
+    let asked = || Address::Unix(address.clone());
+    match why {
+        Failure::InUse => BindError::InUse(asked()),
+        Failure::NotASocket => BindError::NotASocket(path()),
+        Failure::NoFolder => BindError::NoFolder(path()),
+        Failure::NoGroup => BindError::NoGroup(group()),
+        Failure::GroupDenied => BindError::GroupDenied(group()),
+        Failure::Os(Errno::ACCESS | Errno::PERM) => BindError::Denied(asked()),
+        Failure::Os(Errno::NAMETOOLONG) => BindError::NameTooLong(path()),
+        Failure::Os(errno) => BindError::Io {
+            address: asked(),
+            source: errno.into(),
+        },
+    }
+}

@@ -1,0 +1,27 @@
+//! Who connects, and how.
+//!
+//! Hops: [`Address`] (what the user typed) -> [`Listener`] (bound) -> [`Acceptor`] (permit, accept, back off) ->
+//! [`identify_tcp`] or `SO_PEERCRED` (whose socket it is) -> [`Caller`] -> [`Users`] (may this one connect?).
+
+mod acceptor;
+mod address;
+mod backoff;
+mod caller;
+mod identity;
+mod listener;
+mod names;
+pub mod peer;
+mod socket_file;
+mod stream;
+mod tcp_info;
+mod users;
+
+pub use acceptor::{AcceptLimits, Acceptor, Connection};
+pub use address::{Address, AddressError, UnixAddress};
+pub use backoff::{BACKOFF_FIRST, BACKOFF_MAX};
+pub use caller::{Caller, PeerUnknown, Transport};
+pub use identity::{Identity, identify_tcp, identify_udp};
+pub use listener::{BACKLOG, BindError, BoundAddress, Listener};
+pub use stream::Stream;
+pub use tcp_info::TcpInfo;
+pub use users::{Users, UsersError};
