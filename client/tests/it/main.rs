@@ -4,3 +4,4 @@
 
 mod connect;
 mod fake;
+mod library;

@@ -1,22 +1,19 @@
-//! A server of EchoService for the client to talk to.
+//! A small server for the client to talk to. It runs commands on pipes by the standard library, keeps records in
+//! memory, and plays a few endings that are hard to come by.
+
+mod echo;
+mod exec;
+mod process;
 
 use std::{net::SocketAddr, os::unix::net::UnixListener, path::Path};
 
-use remex::{
-    VERSION, VERSION_HEADER,
-    v1::{
-        EchoRequest, EchoResponse, EchoStreamRequest, EchoStreamResponse, echo_request,
-        echo_response,
-        echo_service_server::{EchoService, EchoServiceServer},
-    },
-};
+use remex::v1::{echo_service_server::EchoServiceServer, exec_service_server::ExecServiceServer};
 use remex_client::Endpoint;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::{
-    Request, Response, Status, Streaming, metadata::MetadataValue, service::Routes,
-    transport::Server,
-};
+use tonic::{service::Routes, transport::Server};
+
+use self::{echo::Echo, exec::Exec};
 
 /// A running server, with threads of its own. Stopping or dropping it cuts its connections.
 pub(crate) struct Fake {
@@ -89,34 +86,5 @@ impl Drop for Fake {
 
 /// The services, to be called in this process.
 pub(crate) fn routes() -> Routes {
-    Routes::new(EchoServiceServer::new(Echo))
-}
-
-struct Echo;
-
-#[tonic::async_trait]
-impl EchoService for Echo {
-    async fn echo(&self, request: Request<EchoRequest>) -> Result<Response<EchoResponse>, Status> {
-        let content = request.into_inner().content.map(|content| match content {
-            echo_request::Content::Text(text) => {
-                echo_response::Content::Text(text.to_ascii_uppercase())
-            }
-            echo_request::Content::Data(data) => {
-                echo_response::Content::Data(data.to_ascii_uppercase().into())
-            }
-        });
-        let mut response = Response::new(EchoResponse { content });
-        let version = MetadataValue::from_static(VERSION);
-        response.metadata_mut().insert(VERSION_HEADER, version);
-        Ok(response)
-    }
-
-    type EchoStreamStream = tokio_stream::Empty<Result<EchoStreamResponse, Status>>;
-
-    async fn echo_stream(
-        &self,
-        _: Request<Streaming<EchoStreamRequest>>,
-    ) -> Result<Response<Self::EchoStreamStream>, Status> {
-        Err(Status::unimplemented("not here"))
-    }
+    Routes::new(EchoServiceServer::new(Echo)).add_service(ExecServiceServer::new(Exec::default()))
 }
