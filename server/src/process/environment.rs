@@ -119,6 +119,7 @@ mod tests {
     fn spec(environment: &[&str], clear_environment: bool) -> CommandSpec {
         CommandSpec {
             argv: vec![c"true".into()],
+            shell: false,
             working_directory: None,
             environment: environment
                 .iter()

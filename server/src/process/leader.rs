@@ -41,7 +41,7 @@ pub struct Usage {
 
 /// A spawned process that has not been reaped.
 #[derive(Debug)]
-pub struct Leader {
+pub(super) struct Leader {
     pid: i32,
     pidfd: OwnedFd,
 }
@@ -55,17 +55,17 @@ impl Leader {
     }
 
     /// Its process id, which is its session's and process group's too.
-    pub fn pid(&self) -> i32 {
+    pub(super) fn pid(&self) -> i32 {
         self.pid
     }
 
     /// Readable when the process has ended.
-    pub fn pidfd(&self) -> &OwnedFd {
+    pub(super) fn pidfd(&self) -> &OwnedFd {
         &self.pidfd
     }
 
     /// How it ended, if it has. It stays unreaped.
-    pub fn status(&self) -> io::Result<Option<(Status, Usage)>> {
+    pub(super) fn status(&self) -> io::Result<Option<(Status, Usage)>> {
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         let Some((info, usage)) = self.wait(options)? else {
             return Ok(None);
@@ -83,13 +83,8 @@ impl Leader {
     }
 
     /// Sends `signal` to its process group.
-    pub fn signal_group(&self, number: i32) -> io::Result<()> {
+    pub(super) fn signal_group(&self, number: i32) -> io::Result<()> {
         signal::group(self.pid, number)
-    }
-
-    /// Sends `signal` to it alone.
-    pub(super) fn signal(&self, number: i32) -> io::Result<()> {
-        signal::pidfd_send(&self.pidfd, number)
     }
 
     /// Lets go of a process that has ended.

@@ -19,6 +19,8 @@ pub const DEFAULT_TERM: &str = "xterm-256color";
 pub struct CommandSpec {
     /// Program and arguments; not empty.
     pub argv: Vec<CString>,
+    /// The caller gave a text for the shell; `argv` holds it as its last.
+    pub shell: bool,
     /// Absolute. `None`: the server's own, or the user's home.
     pub working_directory: Option<PathBuf>,
     /// `NAME=VALUE` each.

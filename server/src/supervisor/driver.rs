@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -15,12 +15,12 @@ use rustix::{buffer::spare_capacity, pipe::fcntl_setpipe_size};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, oneshot},
-    time::sleep_until,
 };
 
 use super::{
     event::{Event, Exit, Kind},
     output::{COALESCE_INTERVAL, Chunker, Due, MAX_OUTPUT_BYTES, Stream},
+    readiness::{readable, register, sleep_or_never, writable},
     sink::{Item, Sink},
     state::{self, Action, Cause, Outcome, State},
     stdin::{Stdin, StdinChunk, StdinError, Taken},
@@ -64,6 +64,8 @@ pub struct Progress {
     pub stdin_accepted: AtomicU64,
     /// The last event's sequence.
     pub last_sequence: AtomicU64,
+    /// Its caller has gone.
+    pub abandoned: AtomicBool,
 }
 
 /// How a driver is reached.
@@ -227,6 +229,7 @@ impl Driver {
             Input::LeaderEnded => self.leader_ended(),
             Input::CallerGone => {
                 self.sink = Sink::Discard;
+                self.progress.abandoned.store(true, Ordering::Relaxed);
                 let unblocked = self.unblock();
                 unblocked.or_else(|| self.tell(state::Event::End(Cause::Disconnect)))
             }
@@ -665,32 +668,6 @@ fn emptied(buffer: &mut Vec<u8>) -> &mut Vec<u8> {
         *buffer = Vec::with_capacity(MAX_OUTPUT_BYTES);
     }
     buffer
-}
-
-fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd, interest)
-}
-
-async fn readable(fd: Option<&AsyncFd<OwnedFd>>, wanted: bool) {
-    match fd {
-        // An error comes back from the read that follows.
-        Some(fd) if wanted => drop(fd.readable().await),
-        _ => std::future::pending().await,
-    }
-}
-
-async fn writable(fd: Option<&AsyncFd<OwnedFd>>, wanted: bool) {
-    match fd {
-        Some(fd) if wanted => drop(fd.writable().await),
-        _ => std::future::pending().await,
-    }
-}
-
-async fn sleep_or_never(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn room_in(items: Option<mpsc::Sender<Item>>) {

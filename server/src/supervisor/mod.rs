@@ -7,6 +7,7 @@
 pub mod driver;
 pub mod event;
 pub mod output;
+mod readiness;
 pub mod sink;
 pub mod state;
 pub mod stdin;

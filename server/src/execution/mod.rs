@@ -1,0 +1,308 @@
+//! Executions as callers know them: who started which, what became of them, and how to reach one that runs.
+//!
+//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the [`registry`].
+
+mod registry;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use remex_gateway::net::Caller;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use self::registry::Registry;
+pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
+use crate::{
+    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
+    supervisor::{
+        driver::{Driver, Mailbox, Progress, REQUESTS, Request, StdinRequest},
+        event::Exit,
+        sink::Sink,
+        state::{Cause, State},
+        stdin::{Stdin, StdinChunk, StdinError},
+    },
+};
+
+/// Executions at once, where nothing else is configured.
+pub const DEFAULT_MAX_EXECUTIONS: usize = 2000;
+
+/// What a caller asks for.
+#[derive(Debug)]
+pub struct NewExecution {
+    /// The command.
+    pub spec: CommandSpec,
+    /// The first bytes of stdin.
+    pub stdin: Bytes,
+    /// stdin goes on after them.
+    pub stdin_open: bool,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The server shuts down.
+    #[error("the server is shutting down; try again when it is back")]
+    Draining,
+    /// As many run as may.
+    #[error("{0} executions run already, which is the limit; try again when one has ended")]
+    TooMany(usize),
+    /// The command could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// The execution has ended, so it cannot be reached any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended;
+
+/// One execution, running or ended.
+#[derive(Debug)]
+pub struct Execution {
+    /// Its identity.
+    pub id: Uuid,
+    /// What it runs.
+    pub spec: CommandSpec,
+    /// Its caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Who started it.
+    pub caller: Caller,
+    /// When it was asked for.
+    pub created: SystemTime,
+    /// Its leader's process id.
+    pub pid: i32,
+    /// How far it has come.
+    pub progress: Arc<Progress>,
+    requests: mpsc::Sender<Request>,
+    stdin: mpsc::Sender<StdinRequest>,
+    end: OnceLock<(Exit, SystemTime)>,
+    ended: CancellationToken,
+}
+
+/// All executions of the server.
+#[derive(Debug)]
+pub struct Executions {
+    spawner: Spawner,
+    registry: Registry,
+    permits: Arc<Semaphore>,
+    max: usize,
+    draining: AtomicBool,
+    drivers: TaskTracker,
+}
+
+impl Executions {
+    /// No executions yet, and at most `max` at once.
+    pub fn new(spawner: Spawner, max: usize) -> Self {
+        Self {
+            spawner,
+            registry: Registry::default(),
+            permits: Arc::new(Semaphore::new(max)),
+            max,
+            draining: AtomicBool::new(false),
+            drivers: TaskTracker::new(),
+        }
+    }
+
+    /// Starts a command whose output goes to `sink`.
+    pub fn start(&self, new: NewExecution, sink: Sink) -> Result<Arc<Execution>, Refused> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Refused::Draining);
+        }
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| Refused::TooMany(self.max))?;
+        let id = Uuid::now_v7();
+        let created = SystemTime::now();
+        let stdin_spec = if new.stdin_open || !new.stdin.is_empty() {
+            StdinSpec::Open
+        } else {
+            StdinSpec::Null
+        };
+        let name = id.to_string();
+        let (process, stdio) = self.spawner.spawn(&name, &new.spec, stdin_spec)?;
+        let (requests, requests_in) = mpsc::channel(REQUESTS);
+        let (stdin, stdin_in) = mpsc::channel(REQUESTS);
+        let progress = Arc::new(Progress::default());
+        let execution = Arc::new(Execution {
+            id,
+            pid: process.pid(),
+            labels: new.labels,
+            caller: new.caller,
+            created,
+            progress: Arc::clone(&progress),
+            requests,
+            stdin,
+            end: OnceLock::new(),
+            ended: CancellationToken::new(),
+            spec: new.spec,
+        });
+        let spec = &execution.spec;
+        let driver = Driver::new(
+            (process, stdio),
+            Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
+            State::new(spec.timeout, spec.kill_after),
+            sink,
+            Mailbox {
+                requests: requests_in,
+                stdin: stdin_in,
+            },
+            progress,
+        )
+        .map_err(|source| StartError::Resources {
+            step: "watch the command",
+            source,
+        })?;
+        self.registry.insert(Arc::clone(&execution));
+        let (ending, registry) = (Arc::clone(&execution), self.registry.clone());
+        self.drivers.spawn(async move {
+            driver
+                .run(|exit| {
+                    ending.end(*exit);
+                    registry.retire(&ending);
+                })
+                .await;
+            drop(permit);
+        });
+        Ok(execution)
+    }
+
+    /// The execution `id`, if `caller` may see it.
+    pub fn find(&self, id: Uuid, caller: &Caller) -> Option<Arc<Execution>> {
+        self.registry
+            .find(id)
+            .filter(|execution| may_see(caller, &execution.caller))
+    }
+
+    /// A page of the executions that `caller` may see, newest first.
+    pub fn list(&self, filter: &Filter, caller: &Caller) -> Page {
+        self.registry
+            .list(filter, |execution| may_see(caller, &execution.caller))
+    }
+
+    /// Forgets an execution that has ended.
+    pub fn delete(&self, execution: &Execution) {
+        self.registry.remove(execution);
+    }
+
+    /// How trees are kept together, for people.
+    pub fn describe(&self) -> String {
+        self.spawner.describe()
+    }
+
+    /// Looks after what ended commands left running; to be called now and then.
+    pub fn sweep(&self) {
+        self.spawner.sweep();
+    }
+
+    /// No new execution from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.drivers.close();
+    }
+
+    /// Returns when every execution has ended and its caller has been told; only after [`Self::drain`].
+    pub async fn finished(&self) {
+        self.drivers.wait().await;
+    }
+
+    /// How many run.
+    pub fn running(&self) -> usize {
+        self.max - self.permits.available_permits()
+    }
+
+    /// Ends every execution, as `cause` says.
+    pub async fn end_all(&self, cause: Cause) {
+        for execution in self.registry.running() {
+            // One that has ended meanwhile needs no end.
+            let _ = execution.requests.send(Request::End(cause)).await;
+        }
+    }
+}
+
+/// A caller sees its own executions; the server's own user and root see all.
+fn may_see(caller: &Caller, owner: &Caller) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    match (caller.uid, owner.uid) {
+        (Some(uid), _) if uid == 0 || uid == own => true,
+        (Some(uid), Some(owner)) => uid == owner,
+        (None, None) => {
+            let ip = |caller: &Caller| caller.address.map(|address| address.ip().to_canonical());
+            ip(caller).is_some() && ip(caller) == ip(owner)
+        }
+        _ => false,
+    }
+}
+
+impl Execution {
+    /// How it ended and when, if it has.
+    pub fn exit(&self) -> Option<&(Exit, SystemTime)> {
+        self.end.get()
+    }
+
+    /// Returns when it has ended.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Sends it a signal.
+    pub async fn signal(&self, number: i32) -> Result<(), Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::Signal(number, answer)).await?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// Sets its window size; `false` if it has no terminal.
+    pub async fn resize(&self, size: WindowSize) -> Result<bool, Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::Resize(size, answer)).await?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// Gives it stdin. Returns when all of the chunk has been accepted, with the position up to which stdin has been.
+    pub async fn write(&self, chunk: StdinChunk) -> Result<Result<u64, StdinError>, Ended> {
+        let (answer, answered) = oneshot::channel();
+        let request = StdinRequest::Chunk(chunk, answer);
+        self.stdin.send(request).await.map_err(|_| Ended)?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// Ends its stdin.
+    pub async fn close_stdin(&self) -> Result<(), Ended> {
+        let sent = self.stdin.send(StdinRequest::Close).await;
+        sent.map_err(|_| Ended)
+    }
+
+    async fn request(&self, request: Request) -> Result<(), Ended> {
+        self.requests.send(request).await.map_err(|_| Ended)
+    }
+
+    fn end(&self, exit: Exit) {
+        let _ = self.end.set((exit, SystemTime::now()));
+        self.ended.cancel();
+    }
+
+    /// What its record takes in memory, about.
+    fn cost(&self) -> usize {
+        let strings = |list: &[std::ffi::CString]| -> usize {
+            list.iter().map(|string| string.as_bytes().len()).sum()
+        };
+        let labels: usize = self
+            .labels
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        size_of::<Self>() + strings(&self.spec.argv) + strings(&self.spec.environment) + labels
+    }
+}

@@ -1,0 +1,147 @@
+//! The records: of what runs, and for a while of what has ended.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::Execution;
+
+/// How long the record of an ended execution is kept.
+pub const ENDED_KEPT: Duration = Duration::from_mins(10);
+
+/// How many such records are kept.
+pub const ENDED_RECORDS: usize = 1000;
+
+/// What they may take in memory, all together.
+pub const ENDED_BYTES: usize = 32 * 1024 * 1024;
+
+/// What a listing is to hold.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Only those older than this one.
+    pub before: Option<Uuid>,
+    /// At most this many.
+    pub records: usize,
+    /// Those that run.
+    pub running: bool,
+    /// Those that have ended.
+    pub ended: bool,
+    /// Only those with all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Only this caller's, as it is displayed.
+    pub caller: Option<String>,
+}
+
+/// Part of a listing.
+#[derive(Debug)]
+pub struct Page {
+    /// Newest first.
+    pub executions: Vec<Arc<Execution>>,
+    /// There are more.
+    pub more: bool,
+}
+
+/// Cheap to clone; clones share the records.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Registry(Arc<Mutex<Records>>);
+
+#[derive(Debug, Default)]
+struct Records {
+    /// By id, which is by age.
+    all: BTreeMap<Uuid, Arc<Execution>>,
+    /// In the order in which they ended.
+    ended: VecDeque<(Instant, Uuid)>,
+    ended_bytes: usize,
+}
+
+impl Registry {
+    pub(super) fn insert(&self, execution: Arc<Execution>) {
+        self.lock().all.insert(execution.id, execution);
+    }
+
+    /// `execution` has ended.
+    pub(super) fn retire(&self, execution: &Execution) {
+        let mut records = self.lock();
+        records.ended_bytes += execution.cost();
+        records.ended.push_back((Instant::now(), execution.id));
+        records.forget(Instant::now());
+    }
+
+    pub(super) fn find(&self, id: Uuid) -> Option<Arc<Execution>> {
+        let mut records = self.lock();
+        records.forget(Instant::now());
+        records.all.get(&id).cloned()
+    }
+
+    /// Forgets an ended execution.
+    pub(super) fn remove(&self, execution: &Execution) {
+        let mut records = self.lock();
+        if records.all.remove(&execution.id).is_some() {
+            records.ended.retain(|&(_, id)| id != execution.id);
+            records.ended_bytes -= execution.cost();
+        }
+    }
+
+    pub(super) fn running(&self) -> Vec<Arc<Execution>> {
+        let records = self.lock();
+        let running = records.all.values().filter(|one| one.exit().is_none());
+        running.cloned().collect()
+    }
+
+    pub(super) fn list(&self, filter: &Filter, may_see: impl Fn(&Execution) -> bool) -> Page {
+        let mut records = self.lock();
+        records.forget(Instant::now());
+        let older = match filter.before {
+            Some(before) => records.all.range(..before),
+            None => records.all.range(..),
+        };
+        let mut found = older
+            .rev()
+            .map(|(_, execution)| execution)
+            .filter(|execution| filter.matches(execution) && may_see(execution));
+        let executions: Vec<_> = found.by_ref().take(filter.records).cloned().collect();
+        Page {
+            more: found.next().is_some(),
+            executions,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Records {
+    /// Drops the records that are too old or too many at `now`.
+    fn forget(&mut self, now: Instant) {
+        while let Some(&(ended, id)) = self.ended.front() {
+            let over = self.ended.len() > ENDED_RECORDS || self.ended_bytes > ENDED_BYTES;
+            if !over && now.duration_since(ended) < ENDED_KEPT {
+                return;
+            }
+            self.ended.pop_front();
+            if let Some(execution) = self.all.remove(&id) {
+                self.ended_bytes -= execution.cost();
+            }
+        }
+    }
+}
+
+impl Filter {
+    fn matches(&self, execution: &Execution) -> bool {
+        let running = execution.exit().is_none();
+        (if running { self.running } else { self.ended })
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| execution.labels.get(key) == Some(value))
+            && self
+                .caller
+                .as_ref()
+                .is_none_or(|caller| *caller == execution.caller.to_string())
+    }
+}

@@ -1,0 +1,49 @@
+//! EchoService: what comes, upper-cased, to try a connection with.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use remex::v1::{
+    EchoRequest, EchoResponse, EchoStreamRequest, EchoStreamResponse, echo_request, echo_response,
+    echo_service_server::EchoService, echo_stream_request, echo_stream_response,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Sends back what it is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Echo;
+
+/// ASCII letters upper-cased, every other byte as it is.
+fn upper(data: &[u8]) -> Bytes {
+    data.to_ascii_uppercase().into()
+}
+
+#[tonic::async_trait]
+impl EchoService for Echo {
+    async fn echo(&self, request: Request<EchoRequest>) -> Result<Response<EchoResponse>, Status> {
+        use {echo_request::Content as In, echo_response::Content as Out};
+        let content = request.into_inner().content.map(|content| match content {
+            In::Text(text) => Out::Text(text.to_ascii_uppercase()),
+            In::Data(data) => Out::Data(upper(&data)),
+        });
+        Ok(Response::new(EchoResponse { content }))
+    }
+
+    type EchoStreamStream = Pin<Box<dyn Stream<Item = Result<EchoStreamResponse, Status>> + Send>>;
+
+    async fn echo_stream(
+        &self,
+        request: Request<Streaming<EchoStreamRequest>>,
+    ) -> Result<Response<Self::EchoStreamStream>, Status> {
+        use {echo_stream_request::Content as In, echo_stream_response::Content as Out};
+        let responses = request.into_inner().map(|request| {
+            let content = request?.content.map(|content| match content {
+                In::Text(text) => Out::Text(text.to_ascii_uppercase()),
+                In::Data(data) => Out::Data(upper(&data)),
+            });
+            Ok(EchoStreamResponse { content })
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+}

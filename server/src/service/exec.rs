@@ -1,0 +1,328 @@
+//! ExecService.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::Stream;
+use remex::{
+    error::Reason,
+    v1::{self, exec_service_server::ExecService, interact_request::Message},
+};
+use remex_gateway::net::Caller;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    interact, reply, status,
+    stream::Events,
+    translate::{self, Common},
+};
+use crate::{
+    execution::{Execution, Executions, Filter, NewExecution},
+    supervisor::sink::{Collected, STREAM_ITEMS, Sink},
+};
+
+/// Records of a page where none is asked for, and at most.
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
+
+/// Bytes of records on a page, about; one record alone may be larger.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
+/// The first message of Interact has to come within this time.
+const FIRST_MESSAGE: Duration = Duration::from_secs(30);
+
+type Reply<T> = Result<Response<T>, Status>;
+
+/// Runs commands.
+#[derive(Debug, Clone)]
+pub struct Exec {
+    executions: Arc<Executions>,
+    tasks: TaskTracker,
+}
+
+impl Exec {
+    /// A service over `executions`; its own tasks are tracked by `tasks`.
+    pub fn new(executions: Arc<Executions>, tasks: TaskTracker) -> Self {
+        Self { executions, tasks }
+    }
+
+    /// The execution that a request names, if its caller may see it.
+    fn find(&self, id: &str, caller: &Caller) -> Result<Arc<Execution>, Status> {
+        self.executions
+            .find(translate::execution_id(id)?, caller)
+            .ok_or_else(|| status::not_found(id))
+    }
+
+    fn start_streaming<M>(
+        &self,
+        request: v1::StartRequest,
+        caller: Caller,
+        interactive: bool,
+    ) -> Result<(Arc<Execution>, Events<M>), Status>
+    where
+        Events<M>: Stream,
+        M: super::stream::Message,
+    {
+        let keepalive = translate::keepalive(request.keepalive_interval)?;
+        let (text, stdin_open) = (request.text, request.stdin_open || interactive);
+        let request = translate::Request::try_from(Common::from(request))?;
+        let (items, received) = mpsc::channel(STREAM_ITEMS);
+        let sink = Sink::Stream {
+            items,
+            tells_accepted: interactive,
+        };
+        let execution = self.start(request, stdin_open, caller, sink)?;
+        let events = Events::new(execution.id.to_string(), text, received, keepalive);
+        Ok((execution, events))
+    }
+
+    fn start(
+        &self,
+        request: translate::Request,
+        stdin_open: bool,
+        caller: Caller,
+        sink: Sink,
+    ) -> Result<Arc<Execution>, Status> {
+        let new = NewExecution {
+            spec: request.spec,
+            stdin: request.stdin,
+            stdin_open,
+            labels: request.labels,
+            caller,
+        };
+        let execution = self.executions.start(new, sink);
+        execution.map_err(|refused| status::refused(&refused))
+    }
+
+    /// What Attach and Interact's `attach` say of an execution whose output is not kept, as all are now.
+    fn attach(&self, id: &str, caller: &Caller) -> Status {
+        match self.find(id, caller) {
+            Ok(_) => Reason::NotDurable
+                .status("the execution's output is not kept, so nobody can attach to it"),
+            Err(status) => status,
+        }
+    }
+}
+
+/// Who calls. Every request has one: the accept loop, or the gateway, put it there.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::internal("the request came without its caller"))
+}
+
+#[tonic::async_trait]
+impl ExecService for Exec {
+    async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let cap = translate::output_cap(request.max_output_bytes)?;
+        let text = request.text;
+        let request = translate::Request::try_from(Common::from(request))?;
+        let (answer, answered) = oneshot::channel();
+        let sink = Sink::Collect {
+            collected: Box::new(Collected::new(cap)),
+            answer,
+        };
+        let execution = self.start(request, false, caller, sink)?;
+        let (collected, exit) = answered
+            .await
+            .map_err(|_| Status::internal("the execution's supervision ended before it did"))?;
+        let stdout = reply::captured(collected.stdout, cap, text);
+        let stderr = reply::captured(collected.stderr, cap, text);
+        Ok(Response::new(v1::RunResponse {
+            execution_id: execution.id.to_string(),
+            exit: Some(reply::exit(&exit)),
+            stdout_data: stdout.data,
+            stderr_data: stderr.data,
+            stdout_text: stdout.text,
+            stderr_text: stderr.text,
+            stdout_bytes_total: stdout.total,
+            stderr_bytes_total: stderr.total,
+            stdout_truncated: stdout.truncated,
+            stderr_truncated: stderr.truncated,
+        }))
+    }
+
+    type StartStream = Events<v1::StartResponse>;
+
+    async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
+        let caller = caller(&request)?;
+        let (_, events) = self.start_streaming(request.into_inner(), caller, false)?;
+        Ok(Response::new(events))
+    }
+
+    type InteractStream = Events<v1::InteractResponse>;
+
+    async fn interact(
+        &self,
+        request: Request<Streaming<v1::InteractRequest>>,
+    ) -> Reply<Self::InteractStream> {
+        let caller = caller(&request)?;
+        let mut requests = request.into_inner();
+        let first = timeout(FIRST_MESSAGE, requests.message())
+            .await
+            .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))??;
+        match first.and_then(|request| request.message) {
+            Some(Message::Start(start)) => {
+                let (execution, events) = self.start_streaming(*start, caller, true)?;
+                let (failure, failed) = oneshot::channel();
+                self.tasks
+                    .spawn(interact::pump(requests, execution, failure));
+                Ok(Response::new(events.failing_with(failed)))
+            }
+            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &caller)),
+            _ => {
+                Err(Reason::InvalidField
+                    .field("message", "the first one has to be start or attach"))
+            }
+        }
+    }
+
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<v1::AttachResponse, Status>> + Send>>;
+
+    async fn attach(&self, request: Request<v1::AttachRequest>) -> Reply<Self::AttachStream> {
+        Err(self.attach(&request.get_ref().execution_id, &caller(&request)?))
+    }
+
+    async fn wait(&self, request: Request<v1::WaitRequest>) -> Reply<v1::WaitResponse> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let execution = self.find(&request.execution_id, &caller)?;
+        match translate::duration("timeout", request.timeout)? {
+            // Either way the answer is the record as it is.
+            Some(bound) => drop(timeout(bound, execution.ended()).await),
+            None => execution.ended().await,
+        }
+        Ok(Response::new(v1::WaitResponse {
+            execution: Some(reply::execution(&execution)),
+        }))
+    }
+
+    async fn write(&self, request: Request<v1::WriteRequest>) -> Reply<v1::WriteResponse> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let execution = self.find(&request.execution_id, &caller)?;
+        let chunk = request
+            .chunk
+            .ok_or_else(|| Reason::InvalidField.field("chunk", "is missing"))?;
+        let written = execution.write(translate::stdin_chunk(chunk)?).await;
+        let stdin_accepted_bytes = written
+            .map_err(status::ended)?
+            .map_err(status::stdin_error)?;
+        Ok(Response::new(v1::WriteResponse {
+            stdin_accepted_bytes,
+        }))
+    }
+
+    async fn signal(&self, request: Request<v1::SignalRequest>) -> Reply<v1::SignalResponse> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let number = translate::signal("signal", request.signal)?;
+        let execution = self.find(&request.execution_id, &caller)?;
+        execution.signal(number).await.map_err(status::ended)?;
+        Ok(Response::new(v1::SignalResponse {}))
+    }
+
+    async fn resize(&self, request: Request<v1::ResizeRequest>) -> Reply<v1::ResizeResponse> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let size = translate::window_size(request.rows, request.columns)?;
+        let execution = self.find(&request.execution_id, &caller)?;
+        if execution.spec.terminal.is_none() {
+            return Err(interact::no_terminal());
+        }
+        execution.resize(size).await.map_err(status::ended)?;
+        Ok(Response::new(v1::ResizeResponse {}))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Reply<v1::GetResponse> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let execution = match (request.execution_id.as_str(), request.request_id.as_str()) {
+            (id, "") => self.find(id, &caller)?,
+            ("", _) => return Err(status::not_yet("request_id")),
+            _ => {
+                return Err(Reason::InvalidField.field(
+                    "request_id",
+                    "is given beside execution_id; give one of them",
+                ));
+            }
+        };
+        Ok(Response::new(v1::GetResponse {
+            execution: Some(reply::execution(&execution)),
+        }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Reply<v1::ListResponse> {
+        let caller = caller(&request)?;
+        let filter = filter(request.into_inner())?;
+        let page = self.executions.list(&filter, &caller);
+        let mut executions: Vec<v1::Execution> = Vec::new();
+        let (mut bytes, mut more) = (0, page.more);
+        for execution in &page.executions {
+            let message = reply::execution(execution);
+            bytes += prost::Message::encoded_len(&message);
+            if bytes > MAX_PAGE_BYTES && !executions.is_empty() {
+                more = true;
+                break;
+            }
+            executions.push(message);
+        }
+        let last = executions.last().filter(|_| more);
+        Ok(Response::new(v1::ListResponse {
+            next_page_token: last
+                .map(|last| last.execution_id.clone())
+                .unwrap_or_default(),
+            executions,
+        }))
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Reply<v1::DeleteResponse> {
+        let caller = caller(&request)?;
+        let execution = self.find(&request.get_ref().execution_id, &caller)?;
+        if execution.exit().is_none() {
+            return Err(Reason::ExecutionRunning
+                .status("the execution has not ended; end it with Signal first"));
+        }
+        self.executions.delete(&execution);
+        Ok(Response::new(v1::DeleteResponse {}))
+    }
+}
+
+fn filter(request: v1::ListRequest) -> Result<Filter, Status> {
+    let invalid = |field, why| Reason::InvalidField.field(field, why);
+    let records = match usize::try_from(request.page_size) {
+        Ok(0) => DEFAULT_PAGE,
+        Ok(size) => size.min(MAX_PAGE),
+        Err(_) => return Err(invalid("page_size", "is negative")),
+    };
+    let before = match request.page_token.as_str() {
+        "" => None,
+        token => Some(
+            translate::execution_id(token)
+                .map_err(|_| invalid("page_token", "is none that List has given"))?,
+        ),
+    };
+    let mut states = Vec::with_capacity(request.states.len());
+    for number in request.states {
+        match v1::execution::State::try_from(number) {
+            Ok(v1::execution::State::Unspecified) | Err(_) => {
+                return Err(invalid("states", "has a number that is no state"));
+            }
+            Ok(state) => states.push(state),
+        }
+    }
+    let wanted = |state| states.is_empty() || states.contains(&state);
+    Ok(Filter {
+        before,
+        records,
+        running: wanted(v1::execution::State::Running),
+        ended: wanted(v1::execution::State::Ended),
+        labels: request.labels.into_iter().collect(),
+        caller: Some(request.caller).filter(|caller| !caller.is_empty()),
+    })
+}

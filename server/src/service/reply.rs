@@ -1,0 +1,279 @@
+//! From what happened to messages.
+
+use std::{collections::HashMap, ffi::CString, sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
+
+use crate::{
+    execution::{ENDED_KEPT, Execution},
+    process::{CommandSpec, Limits, Status},
+    supervisor::{
+        event::{Event, Exit, Kind},
+        output::{Chunk, Stream},
+        sink::{CAP_MARGIN, Capture},
+        state::{Cause, Outcome, Reason},
+    },
+};
+
+pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {
+    let kind = match event.kind {
+        Kind::Started { pid } => KindMessage::Started(v1::Started {
+            execution_id: id.to_owned(),
+            pid,
+        }),
+        Kind::Output(chunk) => KindMessage::Output(output_message(chunk, text)),
+        Kind::Exited(exit) => KindMessage::Exited(v1::Exited {
+            exit: Some(self::exit(&exit)),
+        }),
+    };
+    v1::Event {
+        sequence: event.sequence,
+        time: Some(event.time.into()),
+        kind: Some(kind),
+    }
+}
+
+fn output_message(chunk: Chunk, text: bool) -> v1::Output {
+    let stream = match chunk.stream {
+        Stream::Stdout => output::Stream::Stdout,
+        Stream::Stderr => output::Stream::Stderr,
+        Stream::Terminal => output::Stream::Terminal,
+    };
+    let (data, text) = if text {
+        let text = String::from_utf8_lossy(&chunk.data).into_owned();
+        (Bytes::new(), text)
+    } else {
+        (chunk.data, String::new())
+    };
+    v1::Output {
+        stream: stream.into(),
+        offset: chunk.offset,
+        data,
+        text,
+    }
+}
+
+pub(super) fn exit(exit: &Exit) -> v1::Exit {
+    let (code, signal, core_dumped) = match exit.outcome.status {
+        Some(Status::Code(code)) => (i32::from(code), 0, false),
+        Some(Status::Signal {
+            number,
+            core_dumped,
+        }) => (-1, number, core_dumped),
+        None => (-1, 0, false),
+    };
+    v1::Exit {
+        code: Some(code),
+        signal,
+        reason: reason(exit.outcome).into(),
+        core_dumped,
+        oom_killed: exit.oom_killed,
+        wall_time: duration(exit.wall_time),
+        usage: Some(v1::Usage {
+            user_time: duration(exit.usage.user),
+            system_time: duration(exit.usage.system),
+            max_rss_bytes: exit.usage.max_rss_bytes,
+        }),
+    }
+}
+
+fn reason(outcome: Outcome) -> exit::Reason {
+    match outcome.reason {
+        Reason::Own => exit::Reason::Self_,
+        Reason::Ended(Cause::Timeout) => exit::Reason::Timeout,
+        Reason::Ended(Cause::Disconnect) => exit::Reason::Disconnect,
+        Reason::Ended(Cause::Shutdown) => exit::Reason::Shutdown,
+        Reason::Signal => exit::Reason::Signal,
+        Reason::Lost => exit::Reason::LostExit,
+    }
+}
+
+/// What Run sends of one stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Captured {
+    pub(super) data: Bytes,
+    pub(super) text: String,
+    pub(super) total: u64,
+    pub(super) truncated: bool,
+}
+
+/// The first `cap` bytes of a stream, as sent.
+pub(super) fn captured(capture: Capture, cap: usize, text: bool) -> Captured {
+    let total = capture.total;
+    if text {
+        let more = total > capture.bytes.len() as u64;
+        let (text, cut) = text_prefix(&capture.bytes, cap, more);
+        return Captured {
+            text,
+            total,
+            truncated: cut,
+            ..Captured::default()
+        };
+    }
+    let mut data = Bytes::from(capture.bytes);
+    data.truncate(cap);
+    Captured {
+        truncated: total > data.len() as u64,
+        data,
+        total,
+        ..Captured::default()
+    }
+}
+
+/// The longest prefix of `bytes` that, with what is no UTF-8 replaced, has at most `cap` bytes and ends between
+/// characters; and whether anything was left out. `more` says that bytes followed.
+fn text_prefix(bytes: &[u8], cap: usize, more: bool) -> (String, bool) {
+    let replacement = char::REPLACEMENT_CHARACTER;
+    let mut text = String::with_capacity(bytes.len().min(cap));
+    let mut chunks = bytes.utf8_chunks().peekable();
+    while let Some(chunk) = chunks.next() {
+        let valid = chunk.valid();
+        let room = cap - text.len();
+        if valid.len() > room {
+            text.push_str(&valid[..valid.floor_char_boundary(room)]);
+            return (text, true);
+        }
+        text.push_str(valid);
+        if chunk.invalid().is_empty() {
+            continue;
+        }
+        let at_the_cut = more && chunks.peek().is_none() && chunk.invalid().len() <= CAP_MARGIN;
+        if at_the_cut || text.len() + replacement.len_utf8() > cap {
+            return (text, true);
+        }
+        text.push(replacement);
+    }
+    (text, more)
+}
+
+pub(super) fn execution(execution: &Execution) -> v1::Execution {
+    let ended = execution.exit();
+    let progress = &execution.progress;
+    let load = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
+    let there = ended.is_none() && !progress.abandoned.load(Ordering::Relaxed);
+    v1::Execution {
+        execution_id: execution.id.to_string(),
+        request_id: String::new(),
+        command: Some(command(&execution.spec)),
+        labels: execution.labels.clone().into_iter().collect(),
+        state: match ended {
+            None => State::Running,
+            Some(_) => State::Ended,
+        }
+        .into(),
+        caller: execution.caller.to_string(),
+        on_disconnect: v1::OnDisconnect::Kill.into(),
+        pid: execution.pid,
+        create_time: Some(execution.created.into()),
+        end_time: ended.map(|&(_, at)| at.into()),
+        expire_time: ended.map(|&(_, at)| (at + ENDED_KEPT).into()),
+        exit: ended.map(|(exit, _)| self::exit(exit)),
+        first_sequence: 0,
+        last_sequence: load(&progress.last_sequence),
+        stdin_accepted_bytes: load(&progress.stdin_accepted),
+        stdout_bytes_total: load(&progress.stdout_bytes),
+        stderr_bytes_total: load(&progress.stderr_bytes),
+        attached: u32::from(there),
+    }
+}
+
+/// The command as it was asked for, with the values of its environment blank.
+fn command(spec: &CommandSpec) -> v1::Command {
+    let mut command = v1::Command {
+        working_directory: spec
+            .working_directory
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        environment: names(&spec.environment),
+        clear_environment: spec.clear_environment,
+        user: spec.user.clone().unwrap_or_default(),
+        timeout: spec.timeout.and_then(duration),
+        kill_after: duration(spec.kill_after),
+        terminal: spec.terminal.as_ref().map(|terminal| v1::Terminal {
+            rows: terminal.size.rows.into(),
+            columns: terminal.size.columns.into(),
+            term: terminal.term.to_string_lossy().into_owned(),
+        }),
+        limits: limits(&spec.limits),
+        ..v1::Command::default()
+    };
+    let texts: Option<Vec<&str>> = spec
+        .argv
+        .iter()
+        .map(|string| string.to_str().ok())
+        .collect();
+    match (texts, spec.argv.as_slice()) {
+        (Some(texts), _) if spec.shell => {
+            command.shell = texts.last().copied().unwrap_or_default().to_owned();
+        }
+        (Some(texts), _) => command.argv = texts.into_iter().map(str::to_owned).collect(),
+        (None, argv) => {
+            let raw = argv
+                .iter()
+                .map(|string| Bytes::copy_from_slice(string.as_bytes()));
+            command.argv_raw = raw.collect();
+        }
+    }
+    command
+}
+
+fn names(environment: &[CString]) -> HashMap<String, String> {
+    let name = |variable: &CString| {
+        let text = variable.to_string_lossy();
+        let name = text.split_once('=').map_or(&*text, |(name, _)| name);
+        (name.to_owned(), String::new())
+    };
+    environment.iter().map(name).collect()
+}
+
+fn limits(limits: &Limits) -> Option<v1::Limits> {
+    (*limits != Limits::default()).then(|| v1::Limits {
+        cpu_time: limits
+            .cpu_seconds
+            .map(Duration::from_secs)
+            .and_then(duration),
+        address_space_bytes: limits.address_space_bytes,
+        open_files: limits.open_files,
+        file_size_bytes: limits.file_size_bytes,
+        core_bytes: limits.core_bytes,
+        user_processes: limits.user_processes,
+        niceness: limits.niceness,
+        tree_memory_bytes: limits.tree.memory_bytes,
+        tree_processes: limits.tree.processes,
+    })
+}
+
+fn duration(value: Duration) -> Option<prost_types::Duration> {
+    value.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        for (bytes, cap, more, expected, cut) in [
+            (&b"abc"[..], 3, false, "abc", false),
+            (b"abcd", 3, false, "abc", true),
+            ("a€".as_bytes(), 3, false, "a", true),
+            ("a€".as_bytes(), 4, false, "a€", false),
+            (b"a\xff", 4, false, "a\u{fffd}", false),
+            (b"a\xff", 3, false, "a", true),
+            (b"a\xe2\x82", 9, false, "a\u{fffd}", false),
+            (b"a\xe2\x82", 9, true, "a", true),
+            (b"abc", 3, true, "abc", true),
+            (b"", 0, false, "", false),
+            (b"\xff\xff\xff", 5, false, "\u{fffd}", true),
+        ] {
+            let (text, was_cut) = text_prefix(bytes, cap, more);
+            assert_eq!(
+                (text.as_str(), was_cut),
+                (expected, cut),
+                "{bytes:?} {cap} {more}"
+            );
+        }
+    }
+}

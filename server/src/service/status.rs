@@ -1,0 +1,146 @@
+//! Every error as a status: one exhaustive match each, so that a new error cannot be forgotten.
+
+use std::time::Duration;
+
+use remex::error::Reason;
+use tonic::Status;
+
+use crate::{
+    execution::{Ended, Refused},
+    process::StartError,
+    supervisor::stdin::StdinError,
+};
+
+/// When to try again where the server is full.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+pub(super) fn refused(refused: &Refused) -> Status {
+    let message = refused.to_string();
+    match refused {
+        Refused::Draining => Reason::Draining.retry_after(RETRY_AFTER, message),
+        Refused::TooMany(_) => Reason::TooManyExecutions.retry_after(RETRY_AFTER, message),
+        Refused::Start(error) => start_error(error),
+    }
+}
+
+fn start_error(error: &StartError) -> Status {
+    let message = error.to_string();
+    match error {
+        StartError::ProgramNotFound { .. } => Reason::ProgramNotFound.status(message),
+        StartError::ProgramNotExecutable { .. } => Reason::ProgramNotExecutable.status(message),
+        StartError::WorkingDirectory { .. } => Reason::WorkingDirectoryNotFound.status(message),
+        StartError::UserNotFound { .. } => Reason::UserNotFound.status(message),
+        StartError::UserSwitch { .. } => Reason::UserSwitchUnavailable.status(message),
+        StartError::LimitUnavailable { limit, .. } => {
+            Reason::LimitUnavailable.field(format!("command.limits.{limit}"), message)
+        }
+        StartError::TooLarge(_) => Reason::CommandTooLarge.status(message),
+        StartError::Resources { .. } => Reason::SpawnFailed.retry_after(RETRY_AFTER, message),
+    }
+}
+
+pub(super) fn stdin_error(error: StdinError) -> Status {
+    let message = error.to_string();
+    match error {
+        StdinError::Closed { at } => {
+            Reason::StdinClosed.with_metadata(message, [("stdin_accepted_bytes", at.to_string())])
+        }
+        StdinError::Hole { accepted, .. } => Reason::StdinHole
+            .with_metadata(message, [("stdin_accepted_bytes", accepted.to_string())]),
+    }
+}
+
+pub(super) fn ended(Ended: Ended) -> Status {
+    Reason::ExecutionEnded.status("the execution has ended")
+}
+
+pub(super) fn not_found(id: &str) -> Status {
+    Reason::ExecutionNotFound.status(format!("there is no execution {id:?}"))
+}
+
+pub(super) fn not_yet(what: &str) -> Status {
+    Reason::NotYet.field(what, "a later version brings this")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_reason() {
+        let text = String::new;
+        let source = || io::Error::other("why");
+        let table = [
+            (
+                StartError::ProgramNotFound {
+                    program: text(),
+                    searched: text(),
+                },
+                Reason::ProgramNotFound,
+            ),
+            (
+                StartError::ProgramNotExecutable {
+                    program: text(),
+                    why: text(),
+                },
+                Reason::ProgramNotExecutable,
+            ),
+            (
+                StartError::WorkingDirectory {
+                    path: "/".into(),
+                    source: source(),
+                },
+                Reason::WorkingDirectoryNotFound,
+            ),
+            (
+                StartError::UserNotFound { user: text() },
+                Reason::UserNotFound,
+            ),
+            (
+                StartError::UserSwitch {
+                    user: text(),
+                    why: text(),
+                },
+                Reason::UserSwitchUnavailable,
+            ),
+            (
+                StartError::LimitUnavailable {
+                    limit: "x",
+                    why: text(),
+                },
+                Reason::LimitUnavailable,
+            ),
+            (StartError::TooLarge(text()), Reason::CommandTooLarge),
+            (
+                StartError::Resources {
+                    step: "x",
+                    source: source(),
+                },
+                Reason::SpawnFailed,
+            ),
+        ];
+        for (error, reason) in table {
+            let status = refused(&Refused::Start(error));
+            assert_eq!(Reason::of(&status), Some(reason));
+        }
+        assert_eq!(
+            Reason::of(&refused(&Refused::Draining)),
+            Some(Reason::Draining)
+        );
+        assert_eq!(
+            Reason::of(&refused(&Refused::TooMany(1))),
+            Some(Reason::TooManyExecutions)
+        );
+        assert_eq!(
+            Reason::of(&stdin_error(StdinError::Closed { at: 1 })),
+            Some(Reason::StdinClosed)
+        );
+        let hole = StdinError::Hole {
+            accepted: 0,
+            offset: 1,
+        };
+        assert_eq!(Reason::of(&stdin_error(hole)), Some(Reason::StdinHole));
+    }
+}

@@ -1,0 +1,398 @@
+//! From messages to typed requests: every check on what callers send is here, once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::CString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use remex::{error::Reason, v1};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::status;
+use crate::{
+    process::{
+        CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, Limits, MAX_KILL_AFTER, MAX_STRING_BYTES,
+        TerminalSpec, TreeLimits, WindowSize,
+    },
+    supervisor::{state::MAX_SIGNAL, stdin::StdinChunk},
+};
+
+/// The shell of `Command.shell`.
+const SHELL: &std::ffi::CStr = c"/bin/sh";
+
+/// Most labels of an execution.
+pub(super) const MAX_LABELS: usize = 32;
+/// Longest label key.
+pub(super) const MAX_LABEL_KEY_BYTES: usize = 63;
+/// Longest label value.
+pub(super) const MAX_LABEL_VALUE_BYTES: usize = 256;
+/// `max_output_bytes` where none is given.
+pub(super) const DEFAULT_OUTPUT_BYTES: u64 = 1024 * 1024;
+/// Largest `max_output_bytes`.
+pub(super) const MAX_OUTPUT_BYTES: u64 = 16 * 1024 * 1024;
+/// Shortest `keepalive_interval`.
+pub(super) const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
+
+type Checked<T> = Result<T, Status>;
+
+fn invalid(field: &str, why: &str) -> Status {
+    Reason::InvalidField.field(field, why)
+}
+
+/// The fields that RunRequest and StartRequest share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) command: Option<v1::Command>,
+    pub(super) stdin_data: Bytes,
+    pub(super) stdin_text: String,
+    pub(super) request_id: String,
+    pub(super) labels: HashMap<String, String>,
+    pub(super) on_disconnect: i32,
+    pub(super) disconnect_grace: Option<prost_types::Duration>,
+    pub(super) keep: Option<v1::Keep>,
+}
+
+/// What they become.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) spec: CommandSpec,
+    pub(super) stdin: Bytes,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+impl From<v1::RunRequest> for Common {
+    fn from(request: v1::RunRequest) -> Self {
+        Self {
+            command: request.command,
+            stdin_data: request.stdin_data,
+            stdin_text: request.stdin_text,
+            request_id: request.request_id,
+            labels: request.labels,
+            on_disconnect: request.on_disconnect,
+            disconnect_grace: request.disconnect_grace,
+            keep: request.keep,
+        }
+    }
+}
+
+impl From<v1::StartRequest> for Common {
+    fn from(request: v1::StartRequest) -> Self {
+        Self {
+            command: request.command,
+            stdin_data: request.stdin_data,
+            stdin_text: request.stdin_text,
+            request_id: request.request_id,
+            labels: request.labels,
+            on_disconnect: request.on_disconnect,
+            disconnect_grace: request.disconnect_grace,
+            keep: request.keep,
+        }
+    }
+}
+
+impl TryFrom<Common> for Request {
+    type Error = Status;
+
+    fn try_from(common: Common) -> Checked<Self> {
+        durable(&common)?;
+        let command = common.command.ok_or_else(|| {
+            Reason::InvalidCommand.field("command", "is missing; give argv, argv_raw or shell")
+        })?;
+        Ok(Self {
+            spec: self::command(command)?,
+            stdin: data_or_text(
+                ("stdin_data", common.stdin_data),
+                ("stdin_text", common.stdin_text),
+            )?,
+            labels: labels(common.labels)?,
+        })
+    }
+}
+
+/// What a later version brings is refused, not ignored.
+fn durable(common: &Common) -> Checked<()> {
+    match v1::OnDisconnect::try_from(common.on_disconnect) {
+        Err(_) => return Err(unknown_number("on_disconnect", common.on_disconnect)),
+        Ok(v1::OnDisconnect::Unspecified | v1::OnDisconnect::Kill) => {}
+        Ok(v1::OnDisconnect::Grace | v1::OnDisconnect::Detach) => {
+            return Err(status::not_yet("on_disconnect"));
+        }
+    }
+    if let Some(keep) = &common.keep {
+        v1::keep::OnFull::try_from(keep.on_full)
+            .map_err(|_| unknown_number("keep.on_full", keep.on_full))?;
+        return Err(status::not_yet("keep"));
+    }
+    if common.disconnect_grace.is_some() {
+        return Err(status::not_yet("disconnect_grace"));
+    }
+    if !common.request_id.is_empty() {
+        return Err(status::not_yet("request_id"));
+    }
+    Ok(())
+}
+
+fn command(command: v1::Command) -> Checked<CommandSpec> {
+    let (argv, shell) = argv(command.argv, command.argv_raw, command.shell)?;
+    Ok(CommandSpec {
+        argv,
+        shell,
+        working_directory: working_directory(&command.working_directory)?,
+        environment: environment(command.environment)?,
+        clear_environment: command.clear_environment,
+        user: user(command.user)?,
+        timeout: duration("command.timeout", command.timeout)?,
+        kill_after: kill_after(command.kill_after)?,
+        terminal: command.terminal.map(terminal).transpose()?,
+        limits: command.limits.map(limits).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn argv(argv: Vec<String>, raw: Vec<Bytes>, shell: String) -> Checked<(Vec<CString>, bool)> {
+    let given = [!argv.is_empty(), !raw.is_empty(), !shell.is_empty()];
+    match given {
+        [true, false, false] => strings("command.argv", argv.into_iter().map(String::into_bytes)),
+        [false, true, false] => strings("command.argv_raw", raw.into_iter().map(Vec::from)),
+        [false, false, true] => {
+            let text = string("command.shell", shell.into_bytes())?;
+            return Ok((vec![SHELL.into(), c"-c".into(), text], true));
+        }
+        [false, false, false] => Err(Reason::InvalidCommand.field(
+            "command",
+            "is empty; give exactly one of argv, argv_raw and shell",
+        )),
+        _ => Err(Reason::InvalidCommand.field(
+            "command",
+            "has more than one of argv, argv_raw and shell; give exactly one",
+        )),
+    }
+    .and_then(|argv| {
+        if argv[0].is_empty() {
+            return Err(Reason::InvalidCommand.field("command.argv[0]", "is empty; name a program"));
+        }
+        Ok((argv, false))
+    })
+}
+
+fn strings(field: &str, list: impl Iterator<Item = Vec<u8>>) -> Checked<Vec<CString>> {
+    list.enumerate()
+        .map(|(index, bytes)| string(&format!("{field}[{index}]"), bytes))
+        .collect()
+}
+
+/// A string as exec takes it.
+fn string(field: &str, bytes: Vec<u8>) -> Checked<CString> {
+    if bytes.len() > MAX_STRING_BYTES {
+        let why = format!(
+            "has {} bytes, and the kernel takes {MAX_STRING_BYTES}; pass data on stdin",
+            bytes.len()
+        );
+        return Err(Reason::CommandTooLarge.field(field, why));
+    }
+    CString::new(bytes).map_err(|error| {
+        let why = format!(
+            "has a NUL at byte {}, which no program can be given",
+            error.nul_position()
+        );
+        Reason::InvalidCommand.field(field, why)
+    })
+}
+
+fn working_directory(text: &str) -> Checked<Option<PathBuf>> {
+    const FIELD: &str = "command.working_directory";
+    match text {
+        "" => Ok(None),
+        text if text.contains('\0') => Err(invalid(FIELD, "has a NUL")),
+        text if Path::new(text).is_absolute() => Ok(Some(text.into())),
+        _ => Err(invalid(FIELD, "is relative; give an absolute path")),
+    }
+}
+
+fn environment(variables: HashMap<String, String>) -> Checked<Vec<CString>> {
+    let sorted: BTreeMap<_, _> = variables.into_iter().collect();
+    let variables = sorted.into_iter().map(|(name, value)| {
+        let field = format!("command.environment[{name:?}]");
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(invalid(
+                &field,
+                "is no name: it is empty, or has `=` or NUL in it",
+            ));
+        }
+        if value.contains('\0') {
+            return Err(invalid(&field, "has a NUL in its value"));
+        }
+        string(&field, [name.as_bytes(), b"=", value.as_bytes()].concat())
+    });
+    variables.collect()
+}
+
+fn user(user: String) -> Checked<Option<String>> {
+    if user.contains('\0') {
+        return Err(invalid("command.user", "has a NUL"));
+    }
+    Ok(Some(user).filter(|user| !user.is_empty()))
+}
+
+fn kill_after(value: Option<prost_types::Duration>) -> Checked<Duration> {
+    const FIELD: &str = "command.kill_after";
+    match duration(FIELD, value)? {
+        None => Ok(DEFAULT_KILL_AFTER),
+        Some(long) if long > MAX_KILL_AFTER => Err(invalid(FIELD, "is longer than 1 min")),
+        Some(kill_after) => Ok(kill_after),
+    }
+}
+
+fn terminal(terminal: v1::Terminal) -> Checked<TerminalSpec> {
+    let term = match terminal.term {
+        term if term.is_empty() => DEFAULT_TERM.to_owned(),
+        term => term,
+    };
+    let default = WindowSize::default();
+    Ok(TerminalSpec {
+        size: WindowSize {
+            rows: cells("command.terminal.rows", terminal.rows)?.unwrap_or(default.rows),
+            columns: cells("command.terminal.columns", terminal.columns)?
+                .unwrap_or(default.columns),
+        },
+        term: string("command.terminal.term", term.into_bytes())?,
+    })
+}
+
+fn cells(field: &str, value: u32) -> Checked<Option<u16>> {
+    let cells = u16::try_from(value).map_err(|_| invalid(field, "is more than 65,535"))?;
+    Ok(Some(cells).filter(|&cells| cells > 0))
+}
+
+fn limits(limits: v1::Limits) -> Checked<Limits> {
+    let cpu_time = duration("command.limits.cpu_time", limits.cpu_time)?;
+    if limits
+        .niceness
+        .is_some_and(|niceness| !(-20..=19).contains(&niceness))
+    {
+        return Err(invalid("command.limits.niceness", "is not in -20 to 19"));
+    }
+    Ok(Limits {
+        cpu_seconds: cpu_time.map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)),
+        address_space_bytes: limits.address_space_bytes,
+        open_files: limits.open_files,
+        file_size_bytes: limits.file_size_bytes,
+        core_bytes: limits.core_bytes,
+        user_processes: limits.user_processes,
+        niceness: limits.niceness,
+        tree: TreeLimits {
+            memory_bytes: limits.tree_memory_bytes,
+            processes: limits.tree_processes,
+        },
+    })
+}
+
+fn labels(labels: HashMap<String, String>) -> Checked<BTreeMap<String, String>> {
+    if labels.len() > MAX_LABELS {
+        return Err(invalid("labels", "are more than 32"));
+    }
+    for (key, value) in &labels {
+        let field = || format!("labels[{key:?}]");
+        let ok = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._/-".contains(&byte)
+        };
+        if !(1..=MAX_LABEL_KEY_BYTES).contains(&key.len()) || !key.bytes().all(ok) {
+            return Err(invalid(
+                &field(),
+                "is no key: 1 to 63 characters of a-z, 0-9 and ._/-",
+            ));
+        }
+        if value.len() > MAX_LABEL_VALUE_BYTES {
+            return Err(invalid(&field(), "has a value of more than 256 bytes"));
+        }
+    }
+    Ok(labels.into_iter().collect())
+}
+
+fn data_or_text(
+    (data_field, data): (&str, Bytes),
+    (text_field, text): (&str, String),
+) -> Checked<Bytes> {
+    match (data.is_empty(), text.is_empty()) {
+        (false, false) => {
+            let why = format!("is given beside {data_field}; give one of them");
+            Err(invalid(text_field, &why))
+        }
+        (_, true) => Ok(data),
+        (true, false) => Ok(text.into()),
+    }
+}
+
+fn unknown_number(field: &str, number: i32) -> Status {
+    invalid(field, &format!("{number} is no value of this enum"))
+}
+
+/// A duration; zero is unset.
+pub(super) fn duration(
+    field: &str,
+    value: Option<prost_types::Duration>,
+) -> Checked<Option<Duration>> {
+    let Some(value) = value else { return Ok(None) };
+    let duration = Duration::try_from(value)
+        .map_err(|_| invalid(field, "is negative or no valid duration"))?;
+    Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
+pub(super) fn keepalive(value: Option<prost_types::Duration>) -> Checked<Option<Duration>> {
+    const FIELD: &str = "keepalive_interval";
+    match duration(FIELD, value)? {
+        Some(short) if short < MIN_KEEPALIVE => Err(invalid(FIELD, "is shorter than 100 ms")),
+        keepalive => Ok(keepalive),
+    }
+}
+
+pub(super) fn output_cap(max_output_bytes: u64) -> Checked<usize> {
+    match max_output_bytes {
+        0 => Ok(DEFAULT_OUTPUT_BYTES as usize),
+        bytes if bytes <= MAX_OUTPUT_BYTES => Ok(bytes as usize),
+        _ => Err(invalid(
+            "max_output_bytes",
+            "is more than 16 MiB; use Start, whose output has no bound",
+        )),
+    }
+}
+
+pub(super) fn signal(field: &str, number: i32) -> Checked<i32> {
+    if (1..=MAX_SIGNAL).contains(&number) {
+        return Ok(number);
+    }
+    Err(invalid(field, "is no signal number: 1 to 64"))
+}
+
+pub(super) fn window_size(rows: u32, columns: u32) -> Checked<WindowSize> {
+    let cells = |field, value| {
+        cells(field, value)?.ok_or_else(|| invalid(field, "is 0; a terminal has at least one"))
+    };
+    Ok(WindowSize {
+        rows: cells("rows", rows)?,
+        columns: cells("columns", columns)?,
+    })
+}
+
+pub(super) fn stdin_chunk(chunk: v1::StdinChunk) -> Checked<StdinChunk> {
+    Ok(StdinChunk {
+        offset: chunk.offset,
+        data: data_or_text(("chunk.data", chunk.data), ("chunk.text", chunk.text))?,
+        eof: chunk.eof,
+    })
+}
+
+/// The id of an execution; one that cannot be is one that is not there.
+pub(super) fn execution_id(text: &str) -> Checked<Uuid> {
+    if text.is_empty() {
+        return Err(invalid("execution_id", "is empty"));
+    }
+    // One spelling each: an id is compared as text by callers.
+    match Uuid::try_parse(text) {
+        Ok(id) if id.to_string() == text => Ok(id),
+        _ => Err(status::not_found(text)),
+    }
+}
