@@ -1,3 +1,4 @@
 //! The gateway of remex, and what its daemon shares with `remexd`.
 
+pub mod daemon;
 pub mod net;
