@@ -1,0 +1,55 @@
+//! [`Client`]: a connection, and the calls over it.
+
+use http::{Request, Response};
+use remex::v1::{echo_service_client::EchoServiceClient, exec_service_client::ExecServiceClient};
+use tonic::body::Body;
+use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
+
+use crate::{ConnectError, Endpoint, transport::Transport};
+
+/// What the generated clients call over: a connection, or a service in this process.
+pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+
+/// The largest answer taken, in bytes: a Run's stdout and stderr of 16 MiB each, and room for what is around them.
+pub const MAX_REPLY_BYTES: usize = 2 * (16 << 20) + (1 << 20);
+
+/// A client of one server. Clones share its connection.
+#[derive(Clone)]
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects to `endpoint`, within [`CONNECT_TIMEOUT`](crate::CONNECT_TIMEOUT). A connection that is lost later is
+    /// opened again as [`Self::connect_lazy`] says.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
+        Ok(Self::from_service(Transport::connect(endpoint).await?))
+    }
+
+    /// Connects when the first call is made, and again when the connection was lost. While the server cannot be reached,
+    /// calls fail with UNAVAILABLE, and attempts are up to 2 s apart.
+    pub fn connect_lazy(endpoint: &Endpoint) -> Self {
+        Self::from_service(Transport::lazy(endpoint))
+    }
+
+    /// Calls `service`: the server itself in the same process, or a channel of the caller's own making.
+    pub fn from_service<S>(service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        let channel = BoxCloneSyncService::new(service.map_err(Into::into));
+        Self { channel }
+    }
+
+    /// The generated client of ExecService, for calls that have no method here.
+    pub fn exec(&self) -> ExecServiceClient<Channel> {
+        ExecServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_REPLY_BYTES)
+    }
+
+    /// The generated client of EchoService.
+    pub fn echo(&self) -> EchoServiceClient<Channel> {
+        EchoServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_REPLY_BYTES)
+    }
+}

@@ -1,0 +1,73 @@
+//! Why a call failed. That a command failed is no error: see [`Exit`](crate::Exit).
+
+use remex::error::Reason;
+use thiserror::Error;
+use tonic::{Code, Status};
+
+use crate::ConnectError;
+
+/// A call failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server refused, and said why: [`Self::reason`] is what a program decides by.
+    #[error("{} ({reason})", status.message())]
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// All that it said.
+        status: Status,
+    },
+    /// The call failed with no reason of remex's: the connection was lost, or something between gave up.
+    #[error("{} ({:?})", .0.message(), .0.code())]
+    Failed(Status),
+    /// The events ended before the command did.
+    #[error("the server stopped telling what the command does; it may still run: see `remex ps`")]
+    Incomplete,
+}
+
+impl Error {
+    /// The reason that the server gave; `None` if it gave none.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Refused { reason, .. } => Some(*reason),
+            Self::Connect(_) | Self::Failed(_) | Self::Incomplete => None,
+        }
+    }
+
+    /// The gRPC code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Refused { status, .. } | Self::Failed(status) => status.code(),
+            Self::Connect(_) | Self::Incomplete => Code::Unavailable,
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        match Reason::of(&status) {
+            Some(reason) => Self::Refused { reason, status },
+            None => Self::Failed(status),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_told_from_the_code() {
+        let error = Error::from(Reason::ProgramNotFound.status("no program x"));
+        assert_eq!(error.reason(), Some(Reason::ProgramNotFound));
+        assert_eq!(error.code(), Code::NotFound);
+        assert_eq!(error.to_string(), "no program x (PROGRAM_NOT_FOUND)");
+        let error = Error::from(Status::not_found("no such page"));
+        assert_eq!(error.reason(), None);
+        assert_eq!(error.to_string(), "no such page (NotFound)");
+    }
+}
