@@ -1,5 +1,6 @@
 //! The gateway of remex, and what its daemon shares with `remexd`.
 
+pub mod body;
 pub mod config;
 pub mod limits;
 pub mod net;
