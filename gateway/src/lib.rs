@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod config;
+pub mod daemon;
 pub mod limits;
 pub mod net;
 pub mod wire;

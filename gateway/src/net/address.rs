@@ -7,7 +7,9 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer};
+
+use super::text::deserialize_text;
 
 /// The mode of a Unix socket that asks for none: its owner alone.
 const DEFAULT_MODE: u32 = 0o600;
@@ -232,9 +234,7 @@ impl fmt::Display for UnixAddress {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        deserialize_text(deserializer)
     }
 }
 

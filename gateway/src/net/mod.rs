@@ -14,6 +14,7 @@ pub mod peer;
 mod socket_file;
 mod stream;
 mod tcp_info;
+mod text;
 mod users;
 
 pub use acceptor::{AcceptLimits, Acceptor, Connection};
@@ -24,4 +25,5 @@ pub use identity::{Identity, identify_tcp, identify_udp};
 pub use listener::{BACKLOG, BindError, BoundAddress, Listener};
 pub use stream::Stream;
 pub use tcp_info::TcpInfo;
+pub use text::deserialize_text;
 pub use users::{Users, UsersError};

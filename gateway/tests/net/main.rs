@@ -1,12 +1,12 @@
 //! Sockets of all kinds, listened on and connected to, by this user and another one.
+//!
+//! Nothing here starts a process: until that executed its program, it would hold a copy of every socket that a scenario
+//! beside it has just closed.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod accept;
-#[cfg(test)]
 mod identity;
-#[cfg(test)]
 mod support;
-#[cfg(test)]
 mod tcp;
-#[cfg(test)]
 mod unix;
