@@ -41,7 +41,7 @@ pub(super) fn datagram(text: &str) -> Option<usize> {
 }
 
 /// Zero stands for none at all.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
