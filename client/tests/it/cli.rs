@@ -50,7 +50,7 @@ pub(crate) fn result(command: &mut Command) -> (i32, String, String) {
     )
 }
 
-fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+pub(crate) fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let stdout: ChildStdout = child.stdout.take().unwrap();
     BufReader::new(stdout).lines().map(Result::unwrap)
 }
