@@ -45,6 +45,16 @@ impl Failure {
         Self::new(format!("cannot write the output: {error}"))
     }
 
+    /// The call broke while its command ran. What the server did on purpose has its own words.
+    pub(crate) fn while_running(error: Error) -> Self {
+        if error.reason().is_some() {
+            return error.into();
+        }
+        Self::new(format!(
+            "{error}; the command ends with the connection, so check what it did before you run it again"
+        ))
+    }
+
     /// Prints the line, and answers with the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if self.message.is_some() {

@@ -312,7 +312,7 @@ fn a_lost_connection_is_told() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(255), "{stderr}");
     assert!(
-        stderr.starts_with("remex: ") && stderr.lines().count() == 1,
+        stderr.contains("check what it did") && stderr.lines().count() == 1,
         "{stderr}"
     );
 }
@@ -384,6 +384,13 @@ fn executions_are_listed_waited_for_and_signalled() {
     );
     assert_eq!(output_of(child).status.code(), Some(137));
     drop(stdin);
+    result(&mut remex(&server, ["run", "true"]));
+    let (_, table, _) = result(&mut remex(&server, ["ps"]));
+    let ids: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(ids, ["ID", "exec-2", "exec-1"]);
     let (code, _, stderr) = result(&mut remex(&server, ["kill", "exec-1"]));
     assert_eq!(code, 255);
     assert!(stderr.contains("EXECUTION_ENDED"), "{stderr}");

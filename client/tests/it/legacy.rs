@@ -85,6 +85,8 @@ fn what_is_no_reply_is_a_failure() {
         (b"\x04\0", "without a whole answer"),
         (b"HTTP/1.1 400 Bad Request\r\n", "speaks json-header"),
         (b"\xff\xff\xff\xff", "speaks json-header"),
+        // One byte more than a header may have.
+        (b"\x01\0\x01\0", "speaks json-header"),
         (b"\x02\0\0\0[]", "not JSON"),
         (b"\x02\0\0\0{}", "total_size"),
         (b"\x0b\0\0\0{\"size\": 5}abc", "after 3 of 5 bytes"),
@@ -97,6 +99,15 @@ fn what_is_no_reply_is_a_failure() {
             "{stderr}"
         );
     }
+}
+
+#[test]
+fn a_header_may_be_as_long_as_the_limit() {
+    let start = r#"{"size": 2, "filename": ""#;
+    let padding = "x".repeat((64 << 10) - start.len() - 2);
+    let header = format!(r#"{start}{padding}"}}"#);
+    let (address, _server) = serve(reply(&header, b"ok"), 1 << 20);
+    assert_eq!(legacy(&[&address, "x"]), (0, "ok".into(), String::new()));
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Session {
         let mut feeding = true;
         loop {
             let step = tokio::select! {
-                event = next(&self.output, &mut self.interaction) => Step::Event(event?),
+                event = next(&self.output, &mut self.interaction) => Step::Event(event.map_err(Failure::while_running)?),
                 signal = self.signals.next() => Step::Signal(signal),
                 () = self.resizes.next() => Step::Resize,
                 () = &mut feed, if feeding => Step::StdinEnded,
@@ -80,7 +80,7 @@ impl Session {
             match step {
                 Step::Event(Some(Event::Exited(exit))) => return self.finish(exit).await,
                 Step::Event(Some(event)) => self.show(&event).await,
-                Step::Event(None) => return Err(Error::Incomplete.into()),
+                Step::Event(None) => return Err(Failure::while_running(Error::Incomplete)),
                 Step::Signal(signal) => self.on_signal(signal).await?,
                 Step::Resize => self.on_resize().await,
                 Step::StdinEnded => feeding = false,
