@@ -265,7 +265,9 @@ impl State {
         if !(1..=MAX_SIGNAL).contains(&number) {
             return;
         }
-        self.sent |= 1 << (number - 1);
+        if self.exit.is_none() {
+            self.sent |= 1 << (number - 1);
+        }
         match number {
             KILL => self.kill(now, actions),
             libc::SIGSTOP | libc::SIGCONT => actions.push(Action::SignalTree(number)),
