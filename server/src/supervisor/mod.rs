@@ -10,4 +10,6 @@ pub mod output;
 mod readiness;
 pub mod sink;
 pub mod state;
+#[cfg(test)]
+mod state_tests;
 pub mod stdin;

@@ -205,7 +205,12 @@ impl State {
         let timeout = self
             .timeout
             .filter(|_| self.exit.is_none() && self.ending.is_none());
-        let drain = self.drain.as_ref().and_then(Drain::deadline);
+        // A tree that is not gone yet, or output that has ended, leaves the drain nothing to decide.
+        let drain = self
+            .drain
+            .as_ref()
+            .filter(|_| self.output_open && self.is_tree_settled())
+            .and_then(Drain::deadline);
         [ending, timeout, drain].into_iter().flatten().min()
     }
 
@@ -260,7 +265,9 @@ impl State {
         if !(1..=MAX_SIGNAL).contains(&number) {
             return;
         }
-        self.sent |= 1 << (number - 1);
+        if self.exit.is_none() {
+            self.sent |= 1 << (number - 1);
+        }
         match number {
             KILL => self.kill(now, actions),
             libc::SIGSTOP | libc::SIGCONT => actions.push(Action::SignalTree(number)),
@@ -349,14 +356,10 @@ impl State {
 
     /// Finishes if there is nothing left to wait for.
     fn settle(&mut self, now: Duration, actions: &mut Actions) {
-        let unkillable = match &self.ending {
-            None => false,
-            Some(Ending {
-                stage: Stage::Gone { unkillable },
-                ..
-            }) => *unkillable,
-            Some(_) => return,
-        };
+        if !self.is_tree_settled() {
+            return;
+        }
+        let unkillable = self.ending.as_ref().is_some_and(Ending::is_given_up);
         if self.exit.is_none() && !unkillable {
             return;
         }
@@ -376,6 +379,13 @@ impl State {
         }));
     }
 
+    /// Whether nothing in the tree is waited for: it is left alone, or gone, or given up.
+    fn is_tree_settled(&self) -> bool {
+        self.ending
+            .as_ref()
+            .is_none_or(|ending| matches!(ending.stage, Stage::Gone { .. }))
+    }
+
     fn reason(&self) -> Reason {
         let cause = self.ending.as_ref().and_then(|ending| ending.cause);
         match (cause, self.exit) {
@@ -388,6 +398,12 @@ impl State {
 
     fn was_sent(&self, number: i32) -> bool {
         (1..=MAX_SIGNAL).contains(&number) && self.sent & (1 << (number - 1)) != 0
+    }
+}
+
+impl Ending {
+    fn is_given_up(&self) -> bool {
+        self.stage == Stage::Gone { unkillable: true }
     }
 }
 
