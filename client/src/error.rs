@@ -25,7 +25,7 @@ pub enum Error {
     #[error("{} ({:?})", .0.message(), .0.code())]
     Failed(Status),
     /// The events ended before the command did.
-    #[error("the server stopped telling what the command does; it may still run: see `remex ps`")]
+    #[error("the server stopped telling what the command does")]
     Incomplete,
 }
 

@@ -1,2 +1,52 @@
-//! remexd.
-fn main() {}
+//! remexd: flags, logging, the runtime, and an exit code.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Parser, error::ErrorKind};
+use remex_gateway::daemon::{Exit, logging};
+use remex_server::{
+    app,
+    config::{Args, Config},
+};
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => Exit::Success,
+        Err(exit) => exit,
+    }
+    .into()
+}
+
+fn start() -> Result<(), Exit> {
+    let args = Args::try_parse().or_else(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone needs no help.
+            let _ = error.print();
+            Err(Exit::Success)
+        }
+        _ => {
+            let _ = error.print();
+            Err(Exit::Usage)
+        }
+    })?;
+    let check = args.check;
+    let config = Config::new(args).map_err(|error| fail(&error, Exit::from(&error)))?;
+    if check {
+        let _ = std::io::stdout().write_all(config.explain().as_bytes());
+        return Ok(());
+    }
+    logging::init(config.log_format).map_err(|error| fail(&error, Exit::Usage))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| fail(&error, Exit::Internal))?;
+    let served = runtime.block_on(app::run(config));
+    // What was open to the end is cut off.
+    runtime.shutdown_background();
+    served.map_err(|error| fail(&error, Exit::from(&error)))
+}
+
+fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    let _ = writeln!(std::io::stderr(), "remexd: {error}");
+    exit
+}

@@ -7,7 +7,7 @@ use remex_client::{
 };
 use tokio::time::timeout;
 
-use crate::fake;
+use crate::fake::{self, Fake};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,6 +35,22 @@ async fn run_answers_with_output_and_exit() {
     assert_eq!(
         (&cut.stdout[..], cut.stdout_bytes_total, cut.truncated),
         (&b"ab"[..], 4, true)
+    );
+}
+
+#[tokio::test]
+async fn the_largest_answer_is_taken() {
+    const MAX: u64 = 16 << 20;
+    let server = Fake::start();
+    let client = Client::connect(&server.endpoint).await.unwrap();
+    let script = format!("head -c {MAX} /dev/zero; head -c {MAX} /dev/zero >&2");
+    let outcome = client
+        .run(Command::shell(script).max_output_bytes(MAX))
+        .await
+        .unwrap();
+    assert_eq!(
+        (outcome.stdout.len() as u64, outcome.stderr.len() as u64),
+        (MAX, MAX)
     );
 }
 

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{error::StartError, signal, spec::TreeLimits};
+use super::{clone, error::StartError, signal, spec::TreeLimits};
 
 /// Empty groups that are kept for the next command.
 const MAX_IDLE_GROUPS: usize = 64;
@@ -46,6 +46,9 @@ pub(super) struct Group {
     path: PathBuf,
     dir: OwnedFd,
     limited: bool,
+    /// Kernels compare the number of a group's kills with that of the spawner's own group when they clone into it, so one
+    /// that was killed once would kill what is born in it.
+    killed: AtomicBool,
 }
 
 impl Hierarchy {
@@ -70,12 +73,17 @@ impl Hierarchy {
             idle: Mutex::default(),
             next: AtomicU64::new(0),
         };
-        // A group that can be made is one that can be written.
+        // What can be made, and lets a child live, will do.
         let probe = hierarchy
             .make()
             .map_err(|error| denied(&hierarchy.base, &error))?;
+        let born = clone::probe(probe.fd());
         hierarchy.release(probe);
-        Ok(hierarchy)
+        match born {
+            Ok(true) => Ok(hierarchy),
+            Ok(false) => Err("the kernel kills what is born in a cgroup below this one".into()),
+            Err(error) => Err(denied(&hierarchy.base, &error)),
+        }
     }
 
     /// The folder that all groups are in.
@@ -107,7 +115,8 @@ impl Hierarchy {
     /// Takes back a group in which nothing lives.
     pub(super) fn release(&self, group: Group) {
         let mut idle = self.lock_idle();
-        if !group.limited && idle.len() < MAX_IDLE_GROUPS && !has_children(&group.path) {
+        let reusable = !group.limited && !group.killed.load(Ordering::Relaxed);
+        if reusable && idle.len() < MAX_IDLE_GROUPS && !has_children(&group.path) {
             idle.push(group);
         } else {
             drop(idle);
@@ -151,6 +160,7 @@ impl Group {
             path,
             dir,
             limited: false,
+            killed: AtomicBool::new(false),
         })
     }
 
@@ -169,6 +179,7 @@ impl Group {
 
     /// Kills everything in it, and what is being forked there right now.
     pub(super) fn kill(&self) -> io::Result<()> {
+        self.killed.store(true, Ordering::Relaxed);
         let file = rustix::fs::openat(
             &self.dir,
             "cgroup.kill",

@@ -14,9 +14,11 @@ use std::{
     ffi::c_void,
     io,
     mem::size_of,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr,
 };
+
+use rustix::process::{WaitId, WaitIdOptions};
 
 /// Bytes of stack for the child between clone and exec; it calls a dozen syscalls and nothing deep.
 const STACK_BYTES: usize = 64 * 1024;
@@ -104,6 +106,21 @@ pub(super) unsafe fn vfork(
             pidfd,
         })
     })
+}
+
+/// Whether a child that is born in `cgroup` lives to exit.
+pub(super) fn probe(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
+    extern "C" fn exit(_: *mut c_void) -> ! {
+        loop {
+            // SAFETY: ends this child alone.
+            unsafe { libc::syscall(libc::SYS_exit_group, 0) };
+        }
+    }
+    // SAFETY: `exit` does nothing but exit.
+    let child = unsafe { vfork(Some(cgroup), exit, ptr::null_mut()) }?;
+    let id = WaitId::PidFd(child.pidfd.as_fd());
+    let status = rustix::process::waitid(id, WaitIdOptions::EXITED)?;
+    Ok(status.is_some_and(|status| status.exited()))
 }
 
 /// The raw call: the child's pid in the parent, a negative errno if there is no child. In the child it does not return.

@@ -139,6 +139,8 @@ impl Spawner {
         };
         let directory = match (&spec.working_directory, &user) {
             (Some(directory), _) => directory,
+            // As login(1): who has no home begins in /.
+            (None, Some(user)) if !user.home.is_dir() => Path::new("/"),
             (None, Some(user)) => &user.home,
             (None, None) => &self.directory,
         };
@@ -154,7 +156,7 @@ impl Spawner {
         let path = environment.get("PATH");
         Ok(Plan {
             program: lookup::program(&spec.argv[0], path, directory, switch)?,
-            directory: directory.clone(),
+            directory: directory.to_owned(),
             environment,
             limits,
             identity,

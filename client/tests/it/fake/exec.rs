@@ -170,12 +170,21 @@ impl exec_service_server::ExecService for Exec {
         Ok(Response::new(SignalResponse {}))
     }
 
-    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let mut executions: Vec<_> = self.records.lock().unwrap().values().cloned().collect();
-        executions.sort_by(|a, b| b.execution_id.cmp(&a.execution_id));
+    /// One record a page, so that callers have to turn pages.
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let position = request.into_inner().page_token.parse().unwrap_or(0);
+        let mut records: Vec<_> = self.records.lock().unwrap().values().cloned().collect();
+        records.sort_by(|a, b| b.execution_id.cmp(&a.execution_id));
+        let more = position + 1 < records.len();
+        let next_page_token = if more {
+            (position + 1).to_string()
+        } else {
+            String::new()
+        };
+        let executions = records.into_iter().skip(position).take(1).collect();
         Ok(Response::new(ListResponse {
             executions,
-            next_page_token: String::new(),
+            next_page_token,
         }))
     }
 

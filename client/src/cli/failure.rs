@@ -1,0 +1,191 @@
+//! Every way in which remex itself fails: one line on stderr, and the exit code by the contract's rule.
+
+use std::{fmt, io, process::ExitCode};
+
+use remex_client::{ConnectError, Error, Exit, ExitReason, Reason, STATUS_FAILURE, Signal};
+use tonic::Status;
+
+use super::{escape, print};
+
+/// Exit code if the program does not exist, as a shell has it.
+pub(crate) const STATUS_NOT_FOUND: u8 = 127;
+/// Exit code if the program cannot be executed, as a shell has it.
+pub(crate) const STATUS_NOT_EXECUTABLE: u8 = 126;
+
+/// Why remex exits without having done what was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: u8,
+    /// `None` if there is nobody to tell.
+    message: Option<String>,
+}
+
+impl Failure {
+    /// A failure of remex itself.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            status: STATUS_FAILURE,
+            message: Some(message.into()),
+        }
+    }
+
+    /// The end of a local command by `signal`, silent as that is.
+    pub(crate) fn signal(signal: Signal) -> Self {
+        Self {
+            status: 128 + signal.number(),
+            message: None,
+        }
+    }
+
+    /// Output could not be written. If its reader has gone, a local command would have died of SIGPIPE.
+    pub(crate) fn stdout(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::signal(Signal::PIPE);
+        }
+        Self::new(format!("cannot write the output: {error}"))
+    }
+
+    /// The call broke while its command ran. What the server did on purpose has its own words.
+    pub(crate) fn while_running(error: Error) -> Self {
+        if error.reason().is_some() {
+            return error.into();
+        }
+        Self::new(format!(
+            "{error}; the command ends with the connection, so check what it did before you run it again"
+        ))
+    }
+
+    /// Prints the line, and answers with the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if self.message.is_some() {
+            print::note(&self.to_string());
+        }
+        ExitCode::from(self.status)
+    }
+}
+
+/// On one line, with control characters escaped: servers and addresses have their say in it.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape::line(self.message.as_deref().unwrap_or_default()))
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::new(format!("{error} (--server or REMEX_SERVER says where)"))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match error.reason() {
+            Some(Reason::ProgramNotFound) => STATUS_NOT_FOUND,
+            Some(Reason::ProgramNotExecutable) => STATUS_NOT_EXECUTABLE,
+            _ => STATUS_FAILURE,
+        };
+        match error {
+            Error::Connect(error) => error.into(),
+            error => Self {
+                status,
+                message: Some(error.to_string()),
+            },
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Error::from(status).into()
+    }
+}
+
+/// The exit code of a command; what is not the command's own doing is a failure that says so.
+pub(crate) fn status_of(exit: &Exit) -> Result<u8, Failure> {
+    let said = match exit.reason {
+        ExitReason::Disconnect => {
+            "the server ended the command because nobody was connected to it; run it again"
+        }
+        ExitReason::Shutdown => {
+            "the server shut down and ended the command; run it again when the server is back"
+        }
+        ExitReason::LostStart => {
+            "the server was lost while it started the command, which may or may not have run; check before you run it again"
+        }
+        ExitReason::LostExit => {
+            "the command ran, and how it ended was lost; check what it did before you run it again"
+        }
+        ExitReason::LostReboot => {
+            "the machine went down while the command ran; check what it did before you run it again"
+        }
+        _ if exit.code.is_none() && exit.signal.is_none() && exit.reason != ExitReason::Timeout => {
+            "the server did not tell how the command ended; check what it did before you run it again"
+        }
+        _ => return Ok(exit.status_code()),
+    };
+    Err(Failure::new(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use remex::v1;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_exit_code() {
+        for &reason in Reason::ALL {
+            let failure = Failure::from(reason.status("so it is"));
+            let status = match reason {
+                Reason::ProgramNotFound => 127,
+                Reason::ProgramNotExecutable => 126,
+                _ => 255,
+            };
+            assert_eq!(failure.status, status, "{reason}");
+            assert_eq!(failure.to_string(), format!("so it is ({reason})"));
+        }
+        assert_eq!(Failure::from(Status::unavailable("gone")).status, 255);
+    }
+
+    #[test]
+    fn only_ends_that_are_not_the_commands_own_are_failures() {
+        use v1::exit::Reason as R;
+        for (code, signal, reason, status) in [
+            (3, 0, R::Self_, Some(3)),
+            (-1, 9, R::Signal, Some(137)),
+            (-1, 15, R::Timeout, Some(124)),
+            (-1, 0, R::Timeout, Some(124)),
+            (0, 0, R::Disconnect, None),
+            (-1, 15, R::Shutdown, None),
+            (-1, 0, R::LostStart, None),
+            (-1, 0, R::LostExit, None),
+            (-1, 0, R::LostReboot, None),
+            (-1, 0, R::Self_, None),
+        ] {
+            let (code, reason) = (Some(code), reason.into());
+            let exit = v1::Exit {
+                code,
+                signal,
+                reason,
+                ..v1::Exit::default()
+            };
+            assert_eq!(status_of(&exit.into()).ok(), status, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_sigpipe() {
+        let failure = Failure::stdout(&io::ErrorKind::BrokenPipe.into());
+        assert_eq!((failure.status, failure.message), (141, None));
+        assert_eq!(
+            Failure::stdout(&io::ErrorKind::StorageFull.into()).status,
+            255
+        );
+    }
+
+    #[test]
+    fn a_servers_words_stay_on_the_line() {
+        let failure = Failure::from(Status::internal("a\nb\u{1b}[2J"));
+        assert_eq!(failure.to_string(), r"a\nb\x1b[2J (Internal)");
+    }
+}

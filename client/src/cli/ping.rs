@@ -1,0 +1,46 @@
+//! `remex ping`: whether the server is there, or will be.
+
+use std::time::Duration;
+
+use remex::{VERSION_HEADER, v1::EchoRequest};
+use remex_client::{CONNECT_TIMEOUT, Client, Endpoint, Error};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Code;
+
+use super::{Failure, escape, print};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn ping(server: &Endpoint, wait: Option<Duration>) -> Result<u8, Failure> {
+    let end = wait.and_then(|wait| Instant::now().checked_add(wait));
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match once(server).await {
+            Ok(line) => return print::out(&line).map(|()| 0),
+            Err(error) => error,
+        };
+        // Any other answer comes from a server that is there.
+        let may_come = error.code() == Code::Unavailable;
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        match left {
+            Some(left) if may_come && left > Duration::ZERO => sleep(pause.min(left)).await,
+            _ => return Err(error.into()),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn once(server: &Endpoint) -> Result<String, Error> {
+    let client = Client::connect(server).await?;
+    let mut echo = client.echo();
+    let begin = Instant::now();
+    let answer = timeout(CONNECT_TIMEOUT, echo.echo(EchoRequest::default())).await;
+    let silence = || tonic::Status::unavailable(format!("{server} does not answer"));
+    let response = answer.map_err(|_| silence())??;
+    let elapsed = begin.elapsed().as_secs_f64() * 1000.0;
+    let version = response.metadata().get(VERSION_HEADER);
+    let version = version.and_then(|version| version.to_str().ok());
+    let version = escape::line(version.unwrap_or("of an unknown version"));
+    Ok(format!("{server}: remexd {version}, {elapsed:.2} ms\n"))
+}

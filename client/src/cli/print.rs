@@ -1,0 +1,27 @@
+//! Writing to stdout and stderr, where a reader that has gone is no reason to panic.
+
+use std::io::{self, Write};
+
+use super::Failure;
+
+/// Prints `text` as it is, escaped already.
+pub(crate) fn out(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes());
+    written
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::stdout(&error))
+}
+
+/// Prints help.
+pub(crate) fn asked(text: &str) {
+    // Nobody is left to be told if this fails.
+    let _ = writeln!(io::stdout().lock(), "{}", text.trim_end());
+}
+
+/// Prints one line on stderr, escaped already.
+pub(crate) fn note(line: &str) {
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("remex: {line}\n").as_bytes());
+}

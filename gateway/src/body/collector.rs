@@ -1,0 +1,137 @@
+//! Makes a body out of a command's output as it comes.
+
+use super::{
+    Body, Policy,
+    part::{Collected, Part},
+    piece::{self, Piece},
+};
+use crate::wire::{cut_note, encode, kept};
+
+/// What follows a command's output.
+#[derive(Debug, Clone, Default)]
+pub struct Tail {
+    /// A line of the gateway's own, without its newline.
+    pub remark: Option<String>,
+    /// What stands for a body that would be empty.
+    pub if_empty: Option<String>,
+}
+
+/// Which output a chunk belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// stdout, or a terminal.
+    Stdout,
+    /// stderr.
+    Stderr,
+}
+
+/// Collects a command's output.
+pub struct Collector {
+    policy: Policy,
+    stdout: Part,
+    stderr: Part,
+}
+
+impl Collector {
+    /// With no output yet.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            stdout: Part::new(&policy, policy.digest),
+            // It follows stdout in the digest, so it cannot be hashed before that has ended.
+            stderr: Part::new(&policy, false),
+            policy,
+        }
+    }
+
+    /// Adds output. Not cancel-safe.
+    pub async fn push(&mut self, source: Source, bytes: &[u8]) {
+        let part = match source {
+            Source::Stdout => &mut self.stdout,
+            Source::Stderr => &mut self.stderr,
+        };
+        part.push(bytes, &self.policy).await;
+    }
+
+    /// Counts output that cannot be had any more.
+    pub fn miss(&mut self, source: Source, bytes: u64) {
+        match source {
+            Source::Stdout => self.stdout.miss(bytes),
+            Source::Stderr => self.stderr.miss(bytes),
+        }
+    }
+
+    /// The body, when the command has ended.
+    pub async fn finish(self, tail: &Tail) -> Body {
+        let policy = &self.policy;
+        let stdout = self.stdout.finish(policy).await;
+        let stderr = self.stderr.finish(policy).await;
+        let body = assemble(stdout, stderr, policy, tail);
+        if policy.digest {
+            hashed(body).await
+        } else {
+            body
+        }
+    }
+}
+
+fn assemble(stdout: Collected, stderr: Collected, policy: &Policy, tail: &Tail) -> Body {
+    let total = stdout.total_bytes + stderr.total_bytes;
+    let remark = tail.remark.as_deref().map_or_else(Vec::new, |remark| {
+        encode(&line(remark, total > 0), policy.charset)
+    });
+    let most = policy.most_bytes.saturating_sub(remark.len() as u64);
+    let room = kept(most, total);
+    let (mut stdout, mut stderr) = (stdout.piece, stderr.piece);
+    stdout.shorten(room, policy.charset);
+    stderr.shorten(room - stdout.bytes(), policy.charset);
+    let left = stdout.bytes() + stderr.bytes();
+    let mut after = Vec::new();
+    if left < total {
+        after.extend_from_slice(cut_note(left, total).as_bytes());
+    }
+    after.extend_from_slice(&remark);
+    if left == 0
+        && after.is_empty()
+        && let Some(text) = &tail.if_empty
+    {
+        after.extend_from_slice(text.as_bytes());
+    }
+    Body {
+        stdout_bytes: stdout.bytes(),
+        stderr_bytes: stderr.bytes() + after.len() as u64,
+        pieces: [stdout, stderr, Piece::Memory(after.into())]
+            .into_iter()
+            .filter(|piece| piece.bytes() > 0)
+            .collect(),
+        md5: [0; 16],
+        truncated: left < total,
+    }
+}
+
+/// A remark as a line of its own.
+fn line(remark: &str, behind_output: bool) -> String {
+    let break_before = if behind_output { "\n" } else { "" };
+    format!("{break_before}{remark}\n")
+}
+
+async fn hashed(mut body: Body) -> Body {
+    if body.is_in_memory() {
+        hash(&mut body);
+        return body;
+    }
+    let hashing = tokio::task::spawn_blocking(move || {
+        hash(&mut body);
+        body
+    });
+    // It fails only while the runtime goes away, and every connection with it.
+    hashing.await.unwrap_or_default()
+}
+
+fn hash(body: &mut Body) {
+    match piece::digest(&mut body.pieces) {
+        Ok(md5) => body.md5 = md5,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read a spooled reply again; it has no digest");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Output that is too long for memory: an unlinked file a stream, written and hashed by blocking threads while the next
+//! output is being received, one batch at a time. All files together have one bound; what does not fit is lost, and said so.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    mem,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use md5::{Digest, Md5};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Where spooled replies are, and how much room there is for them. Clones share the room.
+#[derive(Debug, Clone)]
+pub struct Spool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    most_bytes: u64,
+    used_bytes: AtomicU64,
+}
+
+impl Spool {
+    /// In `folder`, up to `most_bytes` at once.
+    pub fn new(folder: PathBuf, most_bytes: u64) -> Self {
+        Self(Arc::new(Shared {
+            folder,
+            most_bytes,
+            used_bytes: AtomicU64::new(0),
+        }))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    /// Bytes that are taken now.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes room for `bytes` more, if there is.
+    fn reserve(&self, bytes: u64) -> bool {
+        let shared = &self.0;
+        let more = |used: u64| Some(used + bytes).filter(|used| *used <= shared.most_bytes);
+        shared
+            .used_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    fn release(&self, bytes: u64) {
+        self.0.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What has been spooled of one stream. Its room is given back when it is dropped.
+#[derive(Debug)]
+pub struct Spooled {
+    spool: Spool,
+    file: Option<File>,
+    bytes: u64,
+    digest: Option<Md5>,
+    failed: bool,
+}
+
+impl Spooled {
+    fn store(&mut self, batch: &[u8]) {
+        let bytes = batch.len() as u64;
+        if self.failed || !self.spool.reserve(bytes) {
+            self.failed = true;
+            return;
+        }
+        if let Err(error) = self.append(batch) {
+            self.spool.release(bytes);
+            self.failed = true;
+            let folder = self.spool.folder();
+            tracing::warn!(folder = %folder.display(), %error, "cannot spool a reply; it will be cut");
+            return;
+        }
+        self.bytes += bytes;
+        if let Some(digest) = &mut self.digest {
+            digest.update(batch);
+        }
+    }
+
+    fn append(&mut self, batch: &[u8]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            // Unlinked from the start, so that nothing is left behind whatever happens.
+            none => none.insert(tempfile::tempfile_in(self.spool.folder())?),
+        };
+        file.write_all(batch)
+    }
+
+    /// The file, if anything was stored.
+    pub(super) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// Bytes that are stored.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The digest of all of them, once, if one was asked for.
+    pub(super) fn take_digest(&mut self) -> Option<Md5> {
+        self.digest.take()
+    }
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        self.spool.release(self.bytes);
+    }
+}
+
+/// Writes one stream to its file. Dropping it while a batch is being written lets that end and closes the file.
+#[derive(Debug)]
+pub(super) struct Writer {
+    job: JoinHandle<(Spooled, Vec<u8>)>,
+}
+
+/// A blocking thread did not come back: the runtime is going away.
+#[derive(Debug)]
+pub(super) struct SpoolLost;
+
+impl Writer {
+    /// Begins with a first batch.
+    pub(super) fn start(spool: Spool, digest: bool, batch: Vec<u8>) -> Self {
+        let spooled = Spooled {
+            spool,
+            file: None,
+            bytes: 0,
+            digest: digest.then(Md5::new),
+            failed: false,
+        };
+        Self {
+            job: store(spooled, batch),
+        }
+    }
+
+    /// Hands over the next batch as soon as the one before is written, and leaves an empty buffer in its place.
+    pub(super) async fn write(&mut self, batch: &mut Vec<u8>) -> Result<(), SpoolLost> {
+        let (spooled, mut empty) = (&mut self.job).await.map_err(|_| SpoolLost)?;
+        empty.clear();
+        self.job = store(spooled, mem::replace(batch, empty));
+        Ok(())
+    }
+
+    /// What has been stored in all.
+    pub(super) async fn finish(self) -> Result<Spooled, SpoolLost> {
+        let (spooled, _) = self.job.await.map_err(|_| SpoolLost)?;
+        Ok(spooled)
+    }
+}
+
+fn store(mut spooled: Spooled, batch: Vec<u8>) -> JoinHandle<(Spooled, Vec<u8>)> {
+    spawn_blocking(move || {
+        spooled.store(&batch);
+        (spooled, batch)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    async fn spooled(spool: &Spool, batches: &[&[u8]]) -> Spooled {
+        let mut writer = Writer::start(spool.clone(), true, batches[0].to_vec());
+        for batch in &batches[1..] {
+            let mut buffer = batch.to_vec();
+            writer.write(&mut buffer).await.unwrap();
+            assert!(buffer.is_empty());
+        }
+        writer.finish().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn batches_are_stored_in_order_and_room_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().to_owned(), 10);
+        let mut stored = spooled(&spool, &[b"abc", b"def", b"ghij"]).await;
+        assert_eq!((stored.bytes(), spool.used_bytes()), (10, 10));
+        let digest = stored.take_digest().map(Md5::finalize);
+        assert_eq!(digest, Some(Md5::digest(b"abcdefghij")));
+        let mut read = [0; 10];
+        stored.file().unwrap().read_exact_at(&mut read, 0).unwrap();
+        assert_eq!(&read, b"abcdefghij");
+        // Nothing to be seen, nothing to be left behind.
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+        drop(stored);
+        assert_eq!(spool.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_lost_and_so_is_what_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().to_owned(), 5);
+        let stored = spooled(&spool, &[b"abc", b"def", b"g"]).await;
+        assert_eq!((stored.bytes(), spool.used_bytes()), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_stores_nothing() {
+        let spool = Spool::new("/nonexistent".into(), 5);
+        let stored = spooled(&spool, &[b"abc"]).await;
+        assert_eq!((stored.bytes(), spool.used_bytes()), (0, 0));
+        assert!(stored.file().is_none());
+    }
+}

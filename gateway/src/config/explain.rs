@@ -1,0 +1,140 @@
+//! A listener in one sentence, for `--check` and the log. Pure.
+
+use std::{borrow::Cow, fmt};
+
+use super::{DatagramService, Drain, Exec, Kind, Listener, StreamService};
+use crate::{
+    net::Address,
+    wire::{Ack, Endian, Wire},
+};
+
+impl Listener {
+    /// What it does, and for whom.
+    pub fn explain(&self) -> String {
+        let what: Cow<'_, str> = match &self.kind {
+            Kind::Stream { service, .. } => match service {
+                StreamService::Exec { wire, exec } => {
+                    format!("runs commands, replies as {wire}, {exec}").into()
+                }
+                StreamService::Echo => "sends back what it gets, upper-cased".into(),
+            },
+            Kind::Datagram { service, .. } => match service {
+                DatagramService::Exec { max_datagram, exec } => format!(
+                    "runs the command of each datagram, replies with one of up to {max_datagram} bytes, {exec}"
+                )
+                .into(),
+                DatagramService::Echo => "sends back each datagram, upper-cased".into(),
+                DatagramService::Time { charset } => {
+                    format!("tells the time in the format of each datagram, {}", charset.name())
+                        .into()
+                }
+            },
+        };
+        format!("{}: {what}; for {}.", self.url(), self.who())
+    }
+
+    /// Its address as a URL, without the keys.
+    pub fn url(&self) -> String {
+        match &self.kind {
+            Kind::Stream { address, .. } => match address {
+                Address::Tcp(address) => format!("tcp://{address}"),
+                Address::Unix(address) => format!("unix://{}", address.path.display()),
+            },
+            Kind::Datagram { address, .. } => format!("udp://{address}"),
+        }
+    }
+
+    fn who(&self) -> String {
+        let users = match self.users.as_deref() {
+            None => "local processes of its own user, root and --users".to_owned(),
+            Some(list) if list.split(',').any(|name| name.trim() == "*") => {
+                "all local processes".to_owned()
+            }
+            Some(list) => format!("local processes of its own user, root, --users and {list}"),
+        };
+        if self.is_loopback() {
+            return users;
+        }
+        if self.allow.is_empty() {
+            return format!("{users}, and every other machine that reaches it");
+        }
+        let networks: Vec<_> = self.allow.iter().map(ToString::to_string).collect();
+        format!("{users}, and other machines of {}", networks.join(", "))
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = |endian: &Endian| match endian {
+            Endian::Little => "",
+            Endian::Big => " (big-endian)",
+        };
+        match self {
+            Self::JsonHeader { size_key, endian } => {
+                write!(
+                    f,
+                    "json-header{} with the size in {size_key}",
+                    order(endian)
+                )
+            }
+            Self::Length { endian } => write!(f, "length{}", order(endian)),
+            Self::AsciiLength { ack: Ack::Wait } => {
+                f.write_str("ascii-length with an acknowledgement")
+            }
+            Self::AsciiLength { ack: Ack::Pause } => f.write_str("ascii-length with a pause"),
+            Self::Raw => f.write_str("raw output"),
+        }
+    }
+}
+
+impl fmt::Display for Exec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.charset.name())?;
+        match self.timeout {
+            None => f.write_str(", no timeout")?,
+            Some(timeout) => write!(f, ", timeout {timeout:?}")?,
+        }
+        if self.drain == Drain::Eof {
+            f.write_str(", output awaited to its end")?;
+        }
+        if let Some(shell) = &self.shell {
+            write!(f, ", shell {shell}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sentence_a_listener() {
+        for (url, sentence) in [
+            (
+                "tcp://127.0.0.1:8080/exec",
+                "tcp://127.0.0.1:8080: runs commands, replies as json-header with the size in total_size, UTF-8, no \
+                 timeout; for local processes of its own user, root and --users.",
+            ),
+            (
+                "udp://0.0.0.0:9/exec?charset=gbk&max_datagram=1024&shell=/bin/bash&allow=192.0.2.0/24&users=joe",
+                "udp://0.0.0.0:9: runs the command of each datagram, replies with one of up to 1024 bytes, GBK, timeout \
+                 30s, shell /bin/bash; for local processes of its own user, root, --users and joe, and other machines of \
+                 192.0.2.0/24.",
+            ),
+            (
+                "unix:/run/x.sock?service=exec&wire=length&endian=big&timeout=5s&drain=eof&users=*",
+                "unix:///run/x.sock: runs commands, replies as length (big-endian), UTF-8, timeout 5s, output awaited to \
+                 its end; for all local processes.",
+            ),
+            (
+                "udp://[::]:13/time",
+                "udp://[::]:13: tells the time in the format of each datagram, UTF-8; for local processes of its own \
+                 user, root and --users, and every other machine that reaches it.",
+            ),
+        ] {
+            let listener: Listener = url.parse().unwrap();
+            assert_eq!(listener.explain(), sentence);
+        }
+    }
+}

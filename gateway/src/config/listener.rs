@@ -1,0 +1,327 @@
+//! A legacy listener, from its URL: which socket, which service, which wire. Once parsed nothing about it is checked again,
+//! and what cannot go together (a wire over UDP, an acknowledgement without `ascii-length`) cannot be written down. Pure.
+
+use std::{net::SocketAddr, str::FromStr, time::Duration};
+
+use encoding_rs::{Encoding, UTF_8};
+use ipnet::IpNet;
+
+use super::{ListenerError, Problem, keys::Keys, values};
+use crate::{
+    limits,
+    net::{Address, UnixAddress},
+    wire::{Ack, DEFAULT_SIZE_KEY, Endian, Wire},
+};
+
+/// A legacy listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Where it listens, and what it does there.
+    pub kind: Kind,
+    /// `users`: local users that may connect beside those of `--users`; names, numbers or `*`, separated by commas.
+    pub users: Option<String>,
+    /// `allow`: networks of other machines that may connect. Empty: any.
+    pub allow: Vec<IpNet>,
+}
+
+/// What a listener's sockets carry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// Connections.
+    Stream {
+        /// TCP or a Unix socket.
+        address: Address,
+        /// What is done with each.
+        service: StreamService,
+    },
+    /// Datagrams.
+    Datagram {
+        /// The UDP address.
+        address: SocketAddr,
+        /// What is done with each.
+        service: DatagramService,
+    },
+}
+
+/// What a connection gets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamService {
+    /// Its commands run.
+    Exec {
+        /// How its replies are laid out.
+        wire: Wire,
+        /// How its commands run.
+        exec: Exec,
+    },
+    /// Its bytes come back, upper-cased.
+    Echo,
+}
+
+/// What a datagram gets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DatagramService {
+    /// Its command runs.
+    Exec {
+        /// The longest reply, in bytes.
+        max_datagram: usize,
+        /// How its command runs.
+        exec: Exec,
+    },
+    /// It comes back, upper-cased.
+    Echo,
+    /// The time, in its format.
+    Time {
+        /// What a format that is not UTF-8 is in, and the reply.
+        charset: &'static Encoding,
+    },
+}
+
+/// How a listener's commands run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exec {
+    /// The clients' charset.
+    pub charset: &'static Encoding,
+    /// After which a command is ended; `None`: never.
+    pub timeout: Option<Duration>,
+    /// How long output is waited for when the command has ended.
+    pub drain: Drain,
+    /// The shell that runs the text with `-c`; `None`: the server's `/bin/sh`.
+    pub shell: Option<String>,
+}
+
+/// How long output is waited for when the command itself has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// As the API has it: not for what was left in the background.
+    Exit,
+    /// Until nobody holds its stdout and stderr open any more.
+    Eof,
+}
+
+impl Listener {
+    /// One that takes the daemon's own user and root, and every other machine.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            users: None,
+            allow: Vec::new(),
+        }
+    }
+
+    /// What the ready line and the logs call it: `tcp-exec`, `udp-echo`, `unix-exec`.
+    pub fn name(&self) -> &'static str {
+        use DatagramService as D;
+        use StreamService as S;
+        match &self.kind {
+            Kind::Stream { address, service } => match (address, service) {
+                (Address::Tcp(_), S::Exec { .. }) => "tcp-exec",
+                (Address::Tcp(_), S::Echo) => "tcp-echo",
+                (Address::Unix(_), S::Exec { .. }) => "unix-exec",
+                (Address::Unix(_), S::Echo) => "unix-echo",
+            },
+            Kind::Datagram { service, .. } => match service {
+                D::Exec { .. } => "udp-exec",
+                D::Echo => "udp-echo",
+                D::Time { .. } => "udp-time",
+            },
+        }
+    }
+
+    /// How its commands run, if it runs any.
+    pub fn exec(&self) -> Option<&Exec> {
+        match &self.kind {
+            Kind::Stream {
+                service: StreamService::Exec { exec, .. },
+                ..
+            }
+            | Kind::Datagram {
+                service: DatagramService::Exec { exec, .. },
+                ..
+            } => Some(exec),
+            Kind::Stream { .. } | Kind::Datagram { .. } => None,
+        }
+    }
+
+    /// Whether only this machine reaches it.
+    pub fn is_loopback(&self) -> bool {
+        match &self.kind {
+            Kind::Stream { address, .. } => address.is_loopback(),
+            Kind::Datagram { address, .. } => Address::Tcp(*address).is_loopback(),
+        }
+    }
+}
+
+impl FromStr for Listener {
+    type Err = ListenerError;
+
+    fn from_str(url: &str) -> Result<Self, ListenerError> {
+        parse(url).map_err(|problem| ListenerError {
+            url: url.escape_debug().to_string(),
+            problem,
+        })
+    }
+}
+
+fn parse(url: &str) -> Result<Listener, Problem> {
+    if url.contains('#') {
+        return Err(Problem::Fragment);
+    }
+    let (front, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut keys = Keys::parse(query)?;
+    let users = keys.take_as(
+        "users",
+        "names, numbers or *, separated by commas",
+        |list| (!list.is_empty()).then(|| list.to_owned()),
+    )?;
+    let allow = keys.take_as("allow", values::NETWORKS, values::networks)?;
+    let Some((scheme, rest)) = front.split_once(':') else {
+        return Err(Problem::Scheme);
+    };
+    let kind = match (scheme, rest.strip_prefix("//")) {
+        ("tcp", Some(rest)) => tcp(rest, &mut keys)?,
+        ("udp", Some(rest)) => udp(rest, &mut keys)?,
+        ("unix", _) => unix(front, &mut keys)?,
+        _ => return Err(Problem::Scheme),
+    };
+    if allow.is_some()
+        && matches!(
+            &kind,
+            Kind::Stream {
+                address: Address::Unix(_),
+                ..
+            }
+        )
+    {
+        return Err(Problem::MisplacedKey {
+            key: "allow".to_owned(),
+            what: "a Unix socket".to_owned(),
+        });
+    }
+    let listener = Listener {
+        kind,
+        users,
+        allow: allow.unwrap_or_default(),
+    };
+    keys.finish(listener.name())?;
+    Ok(listener)
+}
+
+/// `127.0.0.1:8080/exec` as address and service.
+fn address(rest: &str) -> Result<(SocketAddr, &str), Problem> {
+    let (authority, service) = rest.split_once('/').ok_or(Problem::NoService)?;
+    match authority.parse::<Address>()? {
+        Address::Tcp(address) => Ok((address, service)),
+        Address::Unix(_) => Err(Problem::Scheme),
+    }
+}
+
+fn tcp(rest: &str, keys: &mut Keys) -> Result<Kind, Problem> {
+    let (address, service) = address(rest)?;
+    Ok(Kind::Stream {
+        address: Address::Tcp(address),
+        service: stream_service(service, keys)?,
+    })
+}
+
+fn unix(front: &str, keys: &mut Keys) -> Result<Kind, Problem> {
+    let mut address: UnixAddress = front.parse()?;
+    for key in ["mode", "group"] {
+        if let Some(value) = keys.take(key) {
+            address.set(key, &value)?;
+        }
+    }
+    let service = keys.take("service").ok_or(Problem::NoUnixService)?;
+    Ok(Kind::Stream {
+        address: Address::Unix(address),
+        service: stream_service(&service, keys)?,
+    })
+}
+
+fn stream_service(name: &str, keys: &mut Keys) -> Result<StreamService, Problem> {
+    match name {
+        "exec" => Ok(StreamService::Exec {
+            wire: wire(keys)?,
+            exec: exec(keys, None)?,
+        }),
+        "echo" => Ok(StreamService::Echo),
+        "time" => Err(Problem::TimeOverStream),
+        "" => Err(Problem::NoService),
+        _ => Err(Problem::UnknownService(name.to_owned())),
+    }
+}
+
+fn udp(rest: &str, keys: &mut Keys) -> Result<Kind, Problem> {
+    let (address, service) = address(rest)?;
+    let service = match service {
+        "exec" => DatagramService::Exec {
+            max_datagram: keys
+                .take_as("max_datagram", values::DATAGRAM, values::datagram)?
+                .unwrap_or(limits::DATAGRAM_BYTES),
+            exec: exec(keys, Some(limits::DATAGRAM_TIMEOUT))?,
+        },
+        "echo" => DatagramService::Echo,
+        "time" => DatagramService::Time {
+            charset: charset(keys)?,
+        },
+        "" => return Err(Problem::NoService),
+        _ => return Err(Problem::UnknownService(service.to_owned())),
+    };
+    Ok(Kind::Datagram { address, service })
+}
+
+#[derive(Clone, Copy)]
+enum WireName {
+    JsonHeader,
+    Length,
+    AsciiLength,
+    Raw,
+}
+
+const WIRES: [(&str, WireName); 4] = [
+    ("json-header", WireName::JsonHeader),
+    ("length", WireName::Length),
+    ("ascii-length", WireName::AsciiLength),
+    ("raw", WireName::Raw),
+];
+const ENDIANS: [(&str, Endian); 2] = [("little", Endian::Little), ("big", Endian::Big)];
+const ACKS: [(&str, Ack); 2] = [("wait", Ack::Wait), ("pause", Ack::Pause)];
+const DRAINS: [(&str, Drain); 2] = [("exit", Drain::Exit), ("eof", Drain::Eof)];
+
+fn wire(keys: &mut Keys) -> Result<Wire, Problem> {
+    Ok(
+        match keys.take_one_of("wire", &WIRES, WireName::JsonHeader)? {
+            WireName::JsonHeader => Wire::JsonHeader {
+                size_key: keys
+                    .take_as("size_key", values::SIZE_KEY, values::size_key)?
+                    .unwrap_or_else(|| DEFAULT_SIZE_KEY.to_owned()),
+                endian: keys.take_one_of("endian", &ENDIANS, Endian::Little)?,
+            },
+            WireName::Length => Wire::Length {
+                endian: keys.take_one_of("endian", &ENDIANS, Endian::Little)?,
+            },
+            WireName::AsciiLength => Wire::AsciiLength {
+                ack: keys.take_one_of("ack", &ACKS, Ack::Wait)?,
+            },
+            WireName::Raw => Wire::Raw,
+        },
+    )
+}
+
+fn exec(keys: &mut Keys, timeout: Option<Duration>) -> Result<Exec, Problem> {
+    Ok(Exec {
+        charset: charset(keys)?,
+        timeout: keys
+            .take_as("timeout", values::DURATION, values::duration)?
+            .map_or(timeout, |time| (!time.is_zero()).then_some(time)),
+        drain: keys.take_one_of("drain", &DRAINS, Drain::Exit)?,
+        shell: keys.take_as("shell", "a program, such as /bin/bash", |shell| {
+            (!shell.is_empty()).then(|| shell.to_owned())
+        })?,
+    })
+}
+
+fn charset(keys: &mut Keys) -> Result<&'static Encoding, Problem> {
+    Ok(keys
+        .take_as("charset", values::CHARSET, values::charset)?
+        .unwrap_or(UTF_8))
+}

@@ -1,0 +1,157 @@
+//! The values of a listener's keys, from text, each with what it is told to be if it is not. Pure.
+
+use std::{net::IpAddr, time::Duration};
+
+use encoding_rs::Encoding;
+use ipnet::IpNet;
+
+use crate::{limits, wire::FIXED_KEYS};
+
+/// The longest `timeout`: what the API's durations and every clock can bear.
+const MOST_TIMEOUT: Duration = Duration::from_hours(24 * 365);
+/// The smallest reply that still holds the note of a cut.
+const LEAST_DATAGRAM_BYTES: usize = 128;
+/// The longest `size_key`; clients read the header with one recv of a few hundred bytes.
+const MOST_SIZE_KEY_BYTES: usize = 64;
+
+pub(super) const NETWORKS: &str =
+    "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32";
+pub(super) const DATAGRAM: &str = "a number of bytes from 128 to 65507";
+pub(super) const DURATION: &str = "a time such as 30s, 500ms, 5m or 1h, at most a year; 0 is none";
+pub(super) const CHARSET: &str =
+    "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII";
+pub(super) const SIZE_KEY: &str =
+    "1 to 64 letters, digits, - and _, and no other key of the header";
+
+pub(super) fn networks(list: &str) -> Option<Vec<IpNet>> {
+    list.split(',').map(|text| network(text.trim())).collect()
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+pub(super) fn datagram(text: &str) -> Option<usize> {
+    let bytes = text.parse().ok()?;
+    (LEAST_DATAGRAM_BYTES..=limits::DATAGRAM_BYTES)
+        .contains(&bytes)
+        .then_some(bytes)
+}
+
+/// Zero stands for none at all.
+pub fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let unit = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let time = Duration::from_millis(number.checked_mul(millis)?);
+    (time <= MOST_TIMEOUT).then_some(time)
+}
+
+/// UTF-16 and the `replacement` encoding have no encoder, and a command in UTF-16 is full of NULs.
+pub(super) fn charset(label: &str) -> Option<&'static Encoding> {
+    Encoding::for_label(label.as_bytes()).filter(|charset| charset.output_encoding() == *charset)
+}
+
+pub(super) fn size_key(key: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    let fits = (1..=MOST_SIZE_KEY_BYTES).contains(&key.len());
+    (fits && key.bytes().all(plain) && !FIXED_KEYS.contains(&key)).then(|| key.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use encoding_rs::{GB18030, GBK, UTF_8, WINDOWS_1252};
+
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let millis = |number| Some(Duration::from_millis(number));
+        for (text, expected) in [
+            ("30s", millis(30_000)),
+            ("500ms", millis(500)),
+            ("5m", millis(300_000)),
+            ("8760h", millis(31_536_000_000)),
+            ("0", Some(Duration::ZERO)),
+            ("0s", Some(Duration::ZERO)),
+            ("8761h", None),
+            ("30", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("1d", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615h", None),
+            ("", None),
+        ] {
+            assert_eq!(duration(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn charsets_are_whatwgs() {
+        for (label, expected) in [
+            ("gbk", Some(GBK)),
+            ("GB2312", Some(GBK)),
+            ("gb18030", Some(GB18030)),
+            ("utf8", Some(UTF_8)),
+            ("latin1", Some(WINDOWS_1252)),
+            ("utf-16le", None),
+            ("hz-gb-2312", None),
+            ("klingon", None),
+            ("", None),
+        ] {
+            assert_eq!(charset(label), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn datagrams_have_both_bounds() {
+        for (text, expected) in [
+            ("127", None),
+            ("128", Some(128)),
+            ("1024", Some(1024)),
+            ("65507", Some(65_507)),
+            ("65508", None),
+            ("x", None),
+        ] {
+            assert_eq!(datagram(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn size_keys_are_plain_and_new() {
+        let longest = "k".repeat(MOST_SIZE_KEY_BYTES);
+        for key in ["data_size", "size", "total-size", &longest] {
+            assert_eq!(size_key(key).as_deref(), Some(key));
+        }
+        let longer = "k".repeat(MOST_SIZE_KEY_BYTES + 1);
+        for key in ["", "größe", "a b", "a\"", "md5", "exit_code", &longer] {
+            assert_eq!(size_key(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn networks_are_lists() {
+        let two = networks("192.0.2.0/24, 2001:db8::/32").unwrap();
+        assert_eq!(two.len(), 2);
+        let one = networks("192.0.2.7").unwrap();
+        assert!(one[0].contains(&"192.0.2.7".parse::<IpAddr>().unwrap()));
+        assert!(!one[0].contains(&"192.0.2.8".parse::<IpAddr>().unwrap()));
+        for list in ["", "192.0.2.0/33", "a,b", "192.0.2.7,"] {
+            assert_eq!(networks(list), None, "{list}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `json-header`: int32 length of a JSON header, the header, the body. The header is pure ASCII, and a superset of the
+//! tutorial's: clients read the size by its key and ignore the rest. Pure.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{Endian, Head, Summary, Then};
+
+/// The key for the body's size that most clients look for.
+pub const DEFAULT_SIZE_KEY: &str = "total_size";
+/// The header's other keys: no `size_key` may be one of them.
+pub const FIXED_KEYS: [&str; 8] = [
+    "md5",
+    "filename",
+    "stdout_size",
+    "stderr_size",
+    "exit_code",
+    "signal",
+    "truncated",
+    "execution_id",
+];
+/// Clients that store what they receive store it under this name.
+const FILENAME: &str = "output.txt";
+
+pub(super) fn head(size_key: &str, endian: Endian, summary: &Summary) -> Head {
+    // Written behind room for its length; a Vec takes all that is written, and nothing in it fails to serialize.
+    let mut bytes = vec![0; 4];
+    let header = Header { size_key, summary };
+    if serde_json::to_writer(&mut bytes, &header).is_err() {
+        bytes.truncate(4);
+    }
+    let length = i32::try_from(bytes.len() - 4).unwrap_or(i32::MAX);
+    bytes[..4].copy_from_slice(&endian.int32(length));
+    Head {
+        bytes: Bytes::from(bytes),
+        then: Then::Body,
+    }
+}
+
+struct Header<'a> {
+    size_key: &'a str,
+    summary: &'a Summary,
+}
+
+impl Serialize for Header<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { size_key, summary } = self;
+        let mut map = serializer.serialize_map(Some(1 + FIXED_KEYS.len()))?;
+        map.serialize_entry(size_key, &summary.body_bytes())?;
+        map.serialize_entry("md5", &hex(summary.md5))?;
+        map.serialize_entry("filename", FILENAME)?;
+        map.serialize_entry("stdout_size", &summary.stdout_bytes)?;
+        map.serialize_entry("stderr_size", &summary.stderr_bytes)?;
+        map.serialize_entry("exit_code", &summary.ending.exit_code)?;
+        let signal = summary.ending.signal.map(|signal| signal.to_string());
+        map.serialize_entry("signal", &signal)?;
+        map.serialize_entry("truncated", &summary.truncated)?;
+        map.serialize_entry("execution_id", &plain(&summary.execution_id))?;
+        map.end()
+    }
+}
+
+fn hex(digest: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(digest))
+}
+
+/// The id as the server gave it, unless that would bring anything but ASCII into the header.
+fn plain(id: &str) -> &str {
+    if id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        id
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use remex_client::Signal;
+
+    use super::*;
+    use crate::wire::Ending;
+
+    fn summary() -> Summary {
+        Summary {
+            stdout_bytes: 3,
+            stderr_bytes: 4,
+            md5: [0x0a; 16],
+            ending: Ending::success(),
+            truncated: false,
+            execution_id: "0198".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_tutorials_and_more() {
+        let head = head("total_size", Endian::Little, &summary());
+        let json = concat!(
+            r#"{"total_size":7,"md5":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a","filename":"output.txt","stdout_size":3,"#,
+            r#""stderr_size":4,"exit_code":0,"signal":null,"truncated":false,"execution_id":"0198"}"#
+        );
+        let length = u8::try_from(json.len()).unwrap();
+        assert_eq!(&head.bytes[..4], [length, 0, 0, 0]);
+        assert_eq!(&head.bytes[4..], json.as_bytes());
+        assert_eq!(head.then, Then::Body);
+    }
+
+    #[test]
+    fn key_and_byte_order_are_the_listeners() {
+        let head = head("data_size", Endian::Big, &summary());
+        assert_eq!(&head.bytes[..3], [0, 0, 0]);
+        assert!(head.bytes[4..].starts_with(br#"{"data_size":7,"#));
+    }
+
+    #[test]
+    fn a_signal_is_no_exit_code() {
+        let summary = Summary {
+            ending: Ending {
+                signal: Signal::new(37),
+                ..Ending::default()
+            },
+            ..summary()
+        };
+        let head = head("total_size", Endian::Little, &summary);
+        let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
+        assert!(json["exit_code"].is_null());
+        assert_eq!(json["signal"], "SIGRTMIN+3");
+    }
+
+    proptest! {
+        #[test]
+        fn the_header_is_ascii_json_of_its_length(id in any::<String>(), stdout in any::<u32>(), stderr in any::<u32>()) {
+            let summary = Summary {
+                stdout_bytes: stdout.into(),
+                stderr_bytes: stderr.into(),
+                execution_id: id,
+                ..Summary::default()
+            };
+            let head = head("total_size", Endian::Little, &summary);
+            prop_assert!(head.bytes[4..].is_ascii());
+            let length = i32::from_le_bytes(head.bytes[..4].try_into().unwrap());
+            prop_assert_eq!(usize::try_from(length).unwrap(), head.bytes.len() - 4);
+            let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
+            prop_assert_eq!(json["total_size"].as_u64(), Some(summary.body_bytes()));
+            for key in FIXED_KEYS {
+                prop_assert!(json.get(key).is_some(), "{} is missing", key);
+            }
+        }
+    }
+}

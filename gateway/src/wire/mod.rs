@@ -1,0 +1,151 @@
+//! The old wires, as pure functions of bytes: how a request is read ([`segment`], [`request`]) and how a reply is laid out
+//! (one file a wire). Nothing here does I/O.
+
+mod ascii_length;
+mod charset;
+mod cut;
+mod ending;
+mod guard;
+mod json_header;
+mod length;
+pub mod request;
+pub mod segment;
+pub mod time;
+
+use bytes::Bytes;
+
+pub use self::{
+    charset::{Transcoder, encode},
+    cut::{boundary, cut_note, kept},
+    ending::Ending,
+    guard::{Foreign, foreign},
+    json_header::{DEFAULT_SIZE_KEY, FIXED_KEYS},
+};
+
+/// How the replies of a stream (TCP, Unix socket) are laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wire {
+    /// int32 length of a JSON header, the header, the body.
+    JsonHeader {
+        /// The header's key for the body's size.
+        size_key: String,
+        /// Byte order of the length.
+        endian: Endian,
+    },
+    /// int32 length of the body, the body.
+    Length {
+        /// Byte order of the length.
+        endian: Endian,
+    },
+    /// Decimal length of the body as a segment of its own, then the body.
+    AsciiLength {
+        /// What stands between the two.
+        ack: Ack,
+    },
+    /// The body.
+    Raw,
+}
+
+/// Byte order of an int32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endian {
+    /// As `struct.pack('i')` has it on every common machine.
+    Little,
+    /// Network order.
+    Big,
+}
+
+impl Endian {
+    fn int32(self, number: i32) -> [u8; 4] {
+        match self {
+            Self::Little => number.to_le_bytes(),
+            Self::Big => number.to_be_bytes(),
+        }
+    }
+}
+
+/// How a client keeps the length and the body apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// It acknowledges the length, with any text.
+    Wait,
+    /// It sends nothing and counts on a pause.
+    Pause,
+}
+
+/// What a reply says of its body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes of stdout in the body.
+    pub stdout_bytes: u64,
+    /// Bytes after them: stderr, and what the gateway itself has to say.
+    pub stderr_bytes: u64,
+    /// Of the body as sent; all zero on wires that do not carry it.
+    pub md5: [u8; 16],
+    /// How the command ended.
+    pub ending: Ending,
+    /// Some of the output is missing.
+    pub truncated: bool,
+    /// The server's id of what ran; empty if nothing did.
+    pub execution_id: String,
+}
+
+impl Summary {
+    /// Bytes of the body.
+    pub fn body_bytes(&self) -> u64 {
+        self.stdout_bytes + self.stderr_bytes
+    }
+}
+
+/// What goes before a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// What comes between them and the body.
+    pub then: Then,
+}
+
+/// What comes between head and body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: they are handed to the socket at once.
+    Body,
+    /// An acknowledgement by the client.
+    Ack,
+    /// A pause.
+    Pause,
+}
+
+impl Wire {
+    /// Lays out what goes before the body.
+    pub fn head(&self, summary: &Summary) -> Head {
+        match self {
+            Self::JsonHeader { size_key, endian } => json_header::head(size_key, *endian, summary),
+            Self::Length { endian } => length::head(*endian, summary),
+            Self::AsciiLength { ack } => ascii_length::head(*ack, summary),
+            Self::Raw => Head {
+                bytes: Bytes::new(),
+                then: Then::Body,
+            },
+        }
+    }
+
+    /// Whether the digest of the body is part of a reply.
+    pub fn has_digest(&self) -> bool {
+        matches!(self, Self::JsonHeader { .. })
+    }
+
+    /// Whether an empty reply would leave the client waiting for ever.
+    pub fn needs_body(&self) -> bool {
+        matches!(self, Self::Raw)
+    }
+
+    /// The longest body that a reply can announce.
+    pub fn most_body_bytes(&self) -> u64 {
+        match self {
+            Self::Length { .. } => length::MOST_BODY_BYTES,
+            Self::JsonHeader { .. } | Self::AsciiLength { .. } | Self::Raw => u64::MAX,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! remexd from a checked configuration to its exit: open what it needs, bind, serve, drain.
+
+use std::{sync::Arc, time::Duration};
+
+use remex_client::Client;
+use remex_gateway::{
+    daemon::{Exit, Ready, ReadyError, shutdown},
+    net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
+};
+use tokio::time::{interval, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    config::Config,
+    execution::Executions,
+    grpc::{self, connection::MAX_CONNECTIONS, routes},
+    process::{self, MAX_KILL_AFTER, Spawner},
+    service::exec::Exec,
+    state_dir::{StateDir, StateDirError},
+    supervisor::state::Cause,
+};
+
+/// How often what ended commands left running is looked after.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Open connections are given this long to take their last messages.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// remexd cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The state folder.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// An address.
+    #[error("{flag}: {source}")]
+    Bind {
+        /// The flag that names another.
+        flag: &'static str,
+        /// What is wrong.
+        source: BindError,
+    },
+    /// The ready file.
+    #[error("--ready-file: {0}")]
+    Ready(#[from] ReadyError),
+    /// The machine, or remexd itself.
+    #[error("{what}: {source}")]
+    Internal {
+        /// What was tried.
+        what: &'static str,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl From<&AppError> for Exit {
+    fn from(error: &AppError) -> Self {
+        match error {
+            AppError::StateDir(_) | AppError::Bind { .. } | AppError::Ready(_) => Self::Unavailable,
+            AppError::Internal { .. } => Self::Internal,
+        }
+    }
+}
+
+fn internal<E>(what: &'static str) -> impl FnOnce(E) -> AppError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |source| AppError::Internal {
+        what,
+        source: source.into(),
+    }
+}
+
+/// Serves as `config` says until a signal asks to stop, and then until the drain is over.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    if let Some(path) = &config.ready_file {
+        Ready::clear(path)?;
+    }
+    let state_dir = StateDir::open(&config.state_dir)?;
+    let executions = Arc::new(Executions::new(
+        spawner(&config, &state_dir)?,
+        config.max_executions,
+    ));
+    tracing::info!(
+        version = remex::VERSION,
+        state = %state_dir.path().display(),
+        "process trees are kept together by {}", executions.describe()
+    );
+    let tasks = TaskTracker::new();
+    let exec = Exec::new(Arc::clone(&executions), tasks.clone());
+    let (all, health) = routes::all(exec.clone())
+        .await
+        .map_err(internal("reflection"))?;
+    let mut ready = Ready::default();
+    let users = Arc::new(config.users.clone());
+    let stop = CancellationToken::new();
+    let server = grpc::Server::new(all, users, tasks.clone());
+    let permits = AcceptLimits {
+        connections: MAX_CONNECTIONS,
+    }
+    .permits();
+    let mut acceptors = Vec::new();
+    for address in &config.listen {
+        let listener = Listener::bind(address).map_err(|source| AppError::Bind {
+            flag: "--listen",
+            source,
+        })?;
+        ready.grpc(&listener.local());
+        let acceptor = Acceptor::new(listener, Arc::clone(&permits));
+        acceptors.push(acceptor.map_err(internal("watch a listener"))?);
+    }
+    let _client = Client::from_service(routes::own(exec));
+    let signalled = shutdown::on_signals().map_err(internal("watch for signals"))?;
+    let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
+    for acceptor in acceptors {
+        tasks.spawn(server.clone().serve(acceptor, stop.clone()));
+    }
+    tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
+    announce(&ready, hint, &config)?;
+    signalled.cancelled().await;
+    drain(&executions, &health, config.drain_timeout).await;
+    stop.cancel();
+    tasks.close();
+    if timeout(GOODBYE, tasks.wait()).await.is_err() {
+        tracing::debug!("connections were open to the end");
+    }
+    Ok(())
+}
+
+fn spawner(config: &Config, state_dir: &StateDir) -> Result<Spawner, AppError> {
+    let (spawner, killed) = Spawner::new(process::Settings {
+        directory: config.chdir.clone(),
+        pass_environment: config.pass_env.clone(),
+        state_dir: state_dir.path().to_owned(),
+        instance: state_dir.instance().to_owned(),
+        containment: config.containment,
+    })
+    .map_err(internal("ready the spawning of commands"))?;
+    if killed > 0 {
+        tracing::warn!(
+            killed,
+            "killed what a crash of the remexd before this one had left"
+        );
+    }
+    Ok(spawner)
+}
+
+/// Says where it listens, and how to try it.
+fn announce(ready: &Ready, hint: Option<String>, config: &Config) -> Result<(), AppError> {
+    ready.print().map_err(internal("print the addresses"))?;
+    if let Some(hint) = hint {
+        use std::io::Write;
+        writeln!(std::io::stdout(), "{hint}").map_err(internal("print the addresses"))?;
+    }
+    if let Some(path) = &config.ready_file {
+        ready.write(path)?;
+    }
+    Ok(())
+}
+
+/// A line to paste.
+fn hint(address: &BoundAddress) -> String {
+    const CALL: &str = r#"-d '{"command":{"shell":"uname -a"},"text":true}'"#;
+    let target = match address {
+        BoundAddress::Unix(path) => format!("-unix -authority localhost {CALL} {}", path.display()),
+        BoundAddress::Tcp(address) | BoundAddress::Udp(address) => format!("{CALL} {address}"),
+    };
+    format!("try: grpcurl -plaintext {target} remex.v1.ExecService/Run")
+}
+
+/// Nothing new starts; what runs gets `patience`, then is ended with SHUTDOWN.
+async fn drain(executions: &Executions, health: &HealthReporter, patience: Duration) {
+    executions.drain();
+    routes::serve(health, false).await;
+    if timeout(patience, executions.finished()).await.is_ok() {
+        return;
+    }
+    let running = executions.running();
+    tracing::info!(running, "ending what still runs");
+    executions.end_all(Cause::Shutdown).await;
+    // A reader that holds its output up holds up no more than this.
+    if timeout(MAX_KILL_AFTER + GOODBYE, executions.finished())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some executions have not ended");
+    }
+}
+
+async fn sweep(executions: Arc<Executions>, stop: CancellationToken) {
+    let mut ticks = interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => executions.sweep(),
+            () = stop.cancelled() => return,
+        }
+    }
+}

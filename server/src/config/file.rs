@@ -1,0 +1,26 @@
+//! The configuration file: the flags' names as keys.
+
+use std::path::PathBuf;
+
+use remex_gateway::daemon::logging::LogFormat;
+use serde::Deserialize;
+use toml::Spanned;
+
+/// What the file says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Keys {
+    pub(super) listen: Option<Vec<Spanned<String>>>,
+    pub(super) legacy: Option<Vec<Spanned<String>>>,
+    pub(super) no_legacy: Option<bool>,
+    pub(super) users: Option<Spanned<String>>,
+    pub(super) allow_plaintext: bool,
+    pub(super) allow_udp_exec: bool,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) ready_file: Option<PathBuf>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) drain_timeout: Option<Spanned<String>>,
+    pub(super) chdir: Option<Spanned<PathBuf>>,
+    pub(super) pass_env: Option<Vec<Spanned<String>>>,
+    pub(super) max_executions: Option<Spanned<usize>>,
+}

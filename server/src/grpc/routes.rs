@@ -1,0 +1,47 @@
+//! Which service answers which path.
+
+use remex::{
+    FILE_DESCRIPTOR_SET,
+    v1::{echo_service_server::EchoServiceServer, exec_service_server::ExecServiceServer},
+};
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+use tonic_reflection::server::Builder;
+
+use crate::service::{echo::Echo, exec::Exec};
+
+/// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+
+/// remex's own services, as the gateway gets them in this process.
+pub fn own(exec: Exec) -> Routes {
+    let exec = ExecServiceServer::new(exec).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let echo = EchoServiceServer::new(Echo).max_decoding_message_size(MAX_REQUEST_BYTES);
+    Routes::new(exec).add_service(echo).prepare()
+}
+
+/// All services: remex's own, health, and reflection in both versions. The reporter says whether they serve.
+pub async fn all(exec: Exec) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    serve(&reporter, true).await;
+    let reflection = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = own(exec)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare();
+    Ok((routes, reporter))
+}
+
+/// Tells health checks whether the services serve.
+pub async fn serve(reporter: &HealthReporter, serving: bool) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    let status = if serving { Serving } else { NotServing };
+    for service in ["", "remex.v1.ExecService", "remex.v1.EchoService"] {
+        reporter.set_service_status(service, status).await;
+    }
+}

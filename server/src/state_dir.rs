@@ -1,0 +1,211 @@
+//! The folder in which a server keeps what has to outlive it: owned, private, and held by one server at a time.
+
+use std::{
+    env, fs,
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
+
+/// The locked file; it says who holds the folder.
+const LOCK_FILE: &str = "lock";
+
+/// The file with the folder's own name.
+const INSTANCE_FILE: &str = "instance";
+
+/// A state folder that this process holds.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    instance: String,
+    /// Held for as long as it is open.
+    _lock: fs::File,
+}
+
+/// The folder cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// Nothing says where it is.
+    #[error("no state folder: neither --state-dir, XDG_STATE_HOME nor HOME is set")]
+    Nowhere,
+    /// Something about it failed.
+    #[error("state folder {}: {source}", path.display())]
+    Io {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// It belongs to somebody else.
+    #[error("state folder {} belongs to user {owner}; give another with --state-dir", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Others may enter it.
+    #[error("state folder {} is open to others (mode {mode:04o}); chmod 700 it, or give another with --state-dir", path.display())]
+    Open {
+        /// The folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Another server has it.
+    #[error("state folder {} is held by another remexd, process {holder}; stop it, or give another folder with --state-dir", path.display())]
+    Held {
+        /// The folder.
+        path: PathBuf,
+        /// The other's pid, as far as it has said.
+        holder: String,
+    },
+}
+
+/// Where the folder is, if nobody says: `/var/lib/remex` for root, else below `$XDG_STATE_HOME` or `~/.local/state`.
+pub fn default_path() -> Result<PathBuf, StateDirError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/remex".into());
+    }
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|base| base.join("remex"))
+        .ok_or(StateDirError::Nowhere)
+}
+
+impl StateDir {
+    /// Makes the folder if need be, and takes hold of it.
+    pub fn open(path: &Path) -> Result<Self, StateDirError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StateDirError::Io { path, source }
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed(path))?;
+        let metadata = fs::metadata(path).map_err(failed(path))?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(StateDirError::Foreign {
+                path: path.to_owned(),
+                owner: metadata.uid(),
+            });
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(StateDirError::Open {
+                path: path.to_owned(),
+                mode: metadata.mode() & 0o7777,
+            });
+        }
+        let lock = lock(path)?;
+        let file = path.join(INSTANCE_FILE);
+        let instance = instance(&file).map_err(failed(&file))?;
+        Ok(Self {
+            path: path.to_owned(),
+            instance,
+            _lock: lock,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder's own name, the same at every start.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+}
+
+fn lock(folder: &Path) -> Result<fs::File, StateDirError> {
+    let path = folder.join(LOCK_FILE);
+    let failed = |source| StateDirError::Io {
+        path: path.clone(),
+        source,
+    };
+    let mut file = private().read(true).open(&path).map_err(failed)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).map_err(failed)?;
+        return Err(StateDirError::Held {
+            path: folder.to_owned(),
+            holder: holder.trim().escape_debug().to_string(),
+        });
+    }
+    let write = |file: &mut fs::File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(failed)?;
+    Ok(file)
+}
+
+/// The name in `file`, which gets one if it has none.
+fn instance(file: &Path) -> io::Result<String> {
+    let mut opened = private().read(true).open(file)?;
+    let mut text = String::new();
+    opened.read_to_string(&mut text)?;
+    if let Ok(id) = Uuid::try_parse(text.trim()) {
+        return Ok(id.simple().to_string());
+    }
+    let id = Uuid::now_v7().simple().to_string();
+    opened.set_len(0)?;
+    opened.rewind()?;
+    writeln!(opened, "{id}")?;
+    Ok(id)
+}
+
+fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_private_and_keeps_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let first = StateDir::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        let name = first.instance().to_owned();
+        drop(first);
+        assert_eq!(StateDir::open(&path).unwrap().instance(), name);
+    }
+
+    #[test]
+    fn a_second_holder_is_told_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let _first = StateDir::open(&path).unwrap();
+        let error = StateDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        let error = StateDir::open(dir.path()).unwrap_err();
+        assert!(
+            matches!(error, StateDirError::Open { mode: 0o750, .. }),
+            "{error}"
+        );
+    }
+}
