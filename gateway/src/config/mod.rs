@@ -9,5 +9,5 @@ mod listener_tests;
 mod values;
 
 pub use error::{ListenerError, Problem};
-pub use values::duration;
 pub use listener::{DatagramService, Drain, Exec, Kind, Listener, StreamService};
+pub use values::duration;

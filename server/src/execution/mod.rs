@@ -44,6 +44,8 @@ pub struct NewExecution {
     pub stdin: Bytes,
     /// stdin goes on after them.
     pub stdin_open: bool,
+    /// Its output is waited for to the end, not only as long as its leader runs.
+    pub until_end: bool,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Who asks.
@@ -152,7 +154,7 @@ impl Executions {
         let driver = Driver::new(
             (process, stdio),
             Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
-            State::new(spec.timeout, spec.kill_after),
+            State::new(spec.timeout, spec.kill_after).until_end(new.until_end),
             sink,
             Mailbox {
                 requests: requests_in,
