@@ -18,15 +18,12 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), Exit> {
-    let args = Args::try_parse().or_else(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A reader that has gone needs no help.
-            let _ = error.print();
-            Err(Exit::Success)
-        }
-        _ => {
-            let _ = error.print();
-            Err(Exit::Usage)
+    let args = Args::try_parse().map_err(|error| {
+        // A reader that has gone needs no help.
+        let _ = error.print();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
+            _ => Exit::Usage,
         }
     })?;
     let check = args.check;

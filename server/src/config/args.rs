@@ -7,6 +7,7 @@ use remex_gateway::daemon::logging::LogFormat;
 
 /// Runs commands on this machine for callers elsewhere, over gRPC, and for clients of the old raw-socket protocol.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "remexd", version = remex::VERSION, max_term_width = 100)]
 pub struct Args {
     /// Serve gRPC here: 127.0.0.1:50051, [::1]:50051 or unix:/run/remex/remexd.sock. Repeatable; replaces the default.

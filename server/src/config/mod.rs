@@ -129,7 +129,7 @@ impl Source<'_> {
     /// The same for a list; a list replaces a list.
     fn pick_list<T, E: fmt::Display>(
         &self,
-        flags: Vec<String>,
+        flags: &[String],
         keys: Option<Vec<Spanned<String>>>,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<Vec<T>>, ConfigError> {
@@ -175,13 +175,13 @@ impl Config {
             flag,
             file: file.as_ref(),
         };
-        let listen = from("--listen").pick_list(args.listen, keys.listen, Address::from_str)?;
+        let listen = from("--listen").pick_list(&args.listen, keys.listen, Address::from_str)?;
         let legacy_given =
-            from("--legacy").pick_list(args.legacy, keys.legacy, Listener::from_str)?;
+            from("--legacy").pick_list(&args.legacy, keys.legacy, Listener::from_str)?;
         let no_legacy = args.no_legacy || (keys.no_legacy == Some(true) && legacy_given.is_none());
         let users = from("--users").pick(args.users, keys.users, Users::parse)?;
         let drain = from("--drain-timeout").pick(args.drain_timeout, keys.drain_timeout, drain)?;
-        let pass_env = from("--pass-env").pick_list(args.pass_env, keys.pass_env, variable)?;
+        let pass_env = from("--pass-env").pick_list(&args.pass_env, keys.pass_env, variable)?;
         let executions = args.max_executions.map(|number| number.to_string());
         let executions_key = keys.max_executions.map(|key| {
             let span = key.span();
@@ -270,19 +270,13 @@ impl Config {
 
     /// What the configuration means, for `--check`.
     pub fn explain(&self) -> String {
-        let mut text = String::new();
-        for address in &self.listen {
-            text.push_str(&format!(
-                "gRPC on {address}, for local users {}\n",
-                self.users
-            ));
-        }
-        for listener in &self.legacy {
-            text.push_str(&listener.explain());
-            text.push('\n');
-        }
-        text.push_str(&format!("state in {}\n", self.state_dir.display()));
-        text
+        let listen = self.listen.iter();
+        let grpc =
+            listen.map(|address| format!("gRPC on {address}, for local users {}", self.users));
+        let legacy = self.legacy.iter().map(Listener::explain);
+        let state = format!("state in {}", self.state_dir.display());
+        let lines: Vec<_> = grpc.chain(legacy).chain([state]).collect();
+        lines.join("\n") + "\n"
     }
 }
 

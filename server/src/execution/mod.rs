@@ -24,8 +24,9 @@ pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
 use crate::{
     process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
     supervisor::{
-        driver::{Driver, Mailbox, Progress, REQUESTS, Request, StdinRequest},
+        driver::{Driver, Mailbox, Progress, REQUESTS, Request},
         event::Exit,
+        feeder::StdinRequest,
         sink::Sink,
         state::{Cause, State},
         stdin::{Stdin, StdinChunk, StdinError},

@@ -114,6 +114,7 @@ pub type Actions = Vec<Action>;
 
 /// Where one execution is in its life.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     timeout: Option<Duration>,
     kill_after: Duration,
