@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use remex_client::Client;
 use remex_gateway::{
+    Bound, Gateway,
     daemon::{Exit, Ready, ReadyError, shutdown},
+    limits::Limits,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
 };
 use tokio::time::{interval, timeout};
@@ -12,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    config::Config,
+    config::{Config, Legacy},
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
     process::{self, MAX_KILL_AFTER, Spawner},
@@ -111,15 +113,18 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         let acceptor = Acceptor::new(listener, Arc::clone(&permits));
         acceptors.push(acceptor.map_err(internal("watch a listener"))?);
     }
-    let _client = Client::from_service(routes::own(exec));
+    let gateway = gateway(&config, Client::from_service(routes::own(exec)), &mut ready)?;
     let signalled = shutdown::on_signals().map_err(internal("watch for signals"))?;
     let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
     for acceptor in acceptors {
         tasks.spawn(server.clone().serve(acceptor, stop.clone()));
     }
+    let stop_legacy = CancellationToken::new();
+    tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
     tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
     announce(&ready, hint, &config)?;
     signalled.cancelled().await;
+    stop_legacy.cancel();
     drain(&executions, &health, config.drain_timeout).await;
     stop.cancel();
     tasks.close();
@@ -127,6 +132,28 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         tracing::debug!("connections were open to the end");
     }
     Ok(())
+}
+
+/// The listeners of the old protocol, bound.
+fn gateway(config: &Config, client: Client, ready: &mut Ready) -> Result<Gateway, AppError> {
+    let mut all = Vec::new();
+    for Legacy { listener, users } in &config.legacy {
+        let bound =
+            Bound::bind(listener.clone(), users.clone()).map_err(|source| AppError::Bind {
+                flag: "--legacy",
+                source,
+            })?;
+        ready.legacy(listener.name(), bound.local());
+        all.push(bound);
+    }
+    let spool = config.spool_dir.clone();
+    Ok(Gateway::new(client, all, Limits::default(), spool))
+}
+
+async fn serve_legacy(gateway: Gateway, stop: CancellationToken) {
+    if let Err(error) = gateway.serve(stop).await {
+        tracing::error!(%error, "the old protocol is not served");
+    }
 }
 
 fn spawner(config: &Config, state_dir: &StateDir) -> Result<Spawner, AppError> {

@@ -35,6 +35,9 @@ pub struct Args {
     /// Keep state here. Root: /var/lib/remex, else $XDG_STATE_HOME/remex.
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Keep what is too long for memory of the old protocol's replies here. Default: the state folder.
+    #[arg(long, value_name = "DIR")]
+    pub spool_dir: Option<PathBuf>,
     /// Write the bound addresses to this file once all of them serve.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

@@ -17,6 +17,7 @@ pub(super) struct Keys {
     pub(super) allow_plaintext: bool,
     pub(super) allow_udp_exec: bool,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) spool_dir: Option<PathBuf>,
     pub(super) ready_file: Option<PathBuf>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) drain_timeout: Option<Spanned<String>>,

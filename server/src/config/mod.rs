@@ -49,9 +49,10 @@ const MAX_EXECUTIONS: usize = 1 << 20;
 #[expect(missing_docs, reason = "the fields are the flags")]
 pub struct Config {
     pub listen: Vec<Address>,
-    pub legacy: Vec<Listener>,
+    pub legacy: Vec<Legacy>,
     pub users: Users,
     pub state_dir: PathBuf,
+    pub spool_dir: PathBuf,
     pub ready_file: Option<PathBuf>,
     pub log_format: LogFormat,
     pub drain_timeout: Duration,
@@ -59,6 +60,32 @@ pub struct Config {
     pub pass_env: Vec<String>,
     pub max_executions: usize,
     pub containment: Choice,
+}
+
+/// A listener of the old protocol, and who of this machine may use it.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Legacy {
+    pub listener: Listener,
+    pub users: Users,
+}
+
+impl Legacy {
+    /// The listener's own users beside those of `--users`.
+    fn new(listener: Listener, users: &Users) -> Result<Self, ConfigError> {
+        let users = match &listener.users {
+            None => users.clone(),
+            Some(list) => {
+                let own = Users::parse(list).map_err(|why| ConfigError::Flag {
+                    flag: "--legacy",
+                    value: listener.url(),
+                    why: format!("users: {why}"),
+                })?;
+                own.and(users.clone())
+            }
+        };
+        Ok(Self { listener, users })
+    }
 }
 
 /// What is wrong with the configuration; the message names the flag, or the file, its line and the key.
@@ -195,21 +222,31 @@ impl Config {
             Spanned::new(span, key.into_inner().to_string_lossy().into_owned())
         });
         let chdir = from("--chdir").pick(chdir, chdir_key, folder)?;
+        let users = users.unwrap_or_else(Users::daemon);
+        let legacy = match legacy_given {
+            _ if no_legacy => Vec::new(),
+            Some(legacy) => legacy,
+            None => DEFAULT_LEGACY.map(parse_default).into(),
+        };
+        let legacy = legacy
+            .into_iter()
+            .map(|listener| Legacy::new(listener, &users));
+        let state_dir = match args.state_dir.or(keys.state_dir) {
+            Some(path) => path,
+            None => state_dir::default_path()?,
+        };
         let config = Self {
             listen: match listen {
                 Some(listen) => listen,
                 None => vec![parse_default(DEFAULT_LISTEN)],
             },
-            legacy: match legacy_given {
-                _ if no_legacy => Vec::new(),
-                Some(legacy) => legacy,
-                None => DEFAULT_LEGACY.map(parse_default).into(),
-            },
-            users: users.unwrap_or_else(Users::daemon),
-            state_dir: match args.state_dir.or(keys.state_dir) {
-                Some(path) => path,
-                None => state_dir::default_path()?,
-            },
+            legacy: legacy.collect::<Result<_, _>>()?,
+            users,
+            spool_dir: args
+                .spool_dir
+                .or(keys.spool_dir)
+                .unwrap_or_else(|| state_dir.clone()),
+            state_dir,
             ready_file: args.ready_file.or(keys.ready_file),
             log_format: args.log_format.or(keys.log_format).unwrap_or_default(),
             drain_timeout: drain.unwrap_or(DEFAULT_DRAIN),
@@ -240,7 +277,7 @@ impl Config {
                 flag: "--allow-plaintext",
             });
         }
-        for listener in &self.legacy {
+        for Legacy { listener, .. } in &self.legacy {
             if listener.is_loopback() || listener.exec().is_none() {
                 continue;
             }
@@ -273,7 +310,7 @@ impl Config {
         let listen = self.listen.iter();
         let grpc =
             listen.map(|address| format!("gRPC on {address}, for local users {}", self.users));
-        let legacy = self.legacy.iter().map(Listener::explain);
+        let legacy = self.legacy.iter().map(|legacy| legacy.listener.explain());
         let state = format!("state in {}", self.state_dir.display());
         let lines: Vec<_> = grpc.chain(legacy).chain([state]).collect();
         lines.join("\n") + "\n"
@@ -342,7 +379,8 @@ mod tests {
             config.listen,
             [Address::from_str("127.0.0.1:50051").unwrap()]
         );
-        let names: Vec<_> = config.legacy.iter().map(Listener::name).collect();
+        let names = config.legacy.iter().map(|legacy| legacy.listener.name());
+        let names: Vec<_> = names.collect();
         assert_eq!(names, ["tcp-exec", "udp-exec", "tcp-echo", "udp-echo"]);
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
         assert_eq!(config.chdir, env::current_dir().unwrap());
