@@ -1,0 +1,6 @@
+//! What crosses crates: the real programs, driven from outside as their users do.
+
+#[macro_use]
+mod harness;
+
+mod supervision;
