@@ -65,14 +65,6 @@ impl Users {
         Ok(users)
     }
 
-    /// Those of either.
-    #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
-        self.everybody |= others.everybody;
-        self.ids.extend(others.ids);
-        self
-    }
-
     /// Whether processes of the user `uid` may connect.
     pub fn allows(&self, uid: u32) -> bool {
         self.everybody || self.ids.contains(&uid)
