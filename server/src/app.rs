@@ -152,7 +152,12 @@ fn gateway(
     }
     let spool = config.spool_dir.as_deref().unwrap_or(state_dir.path());
     let client = Client::from_service(services);
-    Ok(Gateway::new(client, all, Limits::default(), spool.to_owned()))
+    Ok(Gateway::new(
+        client,
+        all,
+        Limits::default(),
+        spool.to_owned(),
+    ))
 }
 
 fn bind_error(flag: &'static str) -> impl FnOnce(BindError) -> AppError {

@@ -61,7 +61,10 @@ pub fn texts<'a>(
             .into_iter()
             .filter_map(|text| of_file(text, file))
             .collect(),
-        None => default.iter().map(|text| of_flag((*text).to_owned())).collect(),
+        None => default
+            .iter()
+            .map(|text| of_flag((*text).to_owned()))
+            .collect(),
     }
 }
 

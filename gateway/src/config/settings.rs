@@ -9,7 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Allow, ConfigError, DEFAULT_LISTENERS, Legacy, Text, Unsafe, legacy, parse_duration, text, texts,
+    Allow, ConfigError, DEFAULT_LISTENERS, Legacy, Text, Unsafe, legacy, parse_duration, text,
+    texts,
 };
 use crate::daemon::{File, logging::LogFormat};
 

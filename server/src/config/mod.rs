@@ -11,7 +11,8 @@ use std::{
 
 use remex_gateway::{
     config::{
-        Allow, ConfigError, DEFAULT_LISTENERS, Legacy, Origin, Text, legacy, parse_duration, text, texts,
+        Allow, ConfigError, DEFAULT_LISTENERS, Legacy, Origin, Text, legacy, parse_duration, text,
+        texts,
     },
     daemon::{File, logging::LogFormat},
     net::{Address, Users},
@@ -72,10 +73,27 @@ impl Config {
         };
         let no_legacy = args.no_legacy || (keys.no_legacy && args.legacy.is_empty());
         let users = text("--users", args.users.as_ref(), keys.users, file);
-        let listen = texts("--listen", &args.listen, keys.listen, file, &[DEFAULT_LISTEN]);
-        let urls = texts("--legacy", &args.legacy, keys.legacy, file, &DEFAULT_LISTENERS);
+        let listen = texts(
+            "--listen",
+            &args.listen,
+            keys.listen,
+            file,
+            &[DEFAULT_LISTEN],
+        );
+        let urls = texts(
+            "--legacy",
+            &args.legacy,
+            keys.legacy,
+            file,
+            &DEFAULT_LISTENERS,
+        );
         let urls = if no_legacy { Vec::new() } else { urls };
-        let drain = text("--drain-timeout", args.drain_timeout.as_ref(), keys.drain_timeout, file);
+        let drain = text(
+            "--drain-timeout",
+            args.drain_timeout.as_ref(),
+            keys.drain_timeout,
+            file,
+        );
         let pass_env = texts("--pass-env", &args.pass_env, keys.pass_env, file, &[]);
         let number = |number: usize| number.to_string();
         let given = args.max_executions.map(number);
@@ -83,14 +101,19 @@ impl Config {
         let executions = text("--max-executions", given.as_ref(), set, file);
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
         let given = args.chdir.clone().map(path);
-        let chdir = text("--chdir", given.as_ref(), keys.chdir.map(|key| spanned(key, path)), file);
+        let chdir = text(
+            "--chdir",
+            given.as_ref(),
+            keys.chdir.map(|key| spanned(key, path)),
+            file,
+        );
         Ok(Self {
             listen: listen
                 .iter()
                 .map(|text| address(text, allow))
                 .collect::<Result<_, _>>()?,
             legacy: legacy(&urls, users.as_ref(), allow)?,
-            users: checked(users, |list| Users::parse(list))?.unwrap_or_else(Users::daemon),
+            users: checked(users, Users::parse)?.unwrap_or_else(Users::daemon),
             state_dir: args.state_dir.clone().or(keys.state_dir),
             spool_dir: args.spool_dir.clone().or(keys.spool_dir),
             ready_file: args.ready_file.clone().or(keys.ready_file),
@@ -115,7 +138,8 @@ impl Config {
     /// What the configuration means, a sentence a line, for `--check`.
     pub fn explain(&self) -> String {
         let listen = self.listen.iter();
-        let grpc = listen.map(|address| format!("gRPC on {address}, for local users {}.", self.users));
+        let grpc =
+            listen.map(|address| format!("gRPC on {address}, for local users {}.", self.users));
         let legacy = self.legacy.iter().map(|legacy| legacy.listener.explain());
         let lines: Vec<_> = grpc.chain(legacy).collect();
         lines.join("\n") + "\n"
@@ -130,7 +154,8 @@ fn checked<T, E: std::fmt::Display>(
     let Some((text, origin)) = text else {
         return Ok(None);
     };
-    let value = check(&text).map_err(|why| origin.wrong(format!("{}: {why}", text.escape_debug())))?;
+    let value =
+        check(&text).map_err(|why| origin.wrong(format!("{}: {why}", text.escape_debug())))?;
     Ok(Some(value))
 }
 
