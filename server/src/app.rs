@@ -19,10 +19,10 @@ use crate::{
     config::Config,
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
-    process::{self, MAX_KILL_AFTER, Spawner},
+    process::{self, Spawner},
     service::exec::Exec,
     state_dir::{self, StateDir, StateDirError},
-    supervisor::state::Cause,
+    supervisor::state::{Cause, KILL_BOUND},
 };
 
 /// How often what ended commands left running is looked after.
@@ -220,12 +220,10 @@ async fn drain(executions: &Executions, health: &HealthReporter, patience: Durat
     }
     let running = executions.running();
     tracing::info!(running, "ending what still runs");
+    let bound = executions.longest_kill_after() + KILL_BOUND + GOODBYE;
     executions.end_all(Cause::Shutdown).await;
     // A reader that holds its output up holds up no more than this.
-    if timeout(MAX_KILL_AFTER + GOODBYE, executions.finished())
-        .await
-        .is_err()
-    {
+    if timeout(bound, executions.finished()).await.is_err() {
         tracing::warn!("some executions have not ended");
     }
 }
