@@ -45,6 +45,13 @@ impl Marker {
             .collect()
     }
 
+    /// Kills the processes that have it.
+    pub(crate) fn kill(&self) {
+        for process in self.processes() {
+            let _ = kill_process(process.pid, Signal::KILL);
+        }
+    }
+
     /// Waits until a process has it.
     pub(crate) async fn appears(&self) {
         eventually("a process with the marker", || {

@@ -6,7 +6,13 @@
 #[macro_use]
 mod support;
 
+mod drain;
+mod grandchildren;
 mod kill;
 mod leaks;
+mod outcomes;
 mod restart;
+mod start;
+mod stdin;
+mod streams;
 mod tails;
