@@ -10,8 +10,12 @@ use remex_gateway::daemon::logging::LogFormat;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "remexd", version = remex::VERSION, max_term_width = 100)]
 pub struct Args {
-    /// Serve gRPC here: 127.0.0.1:50051, [::1]:50051 or unix:/run/remex/remexd.sock. Repeatable; replaces the default.
-    #[arg(long, value_name = "ADDR")]
+    /// Serve gRPC here. Repeatable; replaces the default.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Serve gRPC here: 127.0.0.1:50051, [::1]:50051 or unix:/run/remex/remexd.sock. Repeatable; replaces the default"
+    )]
     pub listen: Vec<String>,
     /// Serve the old protocol here, as in tcp://127.0.0.1:8080/exec?wire=json-header&charset=gbk. Repeatable; replaces
     /// the defaults.

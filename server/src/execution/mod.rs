@@ -1,6 +1,6 @@
 //! Executions as callers know them: who started which, what became of them, and how to reach one that runs.
 //!
-//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the [`registry`].
+//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the `registry`.
 
 mod registry;
 

@@ -1,5 +1,5 @@
 //! The thin part around the pure ones: waits for what happens to one execution, tells the state machine, and does what it
-//! says. Each arm of its `select!` only makes an [`Input`]; all work is done behind it, synchronously.
+//! says. Each arm of its `select!` only makes an `Input`; all work is done behind it, synchronously.
 
 use std::{
     io,
