@@ -24,9 +24,10 @@ pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
 use crate::{
     process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
     supervisor::{
-        driver::{Driver, Mailbox, Progress, REQUESTS, Request},
+        driver::Driver,
         event::Exit,
         feeder::StdinRequest,
+        mailbox::{Mailbox, Progress, REQUESTS, Request},
         sink::Sink,
         state::{Cause, State},
         stdin::{Stdin, StdinChunk, StdinError},
