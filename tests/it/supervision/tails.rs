@@ -6,12 +6,16 @@ use remex::v1::exit::Reason;
 use tokio::io::AsyncReadExt;
 
 use super::support::{Server, argv, count};
-use crate::harness::soon;
+use crate::harness::{eventually, soon};
 
 /// Longer than what others that hold the output open are waited for.
 const HOLD_UP: Duration = Duration::from_millis(1500);
 
 const LAST: usize = 2_000_000;
+
+/// The last number of a `seq 1 …` that is more than a stream's window, and no more than what is between a command and a
+/// reader who does not read.
+const FITS: usize = 190_000;
 
 /// What `seq 1 2000000` prints.
 fn expected() -> &'static [u8] {
@@ -42,18 +46,22 @@ async fn all_of_start(server: Server) {
     server.daemon.stop().await;
 }
 
-/// The reader falls asleep when the command has ended and much of what it wrote has not been read.
+/// The reader reads nothing until the command has ended, which it can: what it writes fits into what is between them.
 async fn all_of_a_slow_start(server: Server) {
-    let mut running = server.begin(argv(["seq", "1", "2000000"])).await;
-    while running.leader_lives() {
-        assert!(running.next().await.is_some());
-    }
-    let read = running.record().stdout.len();
-    assert!(read < expected().len(), "nothing was left to be read");
+    let running = server.begin(argv(["seq", "1", &FITS.to_string()])).await;
+    eventually("the leader's end", || {
+        (!running.leader_lives()).then_some(())
+    })
+    .await;
     // A reader that is slow is what this is about; no other time decides anything.
     tokio::time::sleep(count(1, 4) as u32 * HOLD_UP).await;
     let record = running.end().await;
-    assert_all(&record.stdout);
+    let expected = expected();
+    let lines = expected.split_inclusive(|&byte| byte == b'\n').take(FITS);
+    assert!(
+        record.stdout == lines.collect::<Vec<_>>().concat(),
+        "some byte differs"
+    );
     server.daemon.stop().await;
 }
 

@@ -14,19 +14,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A terminal of 80 x 24 with a shell in it.
 struct Tmux {
     folder: std::path::PathBuf,
+    /// With `remex` in it. tmux takes a client's own over one that is given with `-e`.
+    path: String,
 }
 
 impl Tmux {
     async fn start(server: &Server) -> Self {
         let tmux = Self {
             folder: server.daemon.home().folder().to_owned(),
+            path: format!(
+                "{}:{}",
+                binary("remex").parent().unwrap().display(),
+                std::env::var("PATH").unwrap()
+            ),
         };
         let server = format!("REMEX_SERVER={}", server.daemon.endpoint());
-        let path = format!(
-            "PATH={}:{}",
-            binary("remex").parent().unwrap().display(),
-            std::env::var("PATH").unwrap()
-        );
         let shell = "PS1='it: ' exec sh -i";
         tmux.command(&[
             "new-session",
@@ -37,8 +39,6 @@ impl Tmux {
             "24",
             "-e",
             &server,
-            "-e",
-            &path,
             shell,
         ])
         .await;
@@ -55,6 +55,7 @@ impl Tmux {
             .args(args)
             .current_dir(&self.folder)
             .stdin(Stdio::null())
+            .env("PATH", &self.path)
             .env_remove("TMUX");
         let output = soon("tmux", command.output()).await.unwrap();
         assert!(output.status.success(), "{args:?}: {output:?}");
