@@ -2,13 +2,14 @@
 
 use http::{Request, Response};
 use remex::v1::{echo_service_client::EchoServiceClient, exec_service_client::ExecServiceClient};
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{ConnectError, Endpoint, transport::Transport};
 
-/// What the generated clients call over: a connection, or a service in this process.
-pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+/// What the generated clients call over: a connection, or a service in this process. Its error is a named type, since
+/// futures of calls over one with a boxed error cannot be spawned: the compiler does not see that they are `Send`.
+pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
 /// The largest answer taken, in bytes: a Run's stdout and stderr of 16 MiB each, and room for what is around them.
 pub const MAX_REPLY_BYTES: usize = 2 * (16 << 20) + (1 << 20);
@@ -39,7 +40,8 @@ impl Client {
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
     {
-        let channel = BoxCloneSyncService::new(service.map_err(Into::into));
+        let channel =
+            BoxCloneSyncService::new(service.map_err(|error| Status::from_error(error.into())));
         Self { channel }
     }
 

@@ -95,7 +95,9 @@ impl Shared {
                 Ok(sender)
             }
             Err(error) => {
-                let status = Status::unavailable(error.to_string());
+                let mut status = Status::unavailable(error.to_string());
+                // What was never sent can be told from what was lost on its way.
+                status.set_source(Arc::new(error));
                 attempts.backoff.failed(Instant::now());
                 attempts.last_error = Some(status.clone());
                 Err(status)

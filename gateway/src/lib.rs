@@ -1,8 +1,21 @@
 //! The gateway of remex, and what its daemon shares with `remexd`.
+//!
+//! Hops of a legacy request: [`config`] (what a listener is) -> [`net`] (who connects) -> `stream` or `datagram` (bytes) ->
+//! [`handler`] (the one place where it meets the services) -> [`body`] (the output) -> [`wire`] (how a reply is laid out).
 
+pub mod access;
 pub mod body;
 pub mod config;
 pub mod daemon;
+mod datagram;
+mod exec;
+mod gateway;
+pub mod handler;
 pub mod limits;
 pub mod net;
+pub mod refusals;
+mod stream;
 pub mod wire;
+
+pub use exec::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA};
+pub use gateway::{Bound, Gateway};

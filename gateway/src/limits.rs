@@ -20,9 +20,11 @@ pub const WRITE_STALL: Duration = Duration::from_mins(1);
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
 /// What `ack=pause` waits between length and body: clients sleep 0.3 to 0.5 s around it.
 pub const ACK_PAUSE: Duration = Duration::from_millis(400);
+/// How long a peer that may not use a listener has to send what it is then refused.
+pub const DENIED_WAIT: Duration = Duration::from_secs(5);
 /// How long the rest of a refused command is read and dropped, so that the refusal is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(2);
-/// How much of it is.
+/// How much of it.
 pub const LINGER_BYTES: usize = 4 * 1024 * 1024;
 /// Time between two keepalive probes of a silent connection.
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -68,6 +70,8 @@ pub struct Limits {
     pub ack_wait: Duration,
     /// See [`ACK_PAUSE`].
     pub ack_pause: Duration,
+    /// See [`DENIED_WAIT`].
+    pub denied_wait: Duration,
     /// See [`LINGER`].
     pub linger: Duration,
     /// See [`MEMORY_BYTES`].
@@ -98,6 +102,7 @@ impl Default for Limits {
             write_stall: WRITE_STALL,
             ack_wait: ACK_WAIT,
             ack_pause: ACK_PAUSE,
+            denied_wait: DENIED_WAIT,
             linger: LINGER,
             memory_bytes: MEMORY_BYTES,
             body_bytes: BODY_BYTES,

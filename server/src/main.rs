@@ -18,20 +18,16 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), Exit> {
-    let args = Args::try_parse().or_else(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A reader that has gone needs no help.
-            let _ = error.print();
-            Err(Exit::Success)
-        }
-        _ => {
-            let _ = error.print();
-            Err(Exit::Usage)
+    let args = Args::try_parse().map_err(|error| {
+        // A reader that has gone needs no help.
+        let _ = error.print();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
+            _ => Exit::Usage,
         }
     })?;
-    let check = args.check;
-    let config = Config::new(args).map_err(|error| fail(&error, Exit::from(&error)))?;
-    if check {
+    let config = Config::new(&args).map_err(|error| fail(&error, Exit::Usage))?;
+    if args.shared.check {
         let _ = std::io::stdout().write_all(config.explain().as_bytes());
         return Ok(());
     }

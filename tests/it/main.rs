@@ -3,4 +3,6 @@
 #[macro_use]
 mod harness;
 
+mod parity;
+mod readme;
 mod supervision;

@@ -35,14 +35,10 @@ impl Ready {
             .push(format!("grpc {}", address.with_scheme("http")));
     }
 
-    /// `tcp-exec tcp://127.0.0.1:8080`, `udp-echo udp://127.0.0.1:8081`, `unix-exec unix:///run/remex/legacy.sock`.
-    pub fn legacy(&mut self, service: &str, address: &BoundAddress) {
-        let transport = match address {
-            BoundAddress::Tcp(_) => "tcp",
-            BoundAddress::Udp(_) => "udp",
-            BoundAddress::Unix(_) => "unix",
-        };
-        self.lines.push(format!("{transport}-{service} {address}"));
+    /// `tcp-exec tcp://127.0.0.1:8080`, `udp-echo udp://127.0.0.1:8081`, `unix-exec unix:///run/remex/legacy.sock`; `name`
+    /// is what the listener calls itself.
+    pub fn legacy(&mut self, name: &str, address: &BoundAddress) {
+        self.lines.push(format!("{name} {address}"));
     }
 
     /// Prints the lines on stdout.
@@ -119,12 +115,12 @@ mod tests {
         ready.grpc(&tcp("127.0.0.1:50051"));
         ready.grpc(&tcp("[::1]:50051"));
         ready.grpc(&unix("/run/x.sock"));
-        ready.legacy("exec", &tcp("127.0.0.1:8080"));
+        ready.legacy("tcp-exec", &tcp("127.0.0.1:8080"));
         ready.legacy(
-            "echo",
+            "udp-echo",
             &BoundAddress::Udp("127.0.0.1:8081".parse().unwrap()),
         );
-        ready.legacy("exec", &unix("/run/legacy.sock"));
+        ready.legacy("unix-exec", &unix("/run/legacy.sock"));
         ready
     }
 

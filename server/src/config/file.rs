@@ -12,11 +12,12 @@ use toml::Spanned;
 pub(super) struct Keys {
     pub(super) listen: Option<Vec<Spanned<String>>>,
     pub(super) legacy: Option<Vec<Spanned<String>>>,
-    pub(super) no_legacy: Option<bool>,
+    pub(super) no_legacy: bool,
     pub(super) users: Option<Spanned<String>>,
     pub(super) allow_plaintext: bool,
     pub(super) allow_udp_exec: bool,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) spool_dir: Option<PathBuf>,
     pub(super) ready_file: Option<PathBuf>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) drain_timeout: Option<Spanned<String>>,

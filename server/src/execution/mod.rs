@@ -1,6 +1,6 @@
 //! Executions as callers know them: who started which, what became of them, and how to reach one that runs.
 //!
-//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the [`registry`].
+//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the `registry`.
 
 mod registry;
 
@@ -10,7 +10,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -24,8 +24,10 @@ pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
 use crate::{
     process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
     supervisor::{
-        driver::{Driver, Mailbox, Progress, REQUESTS, Request, StdinRequest},
+        driver::Driver,
         event::Exit,
+        feeder::StdinRequest,
+        mailbox::{Mailbox, Progress, REQUESTS, Request},
         sink::Sink,
         state::{Cause, State},
         stdin::{Stdin, StdinChunk, StdinError},
@@ -44,6 +46,8 @@ pub struct NewExecution {
     pub stdin: Bytes,
     /// stdin goes on after them.
     pub stdin_open: bool,
+    /// Its output is waited for to the end, not only as long as its leader runs.
+    pub until_end: bool,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Who asks.
@@ -152,7 +156,7 @@ impl Executions {
         let driver = Driver::new(
             (process, stdio),
             Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
-            State::new(spec.timeout, spec.kill_after),
+            State::new(spec.timeout, spec.kill_after).until_end(new.until_end),
             sink,
             Mailbox {
                 requests: requests_in,
@@ -220,6 +224,13 @@ impl Executions {
     /// How many run.
     pub fn running(&self) -> usize {
         self.max - self.permits.available_permits()
+    }
+
+    /// The longest time between TERM and KILL of those that run.
+    pub fn longest_kill_after(&self) -> Duration {
+        let running = self.registry.running();
+        let times = running.iter().map(|execution| execution.spec.kill_after);
+        times.max().unwrap_or_default()
     }
 
     /// Ends every execution, as `cause` says.

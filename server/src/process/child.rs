@@ -89,11 +89,8 @@ fn prepare(job: &Job<'_>) -> Outcome {
                 libc::syscall(libc::SYS_ioctl, stdin, libc::TIOCSCTTY, 0),
             )?;
         }
-        for (to, &from) in job.stdio.iter().enumerate() {
-            check(
-                Step::Stdio,
-                libc::syscall(libc::SYS_dup3, from, to as c_int, 0),
-            )?;
+        for (to, from) in (0 as c_int..).zip(job.stdio) {
+            check(Step::Stdio, libc::syscall(libc::SYS_dup3, from, to, 0))?;
         }
         // What others in this process, or whoever started it, left inheritable.
         libc::syscall(

@@ -89,22 +89,21 @@ pub(super) unsafe fn vfork(
         };
         if let Some(cgroup) = cgroup {
             args.flags |= CLONE_INTO_CGROUP;
-            args.cgroup = cgroup.as_raw_fd() as u64;
+            args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
         }
         let blocked = SignalsBlocked::new();
         // SAFETY: `args` is a whole clone_args, `stack` is this thread's own and is used by one child at a time, since
         // CLONE_VFORK holds this thread until the child is off it; the caller vouches for `main` and `arg`.
         let result = unsafe { clone3(&raw const args, main, arg) };
         drop(blocked);
+        // A pid or a negated errno: either is an int.
+        let result = i32::try_from(result).unwrap_or(-libc::EOVERFLOW);
         if result < 0 {
-            return Err(io::Error::from_raw_os_error(-result as i32));
+            return Err(io::Error::from_raw_os_error(-result));
         }
         // SAFETY: CLONE_PIDFD made this descriptor for us; nobody else owns it.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        Ok(Cloned {
-            pid: result as i32,
-            pidfd,
-        })
+        Ok(Cloned { pid: result, pidfd })
     })
 }
 
@@ -125,8 +124,8 @@ pub(super) fn probe(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// The raw call: the child's pid in the parent, a negative errno if there is no child. In the child it does not return.
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone3(args: *const CloneArgs, main: ChildMain, arg: *mut c_void) -> isize {
-    let result: isize;
+unsafe fn clone3(args: *const CloneArgs, main: ChildMain, arg: *mut c_void) -> i64 {
+    let mut result = libc::SYS_clone3;
     // SAFETY: the child has its own, 16-byte aligned stack and leaves this block only through `main`, which does not
     // return; the parent comes back with nothing but the syscall's own clobbers changed.
     unsafe {
@@ -139,7 +138,7 @@ unsafe fn clone3(args: *const CloneArgs, main: ChildMain, arg: *mut c_void) -> i
             "call r13",
             "ud2",
             "2:",
-            inlateout("rax") libc::SYS_clone3 as isize => result,
+            inlateout("rax") result,
             in("rdi") args,
             in("rsi") size_of::<CloneArgs>(),
             in("r12") arg,
@@ -153,8 +152,8 @@ unsafe fn clone3(args: *const CloneArgs, main: ChildMain, arg: *mut c_void) -> i
 
 /// The raw call: the child's pid in the parent, a negative errno if there is no child. In the child it does not return.
 #[cfg(target_arch = "aarch64")]
-unsafe fn clone3(args: *const CloneArgs, main: ChildMain, arg: *mut c_void) -> isize {
-    let result: isize;
+unsafe fn clone3(args: *const CloneArgs, main: ChildMain, arg: *mut c_void) -> i64 {
+    let result: i64;
     // SAFETY: as on x86_64.
     unsafe {
         asm!(

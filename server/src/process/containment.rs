@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     cgroup::{self, Group, Hierarchy},
@@ -59,6 +59,12 @@ pub(super) enum Tree {
     Cgroup(Group),
     Sweep(Sweep),
 }
+
+/// How long a leader that was killed, or could not execute, is waited for.
+const BURIAL_BOUND: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// The file in the state folder that says which way the instance took.
 const WAY_FILE: &str = "containment";
@@ -129,10 +135,11 @@ impl Containment {
         }
     }
 
-    /// Reaps a child that could not execute. It may still be on its way out.
+    /// Reaps a leader that is on its way out, because it could not execute or was killed.
     pub(super) fn bury(&self, leader: &Leader) {
         let mut fds = [PollFd::new(leader.pidfd(), PollFlags::IN)];
-        let _ = poll(&mut fds, None);
+        // One that the kernel holds is not waited for.
+        let _ = poll(&mut fds, Some(&BURIAL_BOUND));
         self.reap(leader);
     }
 
@@ -153,11 +160,11 @@ impl Containment {
     /// Reaps the leader and takes back its tree. What still lives in it is left alone, and remembered as such.
     pub(super) fn leave(&self, leader: &Leader, tree: Tree) {
         self.reap(leader);
-        if self.settle(&tree) {
+        if tree.looks_empty() {
             self.release(tree);
             return;
         }
-        if let Err(error) = fs::write(self.lingering.join(self.name_of(&tree)), "") {
+        if let Err(error) = fs::write(self.lingering.join(tree.name()), "") {
             tracing::warn!(%error, "cannot remember that a process tree is to live on");
         }
         self.lock_survivors().push(tree);
@@ -166,11 +173,11 @@ impl Containment {
     /// Looks after trees that lived on: an empty one goes. Reaps orphans, where they fall to this process.
     pub(super) fn sweep(&self) {
         let mut survivors = self.lock_survivors();
-        let (gone, alive) = survivors.drain(..).partition(|tree| self.settle(tree));
+        let (gone, alive) = survivors.drain(..).partition(Tree::looks_empty);
         *survivors = alive;
         drop(survivors);
         for tree in gone {
-            let _ = fs::remove_file(self.lingering.join(self.name_of(&tree)));
+            let _ = fs::remove_file(self.lingering.join(tree.name()));
             self.release(tree);
         }
         if let Way::Sweep { leaders, .. } = &self.way {
@@ -180,26 +187,9 @@ impl Containment {
         }
     }
 
-    fn settle(&self, tree: &Tree) -> bool {
-        match tree {
-            Tree::Cgroup(group) => group.is_empty(),
-            Tree::Sweep(sweep) => sweep.looks_empty(),
-        }
-    }
-
     fn release(&self, tree: Tree) {
         if let (Way::Cgroup(hierarchy), Tree::Cgroup(group)) = (&self.way, tree) {
             hierarchy.release(group);
-        }
-    }
-
-    fn name_of(&self, tree: &Tree) -> String {
-        match tree {
-            Tree::Cgroup(group) => group.name(),
-            Tree::Sweep(sweep) => sweep
-                .tag()
-                .rsplit_once('.')
-                .map_or_else(String::new, |(_, id)| id.to_owned()),
         }
     }
 
@@ -280,6 +270,22 @@ impl Tree {
         match self {
             Self::Cgroup(group) => group.is_empty(),
             Self::Sweep(sweep) => sweep.is_empty(),
+        }
+    }
+
+    /// Whether nothing is alive in it at one look, which is enough where it was not killed.
+    fn looks_empty(&self) -> bool {
+        match self {
+            Self::Cgroup(group) => group.is_empty(),
+            Self::Sweep(sweep) => sweep.looks_empty(),
+        }
+    }
+
+    /// Its name in the state folder.
+    fn name(&self) -> String {
+        match self {
+            Self::Cgroup(group) => group.name(),
+            Self::Sweep(sweep) => sweep.execution().to_owned(),
         }
     }
 

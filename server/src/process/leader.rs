@@ -73,7 +73,8 @@ impl Leader {
         // SAFETY: waitid filled the SIGCHLD part of the union.
         let value = unsafe { info.si_status() };
         let status = match info.si_code {
-            libc::CLD_EXITED => Status::Code((value & 0xff) as u8),
+            // The kernel keeps 8 bits of what a process gives to exit.
+            libc::CLD_EXITED => Status::Code(value.to_le_bytes()[0]),
             code => Status::Signal {
                 number: value,
                 core_dumped: code == libc::CLD_DUMPED,

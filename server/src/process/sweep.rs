@@ -71,8 +71,9 @@ impl Sweep {
         }
     }
 
-    pub(super) fn tag(&self) -> &str {
-        &self.tag
+    /// The execution's id, as the tag has it.
+    pub(super) fn execution(&self) -> &str {
+        self.tag.rsplit_once('.').map_or(&*self.tag, |(_, id)| id)
     }
 
     /// One round of: stop what is there, so that it cannot fork; look again; kill.

@@ -206,7 +206,7 @@ fn command(spec: &CommandSpec) -> v1::Command {
         .collect();
     match (texts, spec.argv.as_slice()) {
         (Some(texts), _) if spec.shell => {
-            command.shell = texts.last().copied().unwrap_or_default().to_owned();
+            command.shell = texts.last().map(ToString::to_string).unwrap_or_default();
         }
         (Some(texts), _) => command.argv = texts.into_iter().map(str::to_owned).collect(),
         (None, argv) => {

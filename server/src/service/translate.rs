@@ -31,9 +31,9 @@ pub(super) const MAX_LABEL_KEY_BYTES: usize = 63;
 /// Longest label value.
 pub(super) const MAX_LABEL_VALUE_BYTES: usize = 256;
 /// `max_output_bytes` where none is given.
-pub(super) const DEFAULT_OUTPUT_BYTES: u64 = 1024 * 1024;
+pub(super) const DEFAULT_OUTPUT_BYTES: usize = 1024 * 1024;
 /// Largest `max_output_bytes`.
-pub(super) const MAX_OUTPUT_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 /// Shortest `keepalive_interval`.
 pub(super) const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 
@@ -350,9 +350,9 @@ pub(super) fn keepalive(value: Option<prost_types::Duration>) -> Checked<Option<
 }
 
 pub(super) fn output_cap(max_output_bytes: u64) -> Checked<usize> {
-    match max_output_bytes {
-        0 => Ok(DEFAULT_OUTPUT_BYTES as usize),
-        bytes if bytes <= MAX_OUTPUT_BYTES => Ok(bytes as usize),
+    match usize::try_from(max_output_bytes) {
+        Ok(0) => Ok(DEFAULT_OUTPUT_BYTES),
+        Ok(bytes) if bytes <= MAX_OUTPUT_BYTES => Ok(bytes),
         _ => Err(invalid(
             "max_output_bytes",
             "is more than 16 MiB; use Start, whose output has no bound",

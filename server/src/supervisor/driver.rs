@@ -1,81 +1,30 @@
 //! The thin part around the pure ones: waits for what happens to one execution, tells the state machine, and does what it
-//! says. Each arm of its `select!` only makes an [`Input`]; all work is done behind it, synchronously.
+//! says. Each arm of its `select!` only makes an `Input`; all work is done behind it, synchronously.
 
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
-use rustix::{buffer::spare_capacity, pipe::fcntl_setpipe_size};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
 };
 
 use super::{
     event::{Event, Exit, Kind},
+    feeder::{Feeder, StdinRequest},
+    mailbox::{Mailbox, Progress, Request},
     output::{COALESCE_INTERVAL, Chunker, Due, MAX_OUTPUT_BYTES, Stream},
-    readiness::{readable, register, sleep_or_never, writable},
+    reader::Reader,
+    readiness::{readable, register, sleep_or_never},
     sink::{Item, Sink},
     state::{self, Action, Cause, Outcome, State},
-    stdin::{Stdin, StdinChunk, StdinError, Taken},
+    stdin::Stdin,
 };
-use crate::process::{Process, Stdio, Usage, WindowSize};
-
-/// A pipe that is read in full reads is made this large, where the kernel allows it.
-const PIPE_BYTES: usize = 1024 * 1024;
-
-/// Requests that wait for a driver.
-pub const REQUESTS: usize = 16;
-
-/// A request to a running execution; dropped unanswered when it has ended.
-#[derive(Debug)]
-pub enum Request {
-    /// Sends a signal.
-    Signal(i32, oneshot::Sender<()>),
-    /// Sets the window size; the answer is `false` if there is no terminal.
-    Resize(WindowSize, oneshot::Sender<bool>),
-    /// Ends it.
-    End(Cause),
-}
-
-/// stdin for a running execution.
-#[derive(Debug)]
-pub enum StdinRequest {
-    /// A piece of it. Answered when all of it has been accepted, with the position up to which stdin has been.
-    Chunk(StdinChunk, oneshot::Sender<Result<u64, StdinError>>),
-    /// Its end, as by a half-close.
-    Close,
-}
-
-/// What others see of a running execution.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes written to stdout, or to the terminal.
-    pub stdout_bytes: AtomicU64,
-    /// Bytes written to stderr.
-    pub stderr_bytes: AtomicU64,
-    /// Position up to which stdin has been accepted.
-    pub stdin_accepted: AtomicU64,
-    /// The last event's sequence.
-    pub last_sequence: AtomicU64,
-    /// Its caller has gone.
-    pub abandoned: AtomicBool,
-}
-
-/// How a driver is reached.
-#[derive(Debug)]
-pub struct Mailbox {
-    /// Signals, window sizes, ends.
-    pub requests: mpsc::Receiver<Request>,
-    /// stdin, which may wait while the former pass.
-    pub stdin: mpsc::Receiver<StdinRequest>,
-}
+use crate::process::{Process, Stdio, Usage};
 
 /// Drives one execution from its spawn to its end.
 #[derive(Debug)]
@@ -83,11 +32,8 @@ pub struct Driver {
     spawned: Instant,
     process: Option<Process>,
     leader: Option<AsyncFd<OwnedFd>>,
-    outputs: [Option<Output>; 2],
-    stdin_fd: Option<AsyncFd<OwnedFd>>,
-    stdin: Stdin,
-    /// A chunk for which there was no room; no other is taken before it.
-    waiting: Option<(StdinChunk, oneshot::Sender<Result<u64, StdinError>>)>,
+    readers: [Option<Reader>; 2],
+    feeder: Feeder,
     state: State,
     chunker: Chunker,
     scratch: Vec<u8>,
@@ -100,14 +46,6 @@ pub struct Driver {
     progress: Arc<Progress>,
     usage: Usage,
     ended_at: Option<Duration>,
-}
-
-/// One stream that is read.
-#[derive(Debug)]
-struct Output {
-    stream: Stream,
-    fd: AsyncFd<OwnedFd>,
-    enlarged: bool,
 }
 
 /// What happened.
@@ -133,38 +71,34 @@ impl Driver {
         progress: Arc<Progress>,
     ) -> io::Result<Self> {
         let leader = register(process.pidfd().try_clone()?, Interest::READABLE)?;
-        let (outputs, stdin_fd) = match stdio {
+        let (readers, feeder) = match stdio {
             Stdio::Pipes {
-                stdin,
+                stdin: fd,
                 stdout,
                 stderr,
             } => (
                 [
-                    Some(Output::new(Stream::Stdout, stdout)?),
-                    Some(Output::new(Stream::Stderr, stderr)?),
+                    Some(Reader::new(Stream::Stdout, stdout)?),
+                    Some(Reader::new(Stream::Stderr, stderr)?),
                 ],
-                stdin,
+                Feeder::new(fd, false, stdin)?,
             ),
             Stdio::Terminal(master) => {
                 let input = master.try_clone()?;
-                let output = Output::new(Stream::Terminal, master.into())?;
-                ([Some(output), None], Some(input.into()))
+                let output = Reader::new(Stream::Terminal, master.into())?;
+                let feeder = Feeder::new(Some(input.into()), true, stdin)?;
+                ([Some(output), None], feeder)
             }
         };
-        let stdin_fd = stdin_fd
-            .map(|fd| register(fd, Interest::WRITABLE))
-            .transpose()?;
         progress
             .stdin_accepted
-            .store(stdin.accepted(), Ordering::Relaxed);
+            .store(feeder.accepted(), Ordering::Relaxed);
         Ok(Self {
             spawned: Instant::now(),
             process: Some(process),
             leader: Some(leader),
-            outputs,
-            stdin_fd,
-            stdin,
-            waiting: None,
+            readers,
+            feeder,
             state,
             chunker: Chunker::default(),
             scratch: Vec::new(),
@@ -184,7 +118,7 @@ impl Driver {
         if let Some(process) = &self.process {
             self.send(Kind::Started { pid: process.pid() });
         }
-        self.feed_stdin();
+        self.feeder.feed();
         let outcome = loop {
             let input = self.wait().await;
             if let Some(outcome) = self.handle(input) {
@@ -203,7 +137,7 @@ impl Driver {
     async fn wait(&mut self) -> Input {
         let deadline = self.deadline().map(|at| (self.spawned + at).into());
         let reads = [self.may_read(0), self.may_read(1)];
-        let [first, second] = &self.outputs;
+        let [first, second] = &self.readers;
         let room = match &self.sink {
             Sink::Stream { items, .. } if self.blocked => Some(items.clone()),
             _ => None,
@@ -216,10 +150,10 @@ impl Driver {
             () = sleep_or_never(deadline) => Input::Time,
             () = self.sink.gone() => Input::CallerGone,
             () = room_in(room) => Input::RoomToSend,
-            () = readable(first.as_ref().map(|output| &output.fd), reads[0]) => Input::Readable(0),
-            () = readable(second.as_ref().map(|output| &output.fd), reads[1]) => Input::Readable(1),
-            () = writable(self.stdin_fd.as_ref(), self.stdin.has_next()) => Input::Writable,
-            Some(stdin) = self.mailbox.stdin.recv(), if self.waiting.is_none() => Input::Stdin(stdin),
+            () = Reader::readable(first.as_ref(), reads[0]) => Input::Readable(0),
+            () = Reader::readable(second.as_ref(), reads[1]) => Input::Readable(1),
+            () = self.feeder.writable() => Input::Writable,
+            Some(stdin) = self.mailbox.stdin.recv(), if self.feeder.has_room() => Input::Stdin(stdin),
         }
     }
 
@@ -237,11 +171,13 @@ impl Driver {
             Input::RoomToSend => None,
             Input::Readable(index) => self.read(index, false),
             Input::Writable => {
-                self.feed_stdin();
+                self.feeder.feed();
+                self.note_accepted();
                 None
             }
             Input::Stdin(request) => {
-                self.take_stdin(request);
+                self.feeder.take(request);
+                self.note_accepted();
                 None
             }
         }
@@ -272,7 +208,7 @@ impl Driver {
         }
         if self.ended_at.is_some() {
             // What is there to be read is not silence, however late this task came to look.
-            for index in 0..self.outputs.len() {
+            for index in 0..self.readers.len() {
                 if self.may_read(index)
                     && let Some(outcome) = self.read(index, true)
                 {
@@ -285,21 +221,18 @@ impl Driver {
 
     fn leader_ended(&mut self) -> Option<Outcome> {
         self.leader.as_ref()?;
-        let status = self.process.as_ref().map(Process::status);
-        let (status, usage) = match status {
-            Some(Ok(Some(ended))) => ended,
-            Some(Ok(None)) => return None,
-            Some(Err(error)) => {
+        let (status, usage) = match self.process.as_ref()?.status() {
+            Ok(ended) => ended?,
+            Err(error) => {
                 tracing::error!(%error, "cannot read how a command ended");
                 self.leader = None;
                 return None;
             }
-            None => return None,
         };
         self.leader = None;
         self.usage = usage;
         self.ended_at = Some(self.now());
-        let unread = self.outputs.iter().flatten().map(Output::unread).sum();
+        let unread = self.readers.iter().flatten().map(Reader::unread).sum();
         self.tell(state::Event::Exited { status, unread })
     }
 
@@ -332,7 +265,7 @@ impl Driver {
                 return self.tell(seen);
             }
             Action::CloseOutput => {
-                for index in 0..self.outputs.len() {
+                for index in 0..self.readers.len() {
                     self.end_output(index);
                 }
             }
@@ -385,7 +318,7 @@ impl Driver {
         let item = self.item(kind);
         // Refused only when the caller has gone, which is noticed on its own.
         let _ = items.try_send(item);
-        self.accepted_told = self.stdin.accepted();
+        self.accepted_told = self.feeder.accepted();
         self.accepted_told_at = self.now();
     }
 
@@ -397,7 +330,7 @@ impl Driver {
                 time: SystemTime::now(),
                 kind,
             }),
-            stdin_accepted: self.stdin.accepted(),
+            stdin_accepted: self.feeder.accepted(),
         }
     }
 
@@ -408,11 +341,11 @@ impl Driver {
         if let Sink::Stream { items, .. } = &self.sink {
             let item = Item {
                 event: None,
-                stdin_accepted: self.stdin.accepted(),
+                stdin_accepted: self.feeder.accepted(),
             };
             // Refused only when the caller has gone, which is noticed on its own.
             let _ = items.try_send(item);
-            self.accepted_told = self.stdin.accepted();
+            self.accepted_told = self.feeder.accepted();
             self.accepted_told_at = now;
         }
     }
@@ -426,7 +359,7 @@ impl Driver {
                 ..
             }
         );
-        (tells && self.stdin.accepted() > self.accepted_told)
+        (tells && self.feeder.accepted() > self.accepted_told)
             .then(|| self.accepted_told_at + COALESCE_INTERVAL)
     }
 
@@ -445,7 +378,7 @@ impl Driver {
     }
 
     fn may_read(&self, index: usize) -> bool {
-        let Some(output) = &self.outputs[index] else {
+        let Some(output) = &self.readers[index] else {
             return false;
         };
         match self.sink {
@@ -456,7 +389,7 @@ impl Driver {
 
     /// One read of at most [`MAX_OUTPUT_BYTES`].
     fn read(&mut self, index: usize, now: bool) -> Option<Outcome> {
-        let output = self.outputs[index].as_mut()?;
+        let output = self.readers[index].as_mut()?;
         let stream = output.stream;
         let result = match &mut self.sink {
             Sink::Stream { .. } => {
@@ -473,7 +406,7 @@ impl Driver {
         match result {
             Ok(0) => {
                 self.end_output(index);
-                if self.outputs.iter().any(Option::is_some) {
+                if self.readers.iter().any(Option::is_some) {
                     return None;
                 }
                 self.tell(state::Event::OutputEnded)
@@ -495,95 +428,31 @@ impl Driver {
     }
 
     fn end_output(&mut self, index: usize) {
-        let Some(output) = self.outputs[index].take() else {
+        let Some(output) = self.readers[index].take() else {
             return;
         };
         self.chunker.end(output.stream);
         if output.stream == Stream::Terminal {
             // With the last master closed, the terminal is hung up.
-            self.stdin_fd = None;
-            self.stdin.discard();
+            self.feeder.close();
             if let Some(process) = &mut self.process {
                 process.close_terminal();
             }
         }
     }
 
-    fn take_stdin(&mut self, request: StdinRequest) {
-        match request {
-            StdinRequest::Close => self.stdin.close(),
-            StdinRequest::Chunk(chunk, answer) => self.offer(chunk, answer),
-        }
-        self.feed_stdin();
-    }
-
-    fn offer(&mut self, chunk: StdinChunk, answer: oneshot::Sender<Result<u64, StdinError>>) {
-        let answered = match self.stdin.offer(chunk) {
-            Ok(Taken::Part(rest)) => {
-                self.waiting = Some((rest, answer));
-                None
-            }
-            Ok(Taken::Whole) => Some((answer, Ok(self.stdin.accepted()))),
-            Err(error) => Some((answer, Err(error))),
-        };
-        let accepted = self.stdin.accepted();
+    fn note_accepted(&self) {
+        let accepted = self.feeder.accepted();
         self.progress
             .stdin_accepted
             .store(accepted, Ordering::Relaxed);
-        if let Some((answer, result)) = answered {
-            let _ = answer.send(result);
-        }
-    }
-
-    /// Gives the command as much stdin as it takes.
-    fn feed_stdin(&mut self) {
-        loop {
-            self.write_stdin();
-            match self.waiting.take() {
-                Some((chunk, answer)) => self.offer(chunk, answer),
-                None => return,
-            }
-            if self.waiting.is_some() {
-                return;
-            }
-        }
-    }
-
-    fn write_stdin(&mut self) {
-        let Some(fd) = &self.stdin_fd else {
-            return self.stdin.discard();
-        };
-        while let Some(bytes) = self.stdin.next() {
-            match fd.try_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)) {
-                Ok(written) => self.stdin.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The command has closed its stdin, which is its own affair and no failure.
-                Err(_) => {
-                    self.stdin.discard();
-                    self.stdin_fd = None;
-                    return;
-                }
-            }
-        }
-        let is_pipe = !matches!(
-            self.outputs[0],
-            Some(Output {
-                stream: Stream::Terminal,
-                ..
-            })
-        );
-        if self.stdin.is_finished() && is_pipe {
-            self.stdin_fd = None;
-        }
     }
 
     /// Lets go of the process. Requests that come later find nobody.
     fn finish(&mut self, outcome: Outcome) -> Exit {
         self.mailbox.requests.close();
         self.mailbox.stdin.close();
-        self.waiting = None;
-        self.stdin_fd = None;
+        self.feeder.close();
         let wall_time = self.ended_at.unwrap_or_else(|| self.now());
         let oom_killed = self.process.as_ref().is_some_and(Process::oom_killed);
         if let Some(process) = self.process.take() {
@@ -624,51 +493,6 @@ impl Driver {
 
     fn now(&self) -> Duration {
         self.spawned.elapsed()
-    }
-}
-
-impl Output {
-    fn new(stream: Stream, fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            stream,
-            fd: register(fd, Interest::READABLE)?,
-            enlarged: false,
-        })
-    }
-
-    /// Appends a read to `buffer`, as much as fits; 0 is the end. `now` asks the kernel even if nothing was announced.
-    fn read(&mut self, buffer: &mut Vec<u8>, now: bool) -> io::Result<usize> {
-        let mut read = |fd: &OwnedFd| Ok(rustix::io::read(fd, spare_capacity(buffer))?);
-        let result = match self.fd.try_io(Interest::READABLE, &mut read) {
-            Err(error) if now && error.kind() == io::ErrorKind::WouldBlock => {
-                read(self.fd.get_ref())
-            }
-            result => result,
-        };
-        match result {
-            Ok(bytes) => {
-                if bytes == MAX_OUTPUT_BYTES && !self.enlarged {
-                    self.enlarged = true;
-                    // Not allowed past the user's share of pipe memory, and not possible on a terminal.
-                    let _ = fcntl_setpipe_size(&self.fd, PIPE_BYTES);
-                }
-                Ok(bytes)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
-            // EIO is how a terminal's output ends.
-            Err(_) => Ok(0),
-        }
-    }
-
-    /// Bytes that can be read at once.
-    fn unread(&self) -> usize {
-        rustix::io::ioctl_fionread(self.fd.get_ref())
-            .ok()
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .unwrap_or(0)
     }
 }
 

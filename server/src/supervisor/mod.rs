@@ -6,7 +6,10 @@
 
 pub mod driver;
 pub mod event;
+pub mod feeder;
+pub mod mailbox;
 pub mod output;
+mod reader;
 mod readiness;
 pub mod sink;
 pub mod state;

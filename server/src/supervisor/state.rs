@@ -116,9 +116,12 @@ pub type Actions = Vec<Action>;
 
 /// Where one execution is in its life.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     timeout: Option<Duration>,
     kill_after: Duration,
+    /// Output is drained to its end, however long others hold it open.
+    until_end: bool,
     exit: Option<Status>,
     ending: Option<Ending>,
     sent: u64,
@@ -154,6 +157,8 @@ struct Drain {
     left: Duration,
     /// When the clock was last started; `None` while it stands still.
     since: Option<Duration>,
+    /// There is no clock.
+    until_end: bool,
 }
 
 impl State {
@@ -162,6 +167,7 @@ impl State {
         Self {
             timeout,
             kill_after,
+            until_end: false,
             exit: None,
             ending: None,
             sent: 0,
@@ -170,6 +176,13 @@ impl State {
             drain: None,
             finished: false,
         }
+    }
+
+    /// Drains output to its end, which the timeout bounds, if there is one.
+    #[must_use]
+    pub fn until_end(mut self, until_end: bool) -> Self {
+        self.until_end = until_end;
+        self
     }
 
     /// Takes in what happened at `now` and says what to do.
@@ -205,9 +218,7 @@ impl State {
             Stage::Terminating { .. } | Stage::Killing { .. } => Some(ending.next_look),
             Stage::Gone { .. } => None,
         });
-        let timeout = self
-            .timeout
-            .filter(|_| self.exit.is_none() && self.ending.is_none());
+        let timeout = self.timeout.filter(|_| self.is_timed());
         // A tree that is not gone yet, or output that has ended, leaves the drain nothing to decide.
         let drain = self
             .drain
@@ -253,6 +264,7 @@ impl State {
             quiet_at: now + DRAIN_QUIET,
             left: DRAIN_BOUND,
             since: None,
+            until_end: self.until_end,
         };
         if !self.blocked {
             drain.start(now);
@@ -337,7 +349,7 @@ impl State {
     }
 
     fn deadline_passed(&mut self, now: Duration, actions: &mut Actions) {
-        if self.ending.is_none() && self.exit.is_none() {
+        if self.is_timed() {
             if self.timeout.is_some_and(|timeout| timeout <= now) {
                 self.end(now, Cause::Timeout, actions);
             }
@@ -362,6 +374,11 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Whether the timeout is still to be minded.
+    fn is_timed(&self) -> bool {
+        self.ending.is_none() && (self.exit.is_none() || self.until_end)
     }
 
     /// Finishes if there is nothing left to wait for.
@@ -424,6 +441,7 @@ impl Drain {
             quiet_at: now,
             left: Duration::ZERO,
             since: Some(now),
+            until_end: false,
         }
     }
 
@@ -443,7 +461,7 @@ impl Drain {
     fn deadline(&self) -> Option<Duration> {
         let since = self.since?;
         // What is owed is there to be read, so its end needs no clock.
-        (self.owed == 0).then(|| self.quiet_at.min(since + self.left))
+        (self.owed == 0 && !self.until_end).then(|| self.quiet_at.min(since + self.left))
     }
 
     fn is_over(&self, now: Duration) -> bool {

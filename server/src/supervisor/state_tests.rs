@@ -141,11 +141,11 @@ fn a_reader_that_holds_the_output_up_stops_the_clock() {
     assert_eq!(state.deadline(), Some(2 * hours + DRAIN_QUIET));
     // What has run of it before counts: 40 ms are gone.
     let mut now = 2 * hours;
-    while now < 2 * hours + DRAIN_BOUND - ms(100) {
+    while now + ms(100) < 2 * hours + DRAIN_BOUND {
         now += ms(50);
         play(&mut state, &[(now, Event::Output { bytes: 1 }, &[])]);
     }
-    let left = DRAIN_BOUND - ms(40);
+    let left = DRAIN_BOUND.saturating_sub(ms(40));
     assert_eq!(state.deadline(), Some(2 * hours + left));
 }
 

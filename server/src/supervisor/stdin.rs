@@ -57,6 +57,7 @@ pub enum Taken {
 
 /// What of stdin has been accepted and not been given to the command yet.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Stdin {
     queue: VecDeque<Bytes>,
     /// Small pieces in one, so that typing costs bytes and not allocations.
@@ -144,7 +145,7 @@ impl Stdin {
     }
 
     /// What the command is to get next.
-    pub fn next(&mut self) -> Option<&[u8]> {
+    pub fn front(&mut self) -> Option<&[u8]> {
         if self.queue.is_empty() && !self.tail.is_empty() {
             self.queue.push_back(self.tail.split().freeze());
         }
@@ -156,7 +157,7 @@ impl Stdin {
         self.queued > 0
     }
 
-    /// The command has got `bytes` of [`Self::next`].
+    /// The command has got `bytes` of [`Self::front`].
     pub fn advance(&mut self, bytes: usize) {
         if let Some(front) = self.queue.front_mut() {
             front.advance(bytes);
@@ -235,7 +236,7 @@ mod tests {
 
     fn drain(stdin: &mut Stdin) -> Vec<u8> {
         let mut all = Vec::new();
-        while let Some(next) = stdin.next() {
+        while let Some(next) = stdin.front() {
             let len = next.len();
             all.extend_from_slice(next);
             stdin.advance(len);
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn without_stdin_nothing_is_typed() {
         let mut stdin = Stdin::new(Bytes::new(), false, true);
-        assert_eq!(stdin.next(), None);
+        assert_eq!(stdin.front(), None);
         let mut stdin = Stdin::new(Bytes::from_static(b"x"), false, true);
         assert_eq!(drain(&mut stdin), b"x\x04");
     }

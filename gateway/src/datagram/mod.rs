@@ -1,0 +1,178 @@
+//! Datagrams: one in, one out.
+//!
+//! Hops: receive -> [`rules`] (is it a client's?) -> [`rate`] -> a task: whose it is and whether it may -> the handler -> one
+//! datagram back.
+
+mod rate;
+mod rules;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use encoding_rs::Encoding;
+use jiff::Zoned;
+use rustix::fs::fstat;
+use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
+
+pub(crate) use self::rate::Rates;
+use crate::{
+    access::{Access, Denied},
+    config::{DatagramService, Exec},
+    gateway::Shared,
+    handler::{Answer, Form},
+    net::{BACKOFF_FIRST, BACKOFF_MAX, Caller, Transport, identify_udp},
+    refusals::Refused,
+    wire::{encode, request, time},
+};
+
+/// Room for every datagram there is, and one byte to tell that it was longer.
+const RECEIVE_BYTES: usize = 65_536;
+
+/// One listener.
+pub(crate) struct Service {
+    pub(crate) access: Access,
+    pub(crate) kind: DatagramService,
+    pub(crate) socket: UdpSocket,
+    pub(crate) local: SocketAddr,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Service {
+    /// Receives until the gateway stops. Datagrams are tasks of the gateway's.
+    pub(crate) async fn serve(self) {
+        let service = Arc::new(self);
+        let shared = &service.shared;
+        let mut buffer = vec![0; RECEIVE_BYTES];
+        let mut pause = BACKOFF_FIRST;
+        loop {
+            let received = select! {
+                biased;
+                () = shared.stop.cancelled() => return,
+                received = service.socket.recv_from(&mut buffer) => received,
+            };
+            match received {
+                Ok((length, from)) => {
+                    pause = BACKOFF_FIRST;
+                    service.received(&buffer[..length], from);
+                }
+                Err(error) => {
+                    tracing::error!(local = %service.local, %error, "cannot receive; trying again");
+                    service.pause(pause).await;
+                    pause = (2 * pause).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, pause: Duration) {
+        select! {
+            () = self.shared.stop.cancelled() => {}
+            () = sleep(pause) => {}
+        }
+    }
+
+    fn received(self: &Arc<Self>, datagram: &[u8], from: SocketAddr) {
+        let Some(permit) = self.accepted(from) else {
+            return;
+        };
+        let this = Arc::clone(self);
+        let datagram = Bytes::copy_from_slice(datagram);
+        self.shared.tasks.spawn(async move {
+            let _permit = permit;
+            select! {
+                biased;
+                () = this.shared.kill.cancelled() => {}
+                () = this.answer(datagram, from) => {}
+            }
+        });
+    }
+
+    fn accepted(&self, from: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let refusals = self.shared.handler.refusals();
+        if let Err(forbidden) = rules::source(from, &self.shared.udp_listeners) {
+            refusals.note(Refused::Source, &from, &forbidden);
+            return None;
+        }
+        if !self.shared.rates.take(from.ip()) {
+            refusals.note(Refused::Rate, &from, &"too many datagrams a second");
+            return None;
+        }
+        let permit = Arc::clone(&self.shared.datagrams).try_acquire_owned();
+        if permit.is_err() {
+            refusals.note(Refused::Rate, &from, &"too many datagrams at once");
+        }
+        permit.ok()
+    }
+
+    async fn answer(&self, datagram: Bytes, from: SocketAddr) {
+        let caller = match self.access.admit(self.identify(from)) {
+            Ok(caller) => caller,
+            Err(denied) => return self.deny(&denied, from).await,
+        };
+        let reply = match &self.kind {
+            DatagramService::Exec { max_datagram, exec } => {
+                self.exec(&datagram, *max_datagram, exec, &caller).await
+            }
+            DatagramService::Echo => self.echo(datagram, &caller).await,
+            DatagramService::Time { charset } => time(&datagram, charset, &caller),
+        };
+        if let Some(reply) = reply {
+            self.send(&reply, from).await;
+        }
+    }
+
+    fn identify(&self, from: SocketAddr) -> Result<Caller, crate::net::PeerUnknown> {
+        // A socket that has no inode is nobody's, which 0 stands for.
+        let inode = fstat(&self.socket).map_or(0, |stat| stat.st_ino);
+        identify_udp(from, self.local, inode).caller(Transport::Udp, from)
+    }
+
+    async fn deny(&self, denied: &Denied, from: SocketAddr) {
+        self.shared
+            .handler
+            .refusals()
+            .note(Refused::Peer, &from, denied);
+        // Another machine gets nothing: its address may be forged.
+        if let Denied::User { .. } = denied {
+            self.send(format!("remex: {denied}\n").as_bytes(), from)
+                .await;
+        }
+    }
+
+    async fn exec(
+        &self,
+        datagram: &[u8],
+        max_datagram: usize,
+        exec: &Exec,
+        caller: &Caller,
+    ) -> Option<Bytes> {
+        let form = Form::datagram(max_datagram, exec.charset);
+        match self.shared.handler.exec(datagram, exec, form, caller).await {
+            Answer::Reply(reply) | Answer::Last(reply) => Some(reply.body.into_bytes()),
+            Answer::Nothing(_) => None,
+        }
+    }
+
+    async fn echo(&self, datagram: Bytes, caller: &Caller) -> Option<Bytes> {
+        match self.shared.handler.echo(datagram, caller).await {
+            Ok(reply) => Some(reply),
+            Err(status) if caller.is_local() => {
+                Some(format!("remex: {}\n", status.message()).into())
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn send(&self, reply: &[u8], to: SocketAddr) {
+        if let Err(error) = self.socket.send_to(reply, to).await {
+            tracing::debug!(local = %self.local, %to, %error, "cannot send a reply");
+        }
+    }
+}
+
+fn time(datagram: &[u8], charset: &'static Encoding, caller: &Caller) -> Option<Bytes> {
+    let format = request::decode(datagram, charset)?;
+    let reply = encode(&time::format(&format, &Zoned::now()), charset);
+    let fits = rules::may_amplify(datagram.len(), reply.len(), time::AMPLIFICATION);
+    (caller.is_local() || fits).then(|| reply.into())
+}

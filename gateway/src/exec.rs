@@ -1,0 +1,179 @@
+//! One command, run by the server: its request as the listener has it, its output collected, and how it ended in the old
+//! protocol's terms. A command is sent once; if its fate is not known, that is what the reply says.
+
+use remex::v1::{self, StartRequest, StartResponse, event::Kind, output::Stream};
+use remex_client::{Client, ConnectError, Exit, ExitReason, Reason};
+use tonic::{Request, Status, Streaming, metadata::MetadataValue};
+
+use crate::{
+    body::{Body, Collector, Policy, Source, Tail},
+    config::{Drain, Exec},
+    net::Caller,
+    wire::Ending,
+};
+
+/// Metadata that tells the server whose command it is: the client's IP address. Only a server that has the gateway
+/// configured as a proxy believes it; in the same process the [`Caller`] itself goes along, as an extension.
+pub const CLIENT_ADDRESS_METADATA: &str = "remex-client-address";
+/// Metadata that asks the server to wait for the end of the output, with the value `eof`.
+pub const DRAIN_METADATA: &str = "remex-drain";
+
+/// What came of a command.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) execution_id: String,
+    pub(crate) ending: Ending,
+    pub(crate) body: Body,
+}
+
+/// What is known of a command's end, before its body is.
+#[derive(Default)]
+struct End {
+    execution_id: String,
+    ending: Ending,
+    remark: Option<String>,
+}
+
+/// Runs `text`. Dropping the future is the caller's going away: the server kills the command.
+pub(crate) async fn run(
+    client: &Client,
+    text: String,
+    exec: &Exec,
+    caller: &Caller,
+    policy: Policy,
+    must_say: bool,
+) -> Outcome {
+    let mut collector = Collector::new(policy);
+    let end = match client.exec().start(request(text, exec, caller)).await {
+        Ok(response) => follow(response.into_inner(), &mut collector).await,
+        Err(status) => never_started(&status),
+    };
+    let tail = Tail {
+        if_empty: must_say.then(|| end.ending.no_output()),
+        remark: end.remark,
+    };
+    Outcome {
+        execution_id: end.execution_id,
+        ending: end.ending,
+        body: collector.finish(&tail).await,
+    }
+}
+
+fn request(text: String, exec: &Exec, caller: &Caller) -> Request<StartRequest> {
+    let mut request = Request::new(StartRequest {
+        command: Some(command(text, exec)),
+        ..StartRequest::default()
+    });
+    let metadata = request.metadata_mut();
+    if exec.drain == Drain::Eof {
+        metadata.insert(DRAIN_METADATA, MetadataValue::from_static("eof"));
+    }
+    if let Some(address) = caller.address
+        && let Ok(value) = address.ip().to_canonical().to_string().parse()
+    {
+        metadata.insert(CLIENT_ADDRESS_METADATA, value);
+    }
+    request.extensions_mut().insert(caller.clone());
+    request
+}
+
+fn command(text: String, exec: &Exec) -> v1::Command {
+    let timeout = exec.timeout.and_then(|timeout| timeout.try_into().ok());
+    match &exec.shell {
+        None => v1::Command {
+            shell: text,
+            timeout,
+            ..v1::Command::default()
+        },
+        Some(shell) => v1::Command {
+            argv: vec![shell.clone(), "-c".to_owned(), text],
+            timeout,
+            ..v1::Command::default()
+        },
+    }
+}
+
+/// Takes events until the last.
+async fn follow(mut events: Streaming<StartResponse>, collector: &mut Collector) -> End {
+    let mut end = End::default();
+    loop {
+        let kind = match events.message().await {
+            Ok(Some(response)) => response.event.and_then(|event| event.kind),
+            Ok(None) => return end.unknown("the server stopped telling what it does"),
+            Err(status) if end.execution_id.is_empty() => return never_started(&status),
+            Err(status) => return end.unknown(status.message()),
+        };
+        match kind {
+            Some(Kind::Started(started)) => end.execution_id = started.execution_id,
+            Some(Kind::Output(output)) => {
+                if let Some(source) = source(output.stream()) {
+                    collector.push(source, &output.data).await;
+                }
+            }
+            Some(Kind::Gap(gap)) => {
+                collector.miss(Source::Stdout, gap.stdout_bytes + gap.terminal_bytes);
+                collector.miss(Source::Stderr, gap.stderr_bytes);
+            }
+            Some(Kind::Exited(exited)) => {
+                return end.exited(&exited.exit.unwrap_or_default().into());
+            }
+            // Keepalives, and what a later version has to tell.
+            None => {}
+        }
+    }
+}
+
+fn source(stream: Stream) -> Option<Source> {
+    match stream {
+        Stream::Stdout | Stream::Terminal => Some(Source::Stdout),
+        Stream::Stderr => Some(Source::Stderr),
+        Stream::Unspecified => None,
+    }
+}
+
+impl End {
+    fn exited(mut self, exit: &Exit) -> Self {
+        self.ending = Ending::of(exit);
+        self.remark = match exit.reason {
+            ExitReason::LostStart => Some("whether the command ran is not known"),
+            ExitReason::LostExit => Some("how the command ended is not known"),
+            ExitReason::LostReboot => Some("the machine went down while the command ran"),
+            ExitReason::Own
+            | ExitReason::Timeout
+            | ExitReason::Disconnect
+            | ExitReason::Shutdown
+            | ExitReason::Signal
+            | ExitReason::Unknown
+            | _ => None,
+        }
+        .map(|remark| format!("remex: {remark}"));
+        self
+    }
+
+    fn unknown(mut self, why: &str) -> Self {
+        self.ending = Ending::default();
+        self.remark = Some(format!("remex: how the command ended is not known: {why}"));
+        self
+    }
+}
+
+/// Refused, never sent, or lost before the server had a word to say of it.
+fn never_started(status: &Status) -> End {
+    let reason = Reason::of(status);
+    let message = status.message();
+    let nothing_ran = reason.is_some() || was_never_sent(status);
+    let remark = if nothing_ran {
+        format!("remex: {message}")
+    } else {
+        format!("remex: whether the command ran is not known: {message}")
+    };
+    End {
+        ending: Ending::of_refusal(reason),
+        remark: Some(remark),
+        ..End::default()
+    }
+}
+
+fn was_never_sent(status: &Status) -> bool {
+    std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<ConnectError>)
+}

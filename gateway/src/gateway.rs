@@ -1,0 +1,232 @@
+//! The gateway: listeners that are bound, the services behind a client, one shutdown.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use remex_client::Client;
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{select, sync::Semaphore, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    access::Access,
+    body::Spool,
+    config::{DatagramService, Kind, Listener, StreamService},
+    datagram::{self, Rates},
+    handler::Handler,
+    limits::Limits,
+    net::{self, Acceptor, Address, BindError, BoundAddress, Users},
+    refusals::Refusals,
+    stream::{self, Addresses},
+};
+
+/// A legacy listener that has its socket.
+#[derive(Debug)]
+pub struct Bound {
+    listener: Listener,
+    access: Access,
+    socket: BoundSocket,
+    local: BoundAddress,
+}
+
+#[derive(Debug)]
+enum BoundSocket {
+    Stream(net::Listener, StreamService),
+    Datagram(UdpSocket, SocketAddr, DatagramService),
+}
+
+impl Bound {
+    /// Binds `listener`, for `users` of this machine.
+    pub fn bind(listener: Listener, users: Users) -> Result<Self, BindError> {
+        let (socket, local) = match listener.kind.clone() {
+            Kind::Stream { address, service } => {
+                let socket = net::Listener::bind(&address)?;
+                let local = socket.local();
+                (BoundSocket::Stream(socket, service), local)
+            }
+            Kind::Datagram { address, service } => {
+                let socket = bind_udp(address).map_err(|error| udp_error(address, error))?;
+                let local = socket
+                    .local_addr()
+                    .map_err(|error| udp_error(address, error))?;
+                let bound = BoundAddress::Udp(local);
+                (BoundSocket::Datagram(socket, local, service), bound)
+            }
+        };
+        let access = Access {
+            users,
+            allow: listener.allow.clone(),
+        };
+        Ok(Self {
+            listener,
+            access,
+            socket,
+            local,
+        })
+    }
+
+    /// What was asked for.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Where it listens, with the port that the kernel chose.
+    pub fn local(&self) -> &BoundAddress {
+        &self.local
+    }
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn udp_error(address: SocketAddr, error: io::Error) -> BindError {
+    let asked = Address::Tcp(address);
+    match Errno::from_io_error(&error) {
+        Some(Errno::ADDRINUSE) => BindError::InUse(asked),
+        Some(Errno::ACCESS) => BindError::Denied(asked),
+        Some(Errno::ADDRNOTAVAIL) => BindError::NotLocal(address),
+        _ => BindError::Io {
+            address: asked,
+            source: error,
+        },
+    }
+}
+
+/// What every listener of a gateway shares.
+pub(crate) struct Shared {
+    pub(crate) handler: Handler,
+    pub(crate) addresses: Addresses,
+    pub(crate) rates: Rates,
+    pub(crate) datagrams: Arc<Semaphore>,
+    pub(crate) udp_listeners: Vec<SocketAddr>,
+    pub(crate) tasks: TaskTracker,
+    /// No more connections and commands; what runs, runs to its end.
+    pub(crate) stop: CancellationToken,
+    /// The end of everything.
+    pub(crate) kill: CancellationToken,
+}
+
+/// Serves legacy listeners.
+pub struct Gateway {
+    bound: Vec<Bound>,
+    client: Client,
+    limits: Limits,
+    spool_folder: PathBuf,
+}
+
+impl Gateway {
+    /// One that serves `bound` with what `client` calls, and spools long replies in `spool_folder`.
+    pub fn new(client: Client, bound: Vec<Bound>, limits: Limits, spool_folder: PathBuf) -> Self {
+        Self {
+            bound,
+            client,
+            limits,
+            spool_folder,
+        }
+    }
+
+    /// As [`Self::serve`], but what still runs `drain` after `stop` is cut off.
+    pub async fn serve_within(self, stop: CancellationToken, drain: Duration) -> io::Result<()> {
+        let too_long = async {
+            stop.cancelled().await;
+            sleep(drain).await;
+        };
+        select! {
+            served = self.serve(stop.clone()) => served,
+            () = too_long => {
+                tracing::warn!("what still runs after {drain:?} is cut off");
+                Ok(())
+            }
+        }
+    }
+
+    /// Serves until `stop`, then until what runs has ended. Dropping the future resets what is left, and kills its
+    /// commands.
+    pub async fn serve(self, stop: CancellationToken) -> io::Result<()> {
+        let kill = CancellationToken::new();
+        let _kill_on_drop = kill.clone().drop_guard();
+        let permits = Arc::new(Semaphore::new(self.limits.connections));
+        let spool = Spool::new(self.spool_folder, self.limits.spool_bytes);
+        let udp_listeners = self.bound.iter().filter_map(|bound| match bound.local {
+            BoundAddress::Udp(address) => Some(address),
+            BoundAddress::Tcp(_) | BoundAddress::Unix(_) => None,
+        });
+        let shared = Arc::new(Shared {
+            addresses: Addresses::new(self.limits.connections_per_address),
+            rates: Rates::new(&self.limits),
+            datagrams: Arc::new(Semaphore::new(self.limits.datagrams_in_flight)),
+            udp_listeners: udp_listeners.collect(),
+            handler: Handler::new(
+                self.client,
+                self.limits,
+                spool,
+                Arc::new(Refusals::default()),
+            ),
+            tasks: TaskTracker::new(),
+            stop,
+            kill,
+        });
+        for bound in self.bound {
+            spawn(bound, &shared, &permits)?;
+        }
+        shared.stop.cancelled().await;
+        shared.tasks.close();
+        shared.tasks.wait().await;
+        Ok(())
+    }
+}
+
+fn spawn(bound: Bound, shared: &Arc<Shared>, permits: &Arc<Semaphore>) -> io::Result<()> {
+    let Bound { access, socket, .. } = bound;
+    match socket {
+        BoundSocket::Stream(listener, service) => {
+            let acceptor = Acceptor::new(listener, Arc::clone(permits))?;
+            let service = stream::Service {
+                access,
+                kind: service,
+                shared: Arc::clone(shared),
+            };
+            let permits = Arc::clone(permits);
+            let serving = service.serve(acceptor, permits);
+            shared.tasks.spawn(killable(Arc::clone(shared), serving));
+        }
+        BoundSocket::Datagram(socket, local, service) => {
+            let service = datagram::Service {
+                access,
+                kind: service,
+                socket: tokio::net::UdpSocket::from_std(socket)?,
+                local,
+                shared: Arc::clone(shared),
+            };
+            shared
+                .tasks
+                .spawn(killable(Arc::clone(shared), service.serve()));
+        }
+    }
+    Ok(())
+}
+
+async fn killable(shared: Arc<Shared>, serving: impl Future<Output = ()>) {
+    select! {
+        biased;
+        () = shared.kill.cancelled() => {}
+        () = serving => {}
+    }
+}

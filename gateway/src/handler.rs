@@ -1,0 +1,212 @@
+//! What a request is answered with, for TCP, Unix sockets and UDP alike: the one place where a legacy request meets the
+//! services. It knows nothing of sockets; [`Form`] is all it is told of the reply's way back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use encoding_rs::Encoding;
+use remex::v1::{EchoRequest, echo_request, echo_response};
+use remex_client::Client;
+use tokio::sync::Semaphore;
+use tonic::Status;
+
+use crate::{
+    body::{Body, Collector, Policy, Spool, Tail},
+    config::Exec,
+    exec,
+    limits::Limits,
+    net::Caller,
+    refusals::{Refusals, Refused},
+    wire::{
+        Ending, Foreign, Summary, Wire,
+        request::{self, Refusal, Request},
+    },
+};
+
+/// What a reply has to be, whatever it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// What its text is in.
+    pub charset: &'static Encoding,
+    /// The longest body.
+    pub most_bytes: u64,
+    /// It may be longer than memory.
+    pub spool: bool,
+    /// It carries a digest.
+    pub digest: bool,
+    /// An empty one would leave the client waiting.
+    pub must_say: bool,
+}
+
+impl Form {
+    /// A reply over a connection.
+    pub fn stream(wire: &Wire, charset: &'static Encoding, limits: &Limits) -> Self {
+        Self {
+            charset,
+            most_bytes: limits.body_bytes.min(wire.most_body_bytes()),
+            spool: true,
+            digest: wire.has_digest(),
+            must_say: wire.needs_body(),
+        }
+    }
+
+    /// A reply of one datagram.
+    pub fn datagram(max_datagram: usize, charset: &'static Encoding) -> Self {
+        Self {
+            charset,
+            most_bytes: max_datagram as u64,
+            spool: false,
+            digest: false,
+            must_say: true,
+        }
+    }
+}
+
+/// A reply, before it is laid out.
+#[derive(Debug)]
+pub struct Reply {
+    /// What goes before the body says this.
+    pub summary: Summary,
+    /// The body.
+    pub body: Body,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Answer {
+    /// This, and the next request may come.
+    Reply(Reply),
+    /// This, and nothing more: what follows may be the rest of what was refused.
+    Last(Reply),
+    /// Nothing at all: it was another protocol.
+    Nothing(Foreign),
+}
+
+/// Answers requests.
+#[derive(Clone)]
+pub struct Handler {
+    client: Client,
+    limits: Limits,
+    spool: Spool,
+    running: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
+}
+
+impl Handler {
+    /// One that calls `client` and spools long replies to `spool`.
+    pub fn new(client: Client, limits: Limits, spool: Spool, refusals: Arc<Refusals>) -> Self {
+        Self {
+            client,
+            running: Arc::new(Semaphore::new(limits.running_commands)),
+            limits,
+            spool,
+            refusals,
+        }
+    }
+
+    /// Runs the command that `bytes` are. Dropping the future kills it.
+    pub async fn exec(&self, bytes: &[u8], exec: &Exec, form: Form, caller: &Caller) -> Answer {
+        let text = match request::parse(bytes, exec.charset, self.limits.request_bytes) {
+            Ok(Request::Command(text)) => text,
+            Ok(Request::Blank) => return Answer::Reply(self.blank(form).await),
+            Err(Refusal::CrossProtocol(foreign)) => {
+                self.note(Refused::CrossProtocol, caller, &foreign);
+                return Answer::Nothing(foreign);
+            }
+            Err(refusal) => {
+                self.note(Refused::Command, caller, &refusal);
+                let why = format!("remex: {refusal}; nothing was run");
+                return Answer::Last(self.say(why, form).await);
+            }
+        };
+        let Ok(_permit) = self.running.try_acquire() else {
+            let why = format!(
+                "remex: {} commands are running, as many as may; try again later",
+                self.limits.running_commands
+            );
+            self.note(Refused::Commands, caller, &why);
+            return Answer::Reply(self.say(why, form).await);
+        };
+        let policy = self.policy(form);
+        let outcome = exec::run(&self.client, text, exec, caller, policy, form.must_say).await;
+        Answer::Reply(Reply::new(
+            outcome.execution_id,
+            outcome.ending,
+            outcome.body,
+        ))
+    }
+
+    /// A reply that is one line of the gateway's own.
+    pub async fn say(&self, text: String, form: Form) -> Reply {
+        let tail = Tail {
+            remark: Some(text),
+            if_empty: None,
+        };
+        let body = Collector::new(self.policy(form)).finish(&tail).await;
+        Reply::new(String::new(), Ending::default(), body)
+    }
+
+    async fn blank(&self, form: Form) -> Reply {
+        let ending = Ending::success();
+        let tail = Tail {
+            remark: None,
+            if_empty: form.must_say.then(|| ending.no_output()),
+        };
+        let body = Collector::new(self.policy(form)).finish(&tail).await;
+        Reply::new(String::new(), ending, body)
+    }
+
+    /// `data`, upper-cased by the server.
+    pub async fn echo(&self, data: Bytes, caller: &Caller) -> Result<Bytes, Status> {
+        let content = Some(echo_request::Content::Data(data));
+        let mut request = tonic::Request::new(EchoRequest { content });
+        request.extensions_mut().insert(caller.clone());
+        let response = self.client.echo().echo(request).await?;
+        Ok(match response.into_inner().content {
+            Some(echo_response::Content::Data(data)) => data,
+            Some(echo_response::Content::Text(text)) => text.into(),
+            None => Bytes::new(),
+        })
+    }
+
+    /// Counts a refusal.
+    pub fn note(&self, refused: Refused, caller: &Caller, why: &dyn std::fmt::Display) {
+        self.refusals.note(refused, caller, why);
+    }
+
+    /// The counts.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// The bounds it works by.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn policy(&self, form: Form) -> Policy {
+        Policy {
+            charset: form.charset,
+            most_bytes: form.most_bytes,
+            memory_bytes: self.limits.memory_bytes,
+            spool: form.spool.then(|| self.spool.clone()),
+            digest: form.digest,
+        }
+    }
+}
+
+impl Reply {
+    fn new(execution_id: String, ending: Ending, body: Body) -> Self {
+        Self {
+            summary: Summary {
+                stdout_bytes: body.stdout_bytes,
+                stderr_bytes: body.stderr_bytes,
+                md5: body.md5,
+                ending,
+                truncated: body.truncated,
+                execution_id,
+            },
+            body,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A connection whose bytes come back, upper-cased, as they arrive.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    line::Line,
+    read::{self, Arrived},
+    send,
+};
+use crate::{access::Denied, handler::Handler, limits::Limits, refusals::Refused, wire::foreign};
+
+/// What an echo connection needs.
+pub(super) struct Session<'a> {
+    pub(super) handler: &'a Handler,
+    pub(super) stop: &'a CancellationToken,
+}
+
+impl Session<'_> {
+    /// Serves until the client or the gateway ends it.
+    pub(super) async fn serve(&self, mut line: Line) {
+        let limits = self.limits();
+        let mut begun = false;
+        loop {
+            let Some(bytes) = self.next(&mut line, limits.idle).await else {
+                return;
+            };
+            line.owes();
+            // Later pieces of a long text may begin with anything.
+            if !begun && let Some(foreign) = foreign(&bytes) {
+                return self
+                    .handler
+                    .note(Refused::CrossProtocol, &line.caller, &foreign);
+            }
+            begun = true;
+            let reply = match self.handler.echo(bytes.freeze(), &line.caller).await {
+                Ok(reply) => reply,
+                Err(status) => {
+                    let text = format!("remex: {}\n", status.message());
+                    return self.last(line, &text).await;
+                }
+            };
+            if send::gather(&mut line.stream, &[&reply], limits.write_stall)
+                .await
+                .is_err()
+            {
+                return;
+            }
+            line.owes_nothing();
+        }
+    }
+
+    /// Tells a peer that it may not, when it asks for something.
+    pub(super) async fn deny(&self, mut line: Line, denied: &Denied) {
+        if self
+            .next(&mut line, self.limits().denied_wait)
+            .await
+            .is_some()
+        {
+            self.last(line, &format!("remex: {denied}\n")).await;
+        }
+    }
+
+    async fn next(&self, line: &mut Line, idle: Duration) -> Option<BytesMut> {
+        match read::some(line, idle, self.limits().request_bytes, self.stop).await {
+            Ok(Arrived::Bytes(bytes)) => Some(bytes),
+            Ok(Arrived::Idle | Arrived::End | Arrived::Stopped) | Err(_) => None,
+        }
+    }
+
+    async fn last(&self, mut line: Line, text: &str) {
+        let limits = self.limits();
+        let sent = send::gather(&mut line.stream, &[text.as_bytes()], limits.write_stall).await;
+        if sent.is_ok() {
+            line.owes_nothing();
+            line.linger(limits.linger).await;
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        self.handler.limits()
+    }
+}

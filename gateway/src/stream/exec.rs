@@ -1,0 +1,152 @@
+//! A connection whose commands run, one after the other. Bytes that come while one runs are the next.
+
+use std::io;
+
+use tokio::{
+    select,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    line::Line,
+    presence::until_gone,
+    read::{self, Arrived, most_pending},
+    send,
+};
+use crate::{
+    access::Denied,
+    config::Exec,
+    handler::{Answer, Form, Handler, Reply},
+    limits::Limits,
+    refusals::Refused,
+    wire::{Then, Wire},
+};
+
+/// What a connection's commands need.
+pub(super) struct Session<'a> {
+    pub(super) wire: &'a Wire,
+    pub(super) exec: &'a Exec,
+    pub(super) handler: &'a Handler,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// What becomes of a connection after an answer.
+enum Next {
+    Command,
+    Linger,
+    Close,
+}
+
+impl Session<'_> {
+    /// Serves until the client or the gateway ends it.
+    pub(super) async fn serve(&self, mut line: Line) {
+        let limits = self.limits();
+        loop {
+            let bytes = match read::command(&mut line, limits.idle, limits, self.stop).await {
+                Ok(Arrived::Bytes(bytes)) => bytes,
+                Ok(Arrived::Idle) => {
+                    let why = format!("no command for {:?}", limits.idle);
+                    self.handler.note(Refused::Idle, &line.caller, &why);
+                    return;
+                }
+                Ok(Arrived::End | Arrived::Stopped) | Err(_) => return,
+            };
+            // In a box of its own: an idle connection is small.
+            match Box::pin(self.command(&mut line, &bytes)).await {
+                Next::Command => {}
+                Next::Linger => return line.linger(limits.linger).await,
+                Next::Close => return,
+            }
+        }
+    }
+
+    /// Tells a peer that it may not, when it asks for something.
+    pub(super) async fn deny(&self, mut line: Line, denied: &Denied) {
+        let limits = self.limits();
+        let Ok(Arrived::Bytes(_)) =
+            read::command(&mut line, limits.denied_wait, limits, self.stop).await
+        else {
+            return;
+        };
+        let reply = self
+            .handler
+            .say(format!("remex: {denied}"), self.form())
+            .await;
+        if self.reply(&mut line, &reply).await.is_ok() {
+            line.linger(limits.linger).await;
+        }
+    }
+
+    async fn command(&self, line: &mut Line, bytes: &[u8]) -> Next {
+        line.owes();
+        let caller = line.caller.clone();
+        let answer = select! {
+            biased;
+            answer = self.handler.exec(bytes, self.exec, self.form(), &caller) => answer,
+            () = until_gone(line, most_pending(self.limits())) => {
+                tracing::debug!(%caller, "the client went away; its command is killed");
+                return Next::Close;
+            }
+        };
+        let (reply, then) = match answer {
+            Answer::Reply(reply) => (reply, Next::Command),
+            Answer::Last(reply) => (reply, Next::Linger),
+            Answer::Nothing(_) => return Next::Close,
+        };
+        match self.reply(line, &reply).await {
+            Ok(()) => {
+                line.owes_nothing();
+                then
+            }
+            Err(error) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    let why = format!("no byte taken for {:?}", self.limits().write_stall);
+                    self.handler.note(Refused::Unread, &caller, &why);
+                }
+                Next::Close
+            }
+        }
+    }
+
+    async fn reply(&self, line: &mut Line, reply: &Reply) -> io::Result<()> {
+        let limits = self.limits();
+        let stall = limits.write_stall;
+        let head = self.wire.head(&reply.summary);
+        match head.then {
+            Then::Body => {
+                return send::reply(&mut line.stream, &head.bytes, &reply.body, stall).await;
+            }
+            Then::Pause => {
+                send::gather(&mut line.stream, &[&head.bytes], stall).await?;
+                sleep(limits.ack_pause).await;
+            }
+            Then::Ack => {
+                // What came before the length is no answer to it.
+                line.fill(most_pending(limits))?;
+                send::gather(&mut line.stream, &[&head.bytes], stall).await?;
+                acknowledged(line, limits).await?;
+            }
+        }
+        send::reply(&mut line.stream, &[], &reply.body, stall).await
+    }
+
+    fn form(&self) -> Form {
+        Form::stream(self.wire, self.exec.charset, self.limits())
+    }
+
+    fn limits(&self) -> &Limits {
+        self.handler.limits()
+    }
+}
+
+/// Waits for the acknowledgement of a length, and drops it; one that has half-closed can send none.
+async fn acknowledged(line: &mut Line, limits: &Limits) -> io::Result<()> {
+    let commands = line.take();
+    while line.pending.is_empty() && !line.half_closed {
+        timeout(limits.ack_wait, line.readable()).await??;
+        line.fill(most_pending(limits))?;
+    }
+    line.pending = commands;
+    Ok(())
+}

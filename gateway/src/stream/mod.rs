@@ -1,0 +1,131 @@
+//! Connections: TCP and Unix sockets.
+//!
+//! Hops: accept -> who it is and whether it may -> [`line`] (its bytes) -> [`read`] (a command) -> the handler, while
+//! [`presence`] watches the client -> [`send`] (the reply).
+
+mod addresses;
+mod echo;
+mod exec;
+mod line;
+mod presence;
+mod read;
+mod send;
+
+use std::sync::Arc;
+
+use tokio::{select, sync::Semaphore};
+
+pub(crate) use self::addresses::Addresses;
+use self::line::Line;
+use crate::{
+    access::{Access, Denied},
+    config::StreamService,
+    gateway::Shared,
+    net::{Acceptor, Caller, Connection},
+    refusals::Refused,
+};
+
+/// One listener.
+pub(crate) struct Service {
+    pub(crate) access: Access,
+    pub(crate) kind: StreamService,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Service {
+    /// Accepts until the gateway stops. Connections are tasks of the gateway's.
+    pub(crate) async fn serve(self, mut acceptor: Acceptor, permits: Arc<Semaphore>) {
+        let service = Arc::new(self);
+        let shared = &service.shared;
+        loop {
+            let connection = select! {
+                biased;
+                () = shared.stop.cancelled() => return,
+                connection = acceptor.accept() => connection,
+            };
+            if permits.available_permits() == 0 {
+                let most = shared.handler.limits().connections;
+                let refusals = shared.handler.refusals();
+                refusals.note(
+                    Refused::Full,
+                    acceptor.local(),
+                    &format!("{most} connections"),
+                );
+            }
+            let this = Arc::clone(&service);
+            shared.tasks.spawn(async move {
+                select! {
+                    biased;
+                    () = this.shared.kill.cancelled() => {}
+                    () = this.connection(connection) => {}
+                }
+            });
+        }
+    }
+
+    async fn connection(&self, connection: Connection) {
+        let Connection {
+            stream,
+            caller,
+            permit: _permit,
+        } = connection;
+        match self.access.admit(caller) {
+            Ok(caller) => {
+                let Some(_entry) = self.shared.addresses.enter(&caller) else {
+                    let why = "it has as many connections as one address may";
+                    self.shared
+                        .handler
+                        .note(Refused::Connections, &caller, &why);
+                    return stream.reset();
+                };
+                self.admitted(Line::new(stream, caller)).await;
+            }
+            Err(denied) => {
+                let refusals = self.shared.handler.refusals();
+                refusals.note(Refused::Peer, &"a client", &denied);
+                match &denied {
+                    // A peer whose user is not known may be anybody's; both are told why, in their own wire.
+                    Denied::User { .. } | Denied::Unknown(_) => {
+                        let nobody = Caller::unix(u32::MAX);
+                        self.denied(Line::new(stream, nobody), &denied).await;
+                    }
+                    Denied::Address { .. } => stream.reset(),
+                }
+            }
+        }
+    }
+
+    async fn admitted(&self, line: Line) {
+        match &self.kind {
+            StreamService::Exec { wire, exec } => self.exec(wire, exec).serve(line).await,
+            StreamService::Echo => self.echo().serve(line).await,
+        }
+    }
+
+    async fn denied(&self, line: Line, denied: &Denied) {
+        match &self.kind {
+            StreamService::Exec { wire, exec } => self.exec(wire, exec).deny(line, denied).await,
+            StreamService::Echo => self.echo().deny(line, denied).await,
+        }
+    }
+
+    fn exec<'a>(
+        &'a self,
+        wire: &'a crate::wire::Wire,
+        exec: &'a crate::config::Exec,
+    ) -> exec::Session<'a> {
+        exec::Session {
+            wire,
+            exec,
+            handler: &self.shared.handler,
+            stop: &self.shared.stop,
+        }
+    }
+
+    fn echo(&self) -> echo::Session<'_> {
+        echo::Session {
+            handler: &self.shared.handler,
+            stop: &self.shared.stop,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Whether the client of a running command is still there. Its FIN alone does not tell: netcat -N half-closes and waits. A
+//! reset does, and on this machine so does the kernel, which knows whether any process still holds the client's socket.
+
+use std::{io, time::Duration};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::time::sleep;
+
+use super::line::Line;
+use crate::net::{Stream, TcpInfo, peer};
+
+/// The first question after a FIN: a close orphans the socket a moment after its FIN is sent.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// The longest pause between two questions.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
+/// Returns when the client has gone; takes what it sends meanwhile, up to `most` bytes pending. Cancel-safe.
+pub(super) async fn until_gone(line: &mut Line, most: usize) {
+    while !line.half_closed && line.pending.len() < most {
+        if line.readable().await.is_err() || line.fill(most).is_err() {
+            return;
+        }
+    }
+    // Nothing is read any more, so nothing tells of itself.
+    let mut pause = FIRST_LOOK;
+    while !is_gone(line) {
+        sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_LOOK);
+    }
+}
+
+fn is_gone(line: &Line) -> bool {
+    match &line.stream {
+        Stream::Unix(stream) => {
+            let mut fds = [PollFd::new(stream, PollFlags::empty())];
+            let polled = poll(&mut fds, Some(&Timespec::default()));
+            polled.is_ok() && fds[0].revents().contains(PollFlags::HUP)
+        }
+        Stream::Tcp(stream) => {
+            let closed = TcpInfo::of(stream).is_ok_and(|info| info.is_closed());
+            // A kernel that cannot be asked says nothing against the client.
+            closed || (line.caller.is_local() && peer_gone(stream).unwrap_or(false))
+        }
+    }
+}
+
+fn peer_gone(stream: &tokio::net::TcpStream) -> io::Result<bool> {
+    peer::tcp_peer_gone(stream.peer_addr()?, stream.local_addr()?)
+}
