@@ -1,0 +1,92 @@
+//! A daemon's folder: its state, its ready file and its log. It outlives the daemon, so that another can follow it.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{binaries::binary, soon};
+
+/// Clones share the folder; the last one removes it.
+#[derive(Clone)]
+pub(crate) struct Home(Arc<TempDir>);
+
+/// How a daemon ended by itself.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::with_prefix("remex-it-").expect("a temporary folder");
+        // Other users look for sockets in it.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+        Self(Arc::new(folder))
+    }
+
+    /// A file in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Everything that daemons here have logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// remexd with `flags`, at home here: it keeps its state here, and serves at ports of its own choice where no flag
+    /// says otherwise.
+    pub(crate) fn remexd(&self, flags: &[&str]) -> Command {
+        let given = |names: &[&str]| flags.iter().any(|flag| names.contains(flag));
+        let mut command = Command::new(binary("remexd"));
+        if !given(&["--state-dir"]) {
+            command.arg("--state-dir").arg(self.path("state"));
+        }
+        if !given(&["--listen", "--config"]) {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        if !given(&["--legacy", "--no-legacy", "--config"]) {
+            command.arg("--no-legacy");
+        }
+        command
+            .args(flags)
+            .current_dir(self.folder())
+            .env("XDG_STATE_HOME", self.path("default-state"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// How a daemon with `flags`, which is not to serve, ends.
+    pub(crate) async fn refused(&self, flags: &[&str]) -> Refusal {
+        let run = self.remexd(flags).output();
+        let output = soon("a refusal", run).await.expect("remexd runs");
+        Refusal {
+            code: output.status.code(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Refusal {
+    /// That it ended with `code` and one line that has each of `parts` in it.
+    #[track_caller]
+    pub(crate) fn assert(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "no {part:?}: {}", self.stderr);
+        }
+    }
+}

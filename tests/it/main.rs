@@ -1,0 +1,8 @@
+//! What crosses crates: the real programs, driven from outside as their users do.
+
+#![cfg(test)]
+
+#[macro_use]
+mod harness;
+
+mod grpcurl;
