@@ -5,5 +5,6 @@
 #[macro_use]
 mod harness;
 
+mod bad_input;
 mod grpcurl;
 mod users;
