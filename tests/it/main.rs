@@ -6,5 +6,6 @@
 mod harness;
 
 mod bad_input;
+mod drain;
 mod grpcurl;
 mod users;
