@@ -8,4 +8,5 @@ mod harness;
 mod bad_input;
 mod drain;
 mod grpcurl;
+mod limits;
 mod users;
