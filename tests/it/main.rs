@@ -1,8 +1,15 @@
 //! What crosses crates: the real programs, driven from outside as their users do.
 
+#![cfg(test)]
+
 #[macro_use]
 mod harness;
 
+mod bad_input;
+mod drain;
+mod grpcurl;
+mod limits;
 mod parity;
 mod readme;
 mod supervision;
+mod users;

@@ -32,6 +32,8 @@ pub async fn all(exec: Exec) -> Result<(Routes, HealthReporter), tonic_reflectio
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // With it grpcurl shows the details of an error, else their bytes in base64.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(other)
     };
     let routes = own(exec)

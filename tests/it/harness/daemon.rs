@@ -107,6 +107,12 @@ impl Daemon {
         kill_process(self.pid(), signal).expect("it has not ended");
     }
 
+    /// How many descriptors it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid());
+        fs::read_dir(folder).expect("its descriptors").count()
+    }
+
     /// Its exit.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         soon("remexd's exit", self.child.wait())

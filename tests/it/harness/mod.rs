@@ -13,14 +13,15 @@ pub(crate) mod processes;
 pub(crate) use self::{daemon::Daemon, home::Home, processes::Marker};
 
 /// Longer than anything here takes, on a busy machine too; only a failure waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often something is looked at that cannot be waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// `future`'s output; a test that would hang fails by name instead.
 pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future)
+    // Boxed, since the futures of generated clients are large.
+    tokio::time::timeout(PATIENCE, Box::pin(future))
         .await
         .unwrap_or_else(|_| panic!("{what} took longer than {PATIENCE:?}"))
 }
