@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes gen (the stubs), with buf from PyPI in .venv and the plugins that go.mod pins, and vets the program. What is there
-# and current stays as it is.
+# Makes gen (the stubs, and the program remex-run), with buf from PyPI in .venv and the plugins that go.mod pins. What is
+# there and current stays as it is.
 set -eu
 cd "$(dirname "$0")"
 
@@ -18,3 +18,4 @@ if [ "$(cat gen/sum 2>/dev/null)" != "$sum" ]; then
     echo "$sum" > gen/sum
 fi
 go vet ./...
+go build -o gen/remex-run .

@@ -5,12 +5,13 @@ use std::{
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use remex_client::Client;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::Semaphore;
+use tokio::{select, sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -141,6 +142,21 @@ impl Gateway {
         }
     }
 
+    /// As [`Self::serve`], but what still runs `drain` after `stop` is cut off.
+    pub async fn serve_within(self, stop: CancellationToken, drain: Duration) -> io::Result<()> {
+        let too_long = async {
+            stop.cancelled().await;
+            sleep(drain).await;
+        };
+        select! {
+            served = self.serve(stop.clone()) => served,
+            () = too_long => {
+                tracing::warn!("what still runs after {drain:?} is cut off");
+                Ok(())
+            }
+        }
+    }
+
     /// Serves until `stop`, then until what runs has ended. Dropping the future resets what is left, and kills its
     /// commands.
     pub async fn serve(self, stop: CancellationToken) -> io::Result<()> {
@@ -208,7 +224,7 @@ fn spawn(bound: Bound, shared: &Arc<Shared>, permits: &Arc<Semaphore>) -> io::Re
 }
 
 async fn killable(shared: Arc<Shared>, serving: impl Future<Output = ()>) {
-    tokio::select! {
+    select! {
         biased;
         () = shared.kill.cancelled() => {}
         () = serving => {}

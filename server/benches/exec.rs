@@ -209,7 +209,7 @@ fn serve(ballast: usize) -> Outcome<()> {
         "--ready-file".into(),
         dir.join("ready").into_os_string(),
     ])?;
-    let config = Config::new(args)?;
+    let config = Config::new(&args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

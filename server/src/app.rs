@@ -5,22 +5,24 @@ use std::{sync::Arc, time::Duration};
 use remex_client::Client;
 use remex_gateway::{
     Bound, Gateway,
+    config::Legacy,
     daemon::{Exit, Ready, ReadyError, shutdown},
     limits::Limits,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
 };
 use tokio::time::{interval, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    config::{Config, Legacy},
+    config::Config,
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
-    process::{self, MAX_KILL_AFTER, Spawner},
+    process::{self, Spawner},
     service::exec::Exec,
-    state_dir::{StateDir, StateDirError},
-    supervisor::state::Cause,
+    state_dir::{self, StateDir, StateDirError},
+    supervisor::state::{Cause, KILL_BOUND},
 };
 
 /// How often what ended commands left running is looked after.
@@ -80,7 +82,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Some(path) = &config.ready_file {
         Ready::clear(path)?;
     }
-    let state_dir = StateDir::open(&config.state_dir)?;
+    let state_dir = match &config.state_dir {
+        Some(path) => StateDir::open(path),
+        None => StateDir::open(&state_dir::default_path()?),
+    }?;
     let executions = Arc::new(Executions::new(
         spawner(&config, &state_dir)?,
         config.max_executions,
@@ -105,15 +110,12 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     .permits();
     let mut acceptors = Vec::new();
     for address in &config.listen {
-        let listener = Listener::bind(address).map_err(|source| AppError::Bind {
-            flag: "--listen",
-            source,
-        })?;
+        let listener = Listener::bind(address).map_err(bind_error("--listen"))?;
         ready.grpc(&listener.local());
         let acceptor = Acceptor::new(listener, Arc::clone(&permits));
         acceptors.push(acceptor.map_err(internal("watch a listener"))?);
     }
-    let gateway = gateway(&config, Client::from_service(routes::own(exec)), &mut ready)?;
+    let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
     let signalled = shutdown::on_signals().map_err(internal("watch for signals"))?;
     let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
     for acceptor in acceptors {
@@ -134,20 +136,32 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     Ok(())
 }
 
-/// The listeners of the old protocol, bound.
-fn gateway(config: &Config, client: Client, ready: &mut Ready) -> Result<Gateway, AppError> {
+/// The listeners of the old protocol, bound, over `services` in this process.
+fn gateway(
+    config: &Config,
+    state_dir: &StateDir,
+    services: Routes,
+    ready: &mut Ready,
+) -> Result<Gateway, AppError> {
     let mut all = Vec::new();
     for Legacy { listener, users } in &config.legacy {
-        let bound =
-            Bound::bind(listener.clone(), users.clone()).map_err(|source| AppError::Bind {
-                flag: "--legacy",
-                source,
-            })?;
+        let bound = Bound::bind(listener.clone(), users.clone());
+        let bound = bound.map_err(bind_error("--legacy"))?;
         ready.legacy(listener.name(), bound.local());
         all.push(bound);
     }
-    let spool = config.spool_dir.clone();
-    Ok(Gateway::new(client, all, Limits::default(), spool))
+    let spool = config.spool_dir.as_deref().unwrap_or(state_dir.path());
+    let client = Client::from_service(services);
+    Ok(Gateway::new(
+        client,
+        all,
+        Limits::default(),
+        spool.to_owned(),
+    ))
+}
+
+fn bind_error(flag: &'static str) -> impl FnOnce(BindError) -> AppError {
+    move |source| AppError::Bind { flag, source }
 }
 
 async fn serve_legacy(gateway: Gateway, stop: CancellationToken) {
@@ -206,12 +220,10 @@ async fn drain(executions: &Executions, health: &HealthReporter, patience: Durat
     }
     let running = executions.running();
     tracing::info!(running, "ending what still runs");
+    let bound = executions.longest_kill_after() + KILL_BOUND + GOODBYE;
     executions.end_all(Cause::Shutdown).await;
     // A reader that holds its output up holds up no more than this.
-    if timeout(MAX_KILL_AFTER + GOODBYE, executions.finished())
-        .await
-        .is_err()
-    {
+    if timeout(bound, executions.finished()).await.is_err() {
         tracing::warn!("some executions have not ended");
     }
 }

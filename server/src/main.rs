@@ -26,9 +26,8 @@ fn start() -> Result<(), Exit> {
             _ => Exit::Usage,
         }
     })?;
-    let check = args.check;
-    let config = Config::new(args).map_err(|error| fail(&error, Exit::from(&error)))?;
-    if check {
+    let config = Config::new(&args).map_err(|error| fail(&error, Exit::Usage))?;
+    if args.check {
         let _ = std::io::stdout().write_all(config.explain().as_bytes());
         return Ok(());
     }

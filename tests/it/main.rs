@@ -9,4 +9,7 @@ mod bad_input;
 mod drain;
 mod grpcurl;
 mod limits;
+mod parity;
+mod readme;
+mod supervision;
 mod users;

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -34,7 +34,7 @@ fn example(language: &str, server: &Fake) -> Option<Command> {
             command.arg(folder.join("remex_run.py"));
             command
         }
-        _ => Command::new(built_by_go(&folder)),
+        _ => Command::new(folder.join("gen/remex-run")),
     };
     let address = server.endpoint.authority();
     let option = if language == "python" {
@@ -48,15 +48,6 @@ fn example(language: &str, server: &Fake) -> Option<Command> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     Some(command)
-}
-
-fn built_by_go(folder: &Path) -> PathBuf {
-    let program = folder.join("gen/remex-run");
-    let mut go = Command::new("go");
-    go.args(["build", "-o", "gen/remex-run", "."])
-        .current_dir(folder);
-    assert!(go.status().unwrap().success());
-    program
 }
 
 fn check(language: &str) {

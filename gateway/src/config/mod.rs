@@ -1,13 +1,22 @@
-//! What the legacy side of a daemon is told to do: typed, whole, and checked before anything is bound.
+//! What the legacy side of a daemon is told to do: typed, whole, and checked before anything is bound. `remexd` takes from
+//! here all but [`Args`] and [`Config`], which are those of `remex-gateway`.
 
 mod error;
 mod explain;
 mod keys;
+mod legacy;
 mod listener;
 #[cfg(test)]
 mod listener_tests;
+mod origin;
+mod safety;
+mod settings;
 mod values;
 
-pub use error::{ListenerError, Problem};
+pub use error::{ConfigError, ListenerError, Problem};
+pub use legacy::{DEFAULT_LISTENERS, Legacy, legacy};
 pub use listener::{DatagramService, Drain, Exec, Kind, Listener, StreamService};
-pub use values::duration;
+pub use origin::{Origin, Text, text, texts};
+pub use safety::{Allow, Unsafe};
+pub use settings::{Args, Config};
+pub use values::duration as parse_duration;

@@ -40,7 +40,7 @@ pub(super) fn datagram(text: &str) -> Option<usize> {
         .then_some(bytes)
 }
 
-/// Zero stands for none at all.
+/// `30s`, `500ms`, `5m`, `1h` or `0`, at most a year; `None` if it is something else.
 pub fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);

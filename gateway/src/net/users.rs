@@ -65,14 +65,6 @@ impl Users {
         Ok(users)
     }
 
-    /// Those of either.
-    #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
-        self.everybody |= others.everybody;
-        self.ids.extend(others.ids);
-        self
-    }
-
     /// Whether processes of the user `uid` may connect.
     pub fn allows(&self, uid: u32) -> bool {
         self.everybody || self.ids.contains(&uid)
@@ -125,10 +117,6 @@ mod tests {
         let users = Users::parse("4321,*").unwrap();
         assert!(users.allows(4322));
         assert_eq!(users.to_string(), "*");
-        let users = Users::parse("4321")
-            .unwrap()
-            .and(Users::parse("4322").unwrap());
-        assert!(users.allows(4321) && users.allows(4322) && !users.allows(4323));
     }
 
     #[test]

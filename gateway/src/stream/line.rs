@@ -1,10 +1,10 @@
 //! One connection: what has arrived and is not taken yet, whether the client has half-closed, and whether it is owed
 //! something. A connection that is dropped while it owes is reset: clients take an end in mid-reply for a pause, for ever.
 
-use std::{io, mem, time::Duration};
+use std::{io, mem, os::fd::AsFd, time::Duration};
 
 use bytes::{BufMut, BytesMut};
-use rustix::net::sockopt;
+use rustix::net::{RecvFlags, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 
@@ -75,11 +75,7 @@ impl Line {
             if self.pending.capacity() == self.pending.len() {
                 self.pending.reserve(room.min(READ_BYTES));
             }
-            let read = match &self.stream {
-                Stream::Tcp(stream) => stream.try_read_buf(&mut (&mut self.pending).limit(room)),
-                Stream::Unix(stream) => stream.try_read_buf(&mut (&mut self.pending).limit(room)),
-            };
-            match read {
+            match self.read(room) {
                 Ok(0) => self.half_closed = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -90,6 +86,33 @@ impl Line {
             self.pending = BytesMut::new();
         }
         Ok(())
+    }
+
+    fn read(&mut self, room: usize) -> io::Result<usize> {
+        let mut pending = (&mut self.pending).limit(room);
+        let read = match &self.stream {
+            Stream::Tcp(stream) => stream.try_read_buf(&mut pending),
+            Stream::Unix(stream) => stream.try_read_buf(&mut pending),
+        };
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.read_unannounced(room),
+            read => read,
+        }
+    }
+
+    /// The runtime may not have heard yet of what has arrived, and then does not even look.
+    fn read_unannounced(&mut self, room: usize) -> io::Result<usize> {
+        let before = self.pending.len();
+        let spare = (self.pending.capacity() - before).min(room);
+        self.pending.resize(before + spare, 0);
+        let read = rustix::net::recv(
+            self.stream.as_fd(),
+            &mut self.pending[before..],
+            RecvFlags::DONTWAIT,
+        );
+        let count = read.map_or(0, |(count, _)| count);
+        self.pending.truncate(before + count);
+        Ok(read.map(|_| count)?)
     }
 
     /// What is pending, with its memory.

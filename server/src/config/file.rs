@@ -12,7 +12,7 @@ use toml::Spanned;
 pub(super) struct Keys {
     pub(super) listen: Option<Vec<Spanned<String>>>,
     pub(super) legacy: Option<Vec<Spanned<String>>>,
-    pub(super) no_legacy: Option<bool>,
+    pub(super) no_legacy: bool,
     pub(super) users: Option<Spanned<String>>,
     pub(super) allow_plaintext: bool,
     pub(super) allow_udp_exec: bool,

@@ -10,7 +10,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -223,6 +223,13 @@ impl Executions {
     /// How many run.
     pub fn running(&self) -> usize {
         self.max - self.permits.available_permits()
+    }
+
+    /// The longest time between TERM and KILL of those that run.
+    pub fn longest_kill_after(&self) -> Duration {
+        let running = self.registry.running();
+        let times = running.iter().map(|execution| execution.spec.kill_after);
+        times.max().unwrap_or_default()
     }
 
     /// Ends every execution, as `cause` says.

@@ -6,7 +6,10 @@ use remex::{
 };
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
-use tonic_reflection::server::Builder;
+use tonic_reflection::{
+    pb::{v1, v1alpha},
+    server::Builder,
+};
 
 use crate::service::{echo::Echo, exec::Exec};
 
@@ -24,17 +27,19 @@ pub fn own(exec: Exec) -> Routes {
 pub async fn all(exec: Exec) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     serve(&reporter, true).await;
-    let reflection = || {
+    // Each version knows itself; it is to list the other too.
+    let reflection = |other| {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // With it grpcurl shows the details of an error, else their bytes in base64.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(other)
     };
     let routes = own(exec)
         .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(reflection(v1alpha::FILE_DESCRIPTOR_SET).build_v1()?)
+        .add_service(reflection(v1::FILE_DESCRIPTOR_SET).build_v1alpha()?)
         .prepare();
     Ok((routes, reporter))
 }

@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     cgroup::{self, Group, Hierarchy},
@@ -59,6 +59,12 @@ pub(super) enum Tree {
     Cgroup(Group),
     Sweep(Sweep),
 }
+
+/// How long a leader that was killed, or could not execute, is waited for.
+const BURIAL_BOUND: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// The file in the state folder that says which way the instance took.
 const WAY_FILE: &str = "containment";
@@ -129,10 +135,11 @@ impl Containment {
         }
     }
 
-    /// Reaps a child that could not execute. It may still be on its way out.
+    /// Reaps a leader that is on its way out, because it could not execute or was killed.
     pub(super) fn bury(&self, leader: &Leader) {
         let mut fds = [PollFd::new(leader.pidfd(), PollFlags::IN)];
-        let _ = poll(&mut fds, None);
+        // One that the kernel holds is not waited for.
+        let _ = poll(&mut fds, Some(&BURIAL_BOUND));
         self.reap(leader);
     }
 

@@ -105,8 +105,11 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// A process that nobody supervises any more is killed, tree and all.
+    /// A process that nobody supervises any more is killed, tree and all, and reaped.
     fn drop(&mut self) {
         self.kill_tree();
+        if self.tree.take().is_some() {
+            self.containment.bury(&self.leader);
+        }
     }
 }

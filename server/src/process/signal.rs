@@ -29,6 +29,16 @@ pub(super) fn processes(signal: i32, list: impl Fn() -> Vec<i32>) {
     }
 }
 
+/// Sends `signal` to `pid` if that `is_meant`, which is asked while a pidfd holds it.
+pub(super) fn held(signal: i32, pid: i32, is_meant: impl FnOnce() -> bool) {
+    if let Some(pidfd) = open(pid)
+        && is_meant()
+    {
+        // One that has ended meanwhile needs no signal.
+        let _ = pidfd_send(&pidfd, signal);
+    }
+}
+
 /// Sends `signal` to a process group whose leader is held unreaped, so that its number is still its own.
 pub(super) fn group(leader: i32, signal: i32) -> io::Result<()> {
     // SAFETY: plain syscall.

@@ -78,12 +78,24 @@ impl Sweep {
 
     /// One round of: stop what is there, so that it cannot fork; look again; kill.
     pub(super) fn kill(&self) {
+        if self.leader > 0 {
+            // As one, whatever forks there. An error says that nothing is left in it.
+            let _ = signal::group(self.leader, libc::SIGSTOP);
+        }
+        stop_as_met(|pid| {
+            look(pid).is_some_and(|process| !process.dead && self.is_root(pid, &process))
+        });
         self.signal(libc::SIGSTOP);
         self.signal(libc::SIGKILL);
     }
 
     pub(super) fn signal(&self, number: i32) {
-        signal::processes(number, || self.members());
+        let all = snapshot();
+        signal_all(
+            number,
+            &all,
+            members(&all, |pid, process| self.is_root(pid, process)),
+        );
     }
 
     /// Whether several looks in a row have found nothing alive.
@@ -101,9 +113,13 @@ impl Sweep {
     }
 
     fn members(&self) -> Vec<i32> {
-        members(&snapshot(), |pid, process| {
-            process.session == self.leader || pid == self.leader || tag_of(pid, &self.tag)
-        })
+        members(&snapshot(), |pid, process| self.is_root(pid, process))
+    }
+
+    fn is_root(&self, pid: i32, process: &Process) -> bool {
+        process.session == self.leader
+            || pid == self.leader
+            || read_tag(pid).is_some_and(|tag| tag == self.tag)
     }
 }
 
@@ -111,14 +127,13 @@ impl Sweep {
 pub(super) fn kill_leftovers(instance: &str, keep: impl Fn(&str) -> bool) -> usize {
     const ROUNDS: usize = 1000;
     let prefix = format!("{instance}.");
-    let list = || {
-        members(&snapshot(), |pid, _| {
-            read_tag(pid).is_some_and(|tag| {
-                tag.strip_prefix(&prefix)
-                    .is_some_and(|execution| !keep(execution))
-            })
+    let is_left = |pid| {
+        read_tag(pid).is_some_and(|tag| {
+            tag.strip_prefix(&prefix)
+                .is_some_and(|execution| !keep(execution))
         })
     };
+    let list = || members(&snapshot(), |pid, _| is_left(pid));
     let mut seen = HashSet::new();
     let mut empty = 0;
     for _ in 0..ROUNDS {
@@ -132,17 +147,40 @@ pub(super) fn kill_leftovers(instance: &str, keep: impl Fn(&str) -> bool) -> usi
         }
         empty = 0;
         seen.extend(found);
-        signal::processes(libc::SIGSTOP, list);
-        signal::processes(libc::SIGKILL, list);
+        stop_as_met(is_left);
+        for number in [libc::SIGSTOP, libc::SIGKILL] {
+            let all = snapshot();
+            signal_all(number, &all, members(&all, |pid, _| is_left(pid)));
+        }
         std::thread::yield_now();
     }
     seen.len()
+}
+
+/// Stops what `belongs` as it is met: what forks and leaves over and over, in a group of its own, is gone before a list
+/// is made.
+fn stop_as_met(belongs: impl Fn(i32) -> bool) {
+    for pid in pids().filter(|&pid| pid != own_pid()) {
+        if belongs(pid) {
+            signal::held(libc::SIGSTOP, pid, || belongs(pid));
+        }
+    }
+}
+
+/// Sends a signal to those of `all` that `pids` names, if they are still the same.
+fn signal_all(number: i32, all: &HashMap<i32, Process>, pids: Vec<i32>) {
+    for pid in pids {
+        let is_same = || look(pid).is_some_and(|process| process.started == all[&pid].started);
+        signal::held(number, pid, is_same);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Process {
     parent: i32,
     session: i32,
+    /// In ticks since the boot: with the pid, who it is.
+    started: u64,
     dead: bool,
 }
 
@@ -171,16 +209,20 @@ fn members(all: &HashMap<i32, Process>, is_root: impl Fn(i32, &Process) -> bool)
 }
 
 fn snapshot() -> HashMap<i32, Process> {
+    pids().filter_map(|pid| Some((pid, look(pid)?))).collect()
+}
+
+/// All processes. In rising order and read bit by bit, so that one that is born meanwhile is met, too.
+fn pids() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter_map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            Some((pid, parse_stat(&stat)?))
-        })
-        .collect()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn look(pid: i32) -> Option<Process> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Of `pid (comm) state ppid pgrp session …`, where comm may hold spaces and parentheses.
@@ -190,15 +232,13 @@ fn parse_stat(stat: &str) -> Option<Process> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
     Some(Process {
         parent,
         session,
+        started,
         dead: matches!(state, "Z" | "X"),
     })
-}
-
-fn tag_of(pid: i32, tag: &str) -> bool {
-    read_tag(pid).is_some_and(|found| found == tag)
 }
 
 fn read_tag(pid: i32) -> Option<String> {
@@ -219,12 +259,15 @@ mod tests {
 
     #[test]
     fn stat_is_read_behind_the_last_parenthesis() {
-        let process = parse_stat("7 (a) (b) c) S 3 5 9 0 -1").unwrap();
+        const REST: &str = "0 -1 4 0 0 0 0 1 2 3 4 20 0 1 0 777 8 9";
+        let process = parse_stat(&format!("7 (a) (b) c) S 3 5 9 {REST}")).unwrap();
         assert_eq!(
-            (process.parent, process.session, process.dead),
-            (3, 9, false)
+            (process.parent, process.session, process.started),
+            (3, 9, 777)
         );
-        assert!(parse_stat("7 (x) Z 3 5 9 0").unwrap().dead);
+        assert!(!process.dead);
+        let dead = parse_stat(&format!("7 (x) Z 3 5 9 {REST}")).unwrap();
+        assert!(dead.dead);
         assert!(parse_stat("7 (x").is_none());
     }
 
@@ -233,6 +276,7 @@ mod tests {
         let process = |parent, session, dead| Process {
             parent,
             session,
+            started: 1,
             dead,
         };
         let all = HashMap::from([

@@ -7,7 +7,7 @@ use remex::{
     error::Reason,
     v1::{self, exec_service_server::ExecService, interact_request::Message},
 };
-use remex_gateway::net::Caller;
+use remex_gateway::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA, net::Caller};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -109,9 +109,6 @@ impl Exec {
     }
 }
 
-/// Metadata by which a gateway asks that output is drained to its end.
-const DRAIN_METADATA: &str = "remex-drain";
-
 /// Where a command comes from: its caller, and what the gateway asks for it besides.
 #[derive(Debug)]
 struct Origin {
@@ -126,10 +123,12 @@ impl Origin {
             Some(value) if value == "eof" => true,
             Some(_) => return Err(Reason::InvalidField.field(DRAIN_METADATA, "is not `eof`")),
         };
-        Ok(Self {
-            caller: caller(request)?,
-            until_end,
-        })
+        let caller = caller(request)?;
+        if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA) {
+            // What a gateway says of its client is information: nothing here believes it.
+            tracing::debug!(%caller, ?client, "a command of a gateway's client");
+        }
+        Ok(Self { caller, until_end })
     }
 }
 

@@ -185,8 +185,9 @@ impl Driver {
         tokio::select! {
             biased;
             Some(request) = self.mailbox.requests.recv() => Input::Request(request),
-            () = sleep_or_never(deadline) => Input::Time,
+            // Once, and before the clock: a look at a tree may take so long that the next one is due behind it.
             () = readable(self.leader.as_ref(), true) => Input::LeaderEnded,
+            () = sleep_or_never(deadline) => Input::Time,
             () = self.sink.gone() => Input::CallerGone,
             () = room_in(room) => Input::RoomToSend,
             () = Reader::readable(first.as_ref(), reads[0]) => Input::Readable(0),
@@ -239,6 +240,12 @@ impl Driver {
     }
 
     fn time_passed(&mut self) -> Option<Outcome> {
+        // Its end may be there without having been announced yet, and a tree must not be given up for that.
+        if self.state.is_ending()
+            && let Some(outcome) = self.leader_ended()
+        {
+            return Some(outcome);
+        }
         if self.ended_at.is_some() {
             // What is there to be read is not silence, however late this task came to look.
             for index in 0..self.readers.len() {
@@ -253,6 +260,7 @@ impl Driver {
     }
 
     fn leader_ended(&mut self) -> Option<Outcome> {
+        self.leader.as_ref()?;
         let (status, usage) = match self.process.as_ref()?.status() {
             Ok(ended) => ended?,
             Err(error) => {
@@ -289,9 +297,12 @@ impl Driver {
             Action::SignalTree(number) => process.signal_tree(number),
             Action::KillTree => process.kill_tree(),
             Action::LookAtTree => {
-                if process.is_tree_empty() {
-                    return self.tell(state::Event::TreeGone);
-                }
+                let seen = if process.is_tree_empty() {
+                    state::Event::TreeGone
+                } else {
+                    state::Event::TreeLives
+                };
+                return self.tell(seen);
             }
             Action::CloseOutput => {
                 for index in 0..self.readers.len() {

@@ -88,6 +88,8 @@ pub enum Event {
     End(Cause),
     /// Nothing in the tree lives any more: the answer to [`Action::LookAtTree`].
     TreeGone,
+    /// Something does: the other answer.
+    TreeLives,
     /// The time of [`State::deadline`] has come.
     Deadline,
 }
@@ -101,7 +103,7 @@ pub enum Action {
     SignalTree(i32),
     /// Kill the whole tree.
     KillTree,
-    /// Say [`Event::TreeGone`] if nothing in the tree lives.
+    /// Say [`Event::TreeGone`] if nothing in the tree lives, else [`Event::TreeLives`].
     LookAtTree,
     /// Close the read ends; a terminal is hung up. No output comes after it.
     CloseOutput,
@@ -198,6 +200,7 @@ impl State {
             Event::Signal(number) => self.signal(now, number, &mut actions),
             Event::End(cause) => self.end(now, cause, &mut actions),
             Event::TreeGone => self.tree_gone(),
+            Event::TreeLives => self.tree_lives(now),
             Event::Deadline => self.deadline_passed(now, &mut actions),
         }
         self.settle(now, &mut actions);
@@ -335,6 +338,13 @@ impl State {
     fn tree_gone(&mut self) {
         if let (Some(ending), Some(_)) = (&mut self.ending, &self.exit) {
             ending.stage = Stage::Gone { unkillable: false };
+        }
+    }
+
+    /// The next look counts from the end of this one, which may have taken long.
+    fn tree_lives(&mut self, now: Duration) {
+        if let Some(ending) = &mut self.ending {
+            ending.next_look = now + TREE_POLL;
         }
     }
 

@@ -293,6 +293,16 @@ fn a_callers_kill_ends_the_patience_of_a_timeout() {
 }
 
 #[test]
+fn a_look_that_takes_long_does_not_bring_the_next_one_nearer() {
+    let mut state = state(None);
+    state.on_event(ms(1), Event::Signal(KILL));
+    let (now, actions) = next_actions(&mut state);
+    assert!(actions.contains(&Action::LookAtTree));
+    state.on_event(now + ms(300), Event::TreeLives);
+    assert_eq!(state.deadline(), Some(now + ms(300) + TREE_POLL));
+}
+
+#[test]
 fn what_goes_first_decides_why() {
     for (first, second, reason) in [
         (Cause::Disconnect, Cause::Shutdown, Cause::Disconnect),
@@ -460,6 +470,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => (0..=MAX_SIGNAL + 1).prop_map(Event::Signal),
         1 => cause.prop_map(Event::End),
         2 => Just(Event::TreeGone),
+        2 => Just(Event::TreeLives),
         4 => Just(Event::Deadline),
     ]
 }

@@ -15,6 +15,12 @@ pub(crate) const OTHER_USER: u32 = 65534;
 #[derive(Debug)]
 pub(crate) struct Missing(String);
 
+impl Missing {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
 /// What `$need` gives, a [`Missing`] otherwise ending the test.
 macro_rules! skip_unless {
     ($need:expr) => {

@@ -1,0 +1,270 @@
+//! The configuration of `remex-gateway`: flags, then the file, then what is the default. Whole and valid before anything is
+//! bound.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use remex_client::Endpoint;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Allow, ConfigError, DEFAULT_LISTENERS, Legacy, Text, Unsafe, legacy, parse_duration, text,
+    texts,
+};
+use crate::daemon::{File, logging::LogFormat};
+
+/// How long what runs may go on after a signal, unless `--drain-timeout` says otherwise.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+const DURATION: &str = "a time is written as in 30s, 500ms, 5m or 1h";
+/// Survives a restart of the machine less often than it is on a disk: where large files of a moment belong.
+const SPOOL_FOLDER: &str = "/var/tmp";
+
+/// Translates the old protocol, over TCP, UDP and Unix sockets, to a remex server.
+#[derive(Debug, Default, Parser)]
+#[command(name = "remex-gateway", version, max_term_width = 100)]
+pub struct Args {
+    /// The server: http://HOST:PORT or unix:/PATH [default: http://127.0.0.1:50051]
+    #[arg(long, value_name = "URI")]
+    pub upstream: Option<String>,
+    /// A listener, such as tcp://127.0.0.1:8080/exec?charset=gbk; repeatable, replaces the defaults
+    #[arg(long, value_name = "URL")]
+    pub legacy: Vec<String>,
+    /// Local users that may connect, beside the own one and root: names or numbers, separated by commas; * for all
+    #[arg(long, value_name = "LIST")]
+    pub users: Option<String>,
+    /// Allow exec over TCP, and the upstream, to go unencrypted between machines
+    #[arg(long)]
+    pub allow_plaintext: bool,
+    /// Allow exec over UDP from other machines
+    #[arg(long)]
+    pub allow_udp_exec: bool,
+    /// Read settings from a TOML file; flags beat it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Write the bound addresses to a file once all of them serve
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// The form of log lines
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// How long what runs may go on after SIGTERM [default: 5s]
+    #[arg(long, value_name = "TIME")]
+    pub drain_timeout: Option<String>,
+    /// Where replies that are too long for memory are kept [default: /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub spool_dir: Option<PathBuf>,
+    /// Check the configuration, say what it means, and exit
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// The file; its keys are the flags' names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Settings {
+    upstream: Option<Spanned<String>>,
+    legacy: Option<Vec<Spanned<String>>>,
+    users: Option<Spanned<String>>,
+    allow_plaintext: bool,
+    allow_udp_exec: bool,
+    ready_file: Option<PathBuf>,
+    log_format: Option<LogFormat>,
+    drain_timeout: Option<Spanned<String>>,
+    spool_dir: Option<PathBuf>,
+}
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server.
+    pub upstream: Endpoint,
+    /// The listeners.
+    pub legacy: Vec<Legacy>,
+    /// Where the bound addresses are written.
+    pub ready_file: Option<PathBuf>,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// How long what runs may go on after a signal.
+    pub drain_timeout: Duration,
+    /// Where long replies are kept.
+    pub spool_folder: PathBuf,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and checks everything.
+    pub fn load(args: &Args) -> Result<Self, ConfigError> {
+        let Some(path) = &args.config else {
+            return Self::build(args, Settings::default(), None);
+        };
+        let file = File::read(path)?;
+        let settings = file.parse()?;
+        Self::build(args, settings, Some(&file))
+    }
+
+    fn build(args: &Args, settings: Settings, file: Option<&File>) -> Result<Self, ConfigError> {
+        let allow = Allow {
+            plaintext: args.allow_plaintext || settings.allow_plaintext,
+            udp_exec: args.allow_udp_exec || settings.allow_udp_exec,
+        };
+        let users = text("--users", args.users.as_ref(), settings.users, file);
+        let upstream = text(
+            "--upstream",
+            args.upstream.as_ref(),
+            settings.upstream,
+            file,
+        );
+        let drain = text(
+            "--drain-timeout",
+            args.drain_timeout.as_ref(),
+            settings.drain_timeout,
+            file,
+        );
+        let urls = texts(
+            "--legacy",
+            &args.legacy,
+            settings.legacy,
+            file,
+            &DEFAULT_LISTENERS,
+        );
+        Ok(Self {
+            upstream: upstream.map_or(Ok(Endpoint::default()), |text| endpoint(&text, allow))?,
+            legacy: legacy(&urls, users.as_ref(), allow)?,
+            ready_file: args.ready_file.clone().or(settings.ready_file),
+            log_format: args.log_format.or(settings.log_format).unwrap_or_default(),
+            drain_timeout: drain.map_or(Ok(DRAIN_TIMEOUT), |(text, origin)| {
+                parse_duration(&text).ok_or_else(|| origin.wrong(format!("{text}: {DURATION}")))
+            })?,
+            spool_folder: args
+                .spool_dir
+                .clone()
+                .or(settings.spool_dir)
+                .unwrap_or_else(|| SPOOL_FOLDER.into()),
+        })
+    }
+}
+
+fn endpoint((text, origin): &Text<'_>, allow: Allow) -> Result<Endpoint, ConfigError> {
+    let endpoint: Endpoint = text.parse().map_err(|error| origin.wrong(error))?;
+    if allow.plaintext || is_local(&endpoint) {
+        return Ok(endpoint);
+    }
+    Err(origin.wrong(format!("{endpoint}: {}", Unsafe::PlaintextUpstream)))
+}
+
+/// Names other than localhost are not looked up here, so they count as other machines.
+fn is_local(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(_) => true,
+        Endpoint::Http { host, .. } => {
+            host.eq_ignore_ascii_case("localhost")
+                || host
+                    .parse()
+                    .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn args(line: &str) -> Args {
+        Args::parse_from(["remex-gateway"].into_iter().chain(line.split_whitespace()))
+    }
+
+    fn built(line: &str, text: &str) -> Result<Config, ConfigError> {
+        let file = File::new(Path::new("gateway.toml"), text.to_owned());
+        let settings = file.parse()?;
+        Config::build(&args(line), settings, Some(&file))
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        let config = Config::load(&args("")).unwrap();
+        assert_eq!(config.upstream, Endpoint::default());
+        assert_eq!(config.legacy.len(), DEFAULT_LISTENERS.len());
+        assert_eq!(config.drain_timeout, DRAIN_TIMEOUT);
+    }
+
+    #[test]
+    fn flags_beat_the_file_and_a_list_replaces_a_list() {
+        let text = "legacy = ['tcp://127.0.0.1:1/echo', 'udp://127.0.0.1:1/echo']\n\
+                    upstream = 'unix:/a'\ndrain-timeout = '1m'\nspool-dir = '/s'\nlog-format = 'json'\n";
+        let config = built("", text).unwrap();
+        assert_eq!(config.legacy.len(), 2);
+        assert_eq!(config.upstream, Endpoint::Unix("/a".into()));
+        assert_eq!(config.drain_timeout, Duration::from_mins(1));
+        assert_eq!(config.log_format, LogFormat::Json);
+        let line =
+            "--legacy unix:/p?service=exec --upstream unix:/b --drain-timeout 3s --spool-dir /t";
+        let config = built(line, text).unwrap();
+        assert_eq!(config.legacy.len(), 1);
+        assert_eq!(config.upstream, Endpoint::Unix("/b".into()));
+        assert_eq!(config.drain_timeout, Duration::from_secs(3));
+        assert_eq!(config.spool_folder, Path::new("/t"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (line, text, expected) in [
+            ("", "legasy = []\n", "gateway.toml:1: unknown key `legasy`"),
+            (
+                "",
+                "\nupstream = 'x'\n",
+                "gateway.toml:2: upstream: \"x\" has no scheme",
+            ),
+            (
+                "",
+                "\nusers = 'no-such-user'\n",
+                "gateway.toml:2: users: there is no user",
+            ),
+            (
+                "",
+                "legacy = [\n'tcp://0.0.0.0:1/exec']\n",
+                "gateway.toml:2: legacy[0]: tcp://0.0.0.0:1/exec: other",
+            ),
+            (
+                "--upstream http://192.0.2.7",
+                "",
+                "--upstream: http://192.0.2.7:50051: it is on another machine",
+            ),
+            (
+                "--upstream http://build",
+                "",
+                "--upstream: http://build:50051: it is on another machine",
+            ),
+            (
+                "--drain-timeout soon",
+                "",
+                "--drain-timeout: soon: a time is",
+            ),
+            (
+                "--legacy udp://0.0.0.0:1/exec",
+                "",
+                "--legacy: udp://0.0.0.0:1/exec: other machines",
+            ),
+        ] {
+            let error = built(line, text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_unsafe_can_be_allowed() {
+        let line = "--upstream http://192.0.2.7 --legacy tcp://0.0.0.0:1/exec --legacy udp://0.0.0.0:1/exec";
+        let config = built(&format!("{line} --allow-plaintext --allow-udp-exec"), "").unwrap();
+        assert_eq!(config.legacy.len(), 2);
+        assert!(built(line, "allow-plaintext = true\nallow-udp-exec = true\n").is_ok());
+        for local in [
+            "http://127.0.0.1:1",
+            "http://localhost",
+            "http://[::1]:1",
+            "unix:/p",
+        ] {
+            assert!(built(&format!("--upstream {local}"), "").is_ok(), "{local}");
+        }
+    }
+}

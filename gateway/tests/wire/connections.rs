@@ -1,0 +1,161 @@
+//! What a connection may do: be split, be pipelined, half-close, go away.
+
+use std::time::Duration;
+
+use remex_gateway::limits::Limits;
+use socket2::SockRef;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::site::{Peer, Site, soon};
+
+const URL: &str = "tcp://127.0.0.1:0/exec";
+
+#[tokio::test]
+async fn a_command_of_one_segment_is_one_command() {
+    let site = Site::start(URL);
+    let mut peer = site.connect().await;
+    for length in [1_024, 1_448, 1_500, 9_000, 30_000] {
+        let text = "y".repeat(length - 4);
+        assert_eq!(peer.ask(&format!("out {text}")).await.text(), text);
+    }
+}
+
+#[tokio::test]
+async fn the_longest_command_is_one_command() {
+    let site = Site::start(URL);
+    let mut peer = site.connect().await;
+    let text = "y".repeat(64 * 1024 - 4);
+    assert_eq!(peer.ask(&format!("out {text}")).await.text(), text);
+    assert_eq!(peer.ask(&format!("out {text}\n")).await.text(), text);
+    assert_eq!(site.fake.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn newlines_do_not_end_a_command() {
+    let site = Site::start(URL);
+    let mut peer = site.connect().await;
+    assert_eq!(peer.ask("out a\nb\nc\n").await.text(), "a\nb\nc");
+}
+
+#[tokio::test]
+async fn what_comes_while_a_command_runs_is_the_next() {
+    let site = Site::start(URL);
+    let mut first = site.connect().await;
+    let bytes = 3_000_000;
+    first.send(format!("fill {bytes}")).await;
+    soon(site.fake.ended(1)).await;
+    // Its reply does not fit into the sockets, so it is still being written.
+    first.send("out se").await;
+    first.send("cond").await;
+    assert_eq!(first.reply().await.body.len(), bytes);
+    assert_eq!(first.reply().await.text(), "second");
+    assert_eq!(site.fake.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn many_clients_are_served_at_once() {
+    let site = Site::start(URL);
+    let mut waiting = Vec::new();
+    for count in 1..=20 {
+        let mut peer = site.connect().await;
+        peer.send("wait").await;
+        soon(site.fake.running(count)).await;
+        waiting.push(peer);
+    }
+    assert_eq!(site.connect().await.ask("out a").await.text(), "a");
+}
+
+#[tokio::test]
+async fn a_half_close_still_gets_its_reply() {
+    let site = Site::start(URL);
+    let mut peer = site.connect().await;
+    peer.send("fill 100000;out end").await;
+    peer.stream.shutdown().await.unwrap();
+    assert!(peer.reply().await.body.ends_with(b"xend"));
+    peer.end().await;
+}
+
+#[tokio::test]
+async fn an_end_without_a_command_runs_nothing() {
+    let site = Site::start(URL);
+    let mut peer = site.connect().await;
+    peer.stream.shutdown().await.unwrap();
+    peer.end().await;
+    assert!(site.fake.asked().is_empty());
+}
+
+async fn command_is_killed_when<F: Future<Output = ()>>(leave: impl FnOnce(Peer<TcpStream>) -> F) {
+    let site = Site::start(URL);
+    let mut peer = site.connect().await;
+    peer.send("wait").await;
+    soon(site.fake.running(1)).await;
+    leave(peer).await;
+    soon(site.fake.running(0)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_has_its_command_killed() {
+    command_is_killed_when(async |peer| drop(peer)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_resets_has_its_command_killed() {
+    command_is_killed_when(async |peer| {
+        SockRef::from(&peer.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_half_closes_and_then_goes_has_its_command_killed() {
+    command_is_killed_when(async |mut peer| peer.stream.shutdown().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_client_of_a_unix_socket_that_goes_has_its_command_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("unix:{}/legacy.sock?service=exec", folder.path().display());
+    let site = Site::start(&url);
+    let mut peer = site.connect_unix().await;
+    peer.send("out a").await;
+    peer.stream.shutdown().await.unwrap();
+    assert_eq!(peer.reply().await.text(), "a");
+    let mut peer = site.connect_unix().await;
+    peer.send("wait").await;
+    soon(site.fake.running(1)).await;
+    drop(peer);
+    soon(site.fake.running(0)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_reset() {
+    // In memory, and from the spool.
+    for memory_bytes in [1 << 30, 1 << 20] {
+        let limits = Limits {
+            write_stall: Duration::from_millis(50),
+            memory_bytes,
+            ..Limits::default()
+        };
+        let site = Site::with(URL, limits);
+        let mut peer = site.connect().await;
+        peer.send("fill 50000000").await;
+        soon(peer.stream.ready(tokio::io::Interest::ERROR))
+            .await
+            .unwrap();
+        peer.reset().await;
+        site.stop();
+        site.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let limits = Limits {
+        idle: Duration::from_millis(30),
+        ..Limits::default()
+    };
+    let site = Site::with(URL, limits);
+    site.connect().await.end().await;
+}

@@ -1,0 +1,135 @@
+//! Short runs by the hundred leave nothing: no zombie, no descriptor, no cgroup, no memory.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use futures_util::{StreamExt, stream};
+use remex::v1::{RunRequest, exit::Reason};
+
+use super::support::{Server, argv, children_of, count, ending, shell};
+use crate::harness::{eventually, soon};
+
+/// Runs at a time.
+const AT_ONCE: usize = 32;
+
+/// RSS may grow by a tenth, and by what an allocator's arenas differ by.
+const SLACK_BYTES: u64 = 4 << 20;
+
+/// One of the runs: through Run or Start, to a success, a failure, a signal, a timeout or nothing at all.
+async fn one(server: &Server, number: usize) {
+    match number % 5 {
+        0 => {
+            let record = server.run(argv(["true"])).await;
+            assert_eq!(record.ending(), (0, 0, Reason::Self_));
+        }
+        1 => {
+            let request = RunRequest {
+                command: shell("echo out; echo err >&2; exit 3").command,
+                ..RunRequest::default()
+            };
+            let response = soon("a run", server.exec().run(request)).await.unwrap();
+            let response = response.into_inner();
+            assert_eq!(response.stdout_data, "out\n");
+            assert_eq!(response.stderr_data, "err\n");
+            assert_eq!(ending(&response.exit.unwrap()), (3, 0, Reason::Self_));
+        }
+        2 => {
+            let record = server.run(shell("kill -9 $$")).await;
+            assert_eq!(record.ending(), (-1, 9, Reason::Self_));
+        }
+        3 => {
+            let running = server.begin(shell("cat; exec sleep 1000")).await;
+            running.signal(9).await.unwrap();
+            assert_eq!(running.end().await.ending(), (-1, 9, Reason::Signal));
+        }
+        _ => {
+            server.refusal(argv(["/no/such/program"])).await;
+        }
+    }
+}
+
+async fn many(server: &Server, runs: usize) {
+    stream::iter(0..runs)
+        .map(|number| one(server, number))
+        .buffer_unordered(AT_ONCE)
+        .collect::<()>()
+        .await;
+}
+
+/// What its descriptors are.
+fn descriptors(server: &Server) -> Vec<String> {
+    let folder = format!("/proc/{}/fd", server.daemon.pid().as_raw_nonzero());
+    let entries = fs::read_dir(folder).unwrap().flatten();
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .map(|target| target.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The folder with its cgroups, if it has one.
+fn cgroups(server: &Server) -> Option<PathBuf> {
+    let record = server.daemon.home().path("state/containment");
+    let base = fs::read_to_string(record).unwrap();
+    (!base.is_empty()).then(|| base.into())
+}
+
+fn is_populated(group: &PathBuf) -> bool {
+    fs::read_to_string(group.join("cgroup.events"))
+        .is_ok_and(|events| events.contains("populated 1"))
+}
+
+async fn leaves_nothing(server: Server) {
+    let before = descriptors(&server);
+    let runs = count(320, 10_000);
+    many(&server, runs / 4).await;
+    let rss = server.rss_bytes();
+    many(&server, runs - runs / 4).await;
+    let grown = server.rss_bytes();
+    assert!(
+        grown <= rss + rss / 10 + SLACK_BYTES,
+        "{rss} to {grown} bytes"
+    );
+
+    let pid = server.daemon.pid().as_raw_nonzero().get();
+    eventually("the end of the last child", || {
+        children_of(pid).is_empty().then_some(())
+    })
+    .await;
+    // Idle cgroups are kept for the next command, and each holds its folder open; none has anything in it.
+    let base = cgroups(&server);
+    let is_group = |name: &String| {
+        base.as_ref()
+            .is_some_and(|base| name.starts_with(base.to_str().unwrap()))
+    };
+    let more: Vec<_> = descriptors(&server)
+        .into_iter()
+        .filter(|name| !before.contains(name) && !is_group(name))
+        .collect();
+    assert!(more.is_empty(), "{more:?}");
+    let open: BTreeSet<_> = descriptors(&server).into_iter().filter(is_group).collect();
+    if let Some(base) = &base {
+        let folders: Vec<_> = fs::read_dir(base)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.path())
+            .collect();
+        let lost: Vec<_> = folders
+            .iter()
+            .filter(|path| !open.contains(path.to_str().unwrap()) || is_populated(path))
+            .collect();
+        assert!(lost.is_empty(), "{lost:?}");
+        assert!(folders.len() <= 64, "{}", folders.len());
+    }
+
+    let base = cgroups(&server);
+    server.daemon.stop().await;
+    if let Some(base) = base {
+        assert!(!base.exists(), "{}", base.display());
+    }
+}
+
+with_each_containment! {
+    pitfall_11_many_short_runs_leave_nothing => leaves_nothing;
+}

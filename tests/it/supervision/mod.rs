@@ -1,0 +1,18 @@
+//! Running commands right: nothing of what they write is lost, nothing of them is left behind.
+//!
+//! A test whose name begins with `pitfall_` shows that a failure which other systems of this kind had cannot happen here.
+//! Counts are short; `REMEX_LONG=1 cargo test --test it supervision` runs the long ones. `REMEX_SEED` repeats a run.
+
+#[macro_use]
+mod support;
+
+mod drain;
+mod grandchildren;
+mod kill;
+mod leaks;
+mod outcomes;
+mod restart;
+mod start;
+mod stdin;
+mod streams;
+mod tails;

@@ -1,0 +1,105 @@
+//! How a command ended arrives as it was: through gRPC, and as an exit code of the command line.
+
+use remex::v1::{RunRequest, exit::Reason};
+
+use super::support::{RequestExt, Server, argv, ending, shell};
+use crate::harness::soon;
+
+const CODES: [i32; 8] = [0, 1, 4, 5, 44, 126, 127, 255];
+
+/// The last one is a real-time signal.
+const SIGNALS: [i32; 8] = [1, 2, 6, 9, 11, 13, 15, 37];
+
+async fn run(server: &Server, text: &str) -> (i32, i32, Reason) {
+    let request = RunRequest {
+        command: shell(text).command,
+        ..RunRequest::default()
+    };
+    let response = soon("a run", server.exec().run(request)).await.unwrap();
+    ending(&response.into_inner().exit.unwrap())
+}
+
+async fn remex_run(server: &Server, text: &str) -> Option<i32> {
+    let output = server.remex(&["run", "--shell", text]).output();
+    soon("remex run", output).await.unwrap().status.code()
+}
+
+#[tokio::test]
+async fn pitfall_12_exit_codes_arrive_as_they_are() {
+    let server = Server::start(&[]).await;
+    for code in CODES {
+        let text = format!("exit {code}");
+        let expected = (code, 0, Reason::Self_);
+        assert_eq!(server.run(shell(&text)).await.ending(), expected);
+        assert_eq!(
+            server.run(shell(&text).on_terminal()).await.ending(),
+            expected
+        );
+        assert_eq!(run(&server, &text).await, expected);
+        assert_eq!(remex_run(&server, &text).await, Some(code));
+    }
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn pitfall_12_and_38_signals_are_no_exit_codes_and_a_killed_command_is_no_success() {
+    let server = Server::start(&[]).await;
+    for signal in SIGNALS {
+        let text = format!("kill -{signal} $$; sleep 1000");
+        let expected = (-1, signal, Reason::Self_);
+        assert_eq!(server.run(shell(&text)).await.ending(), expected);
+        assert_eq!(
+            server.run(shell(&text).on_terminal()).await.ending(),
+            expected
+        );
+        assert_eq!(run(&server, &text).await, expected);
+        assert_eq!(remex_run(&server, &text).await, Some(128 + signal));
+        // One that a caller sends is the reason, too.
+        let running = server.begin(argv(["sleep", "1000"])).await;
+        running.signal(signal).await.unwrap();
+        assert_eq!(running.end().await.ending(), (-1, signal, Reason::Signal));
+    }
+    // A shell that says 143 has not been killed.
+    let expected = (143, 0, Reason::Self_);
+    assert_eq!(server.run(shell("exit 143")).await.ending(), expected);
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn pitfall_38_a_timeout_is_no_success_either() {
+    let server = Server::start(&[]).await;
+    let record = server.run(argv(["sleep", "1000"]).timeout(100)).await;
+    assert_eq!(record.ending(), (-1, 15, Reason::Timeout));
+    let run = server.remex(&["run", "--timeout", "100ms", "--", "sleep", "1000"]);
+    let output = soon("remex run", { run }.output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(124));
+    // Nor where the command makes light of it.
+    let text = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
+    let record = server.run(shell(text).timeout(200)).await;
+    assert_eq!(record.ending(), (0, 0, Reason::Timeout));
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_command_used_is_told() {
+    let server = Server::start(&[]).await;
+    let text = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.1";
+    let record = server.run(shell(text)).await;
+    let exit = record.exit();
+    let nanos = |time: Option<prost_types::Duration>| {
+        let time = time.unwrap();
+        i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos)
+    };
+    let usage = exit.usage.unwrap();
+    let cpu = nanos(usage.user_time) + nanos(usage.system_time);
+    assert!(cpu > 10_000_000, "{exit:?}");
+    assert!(nanos(exit.wall_time) >= 100_000_000, "{exit:?}");
+    // More than remexd itself, so it can be told.
+    let megabytes = 300;
+    let text = format!("import sys; x = b'x' * ({megabytes} << 20); sys.exit(len(x) == 0)");
+    let record = server.run(argv(["python3", "-c", &text])).await;
+    assert_eq!(record.ending(), (0, 0, Reason::Self_), "{record:?}");
+    let peak = record.exit().usage.unwrap().max_rss_bytes.unwrap();
+    assert!((megabytes << 20..megabytes << 21).contains(&peak), "{peak}");
+    server.daemon.stop().await;
+}

@@ -1,0 +1,376 @@
+//! A server with a client, and calls whose answers are checked against the rules that hold for all of them.
+
+use std::{env, fs, process::Stdio, time::Duration};
+
+use remex::v1::exec_service_client::ExecServiceClient;
+use remex::v1::{
+    self, Event, Exit, SignalRequest, StartRequest, StartResponse, event::Kind, exit::Reason,
+    output::Stream,
+};
+use remex_client::{Channel, Client};
+use tokio::process::Command;
+use tonic::{Status, Streaming};
+
+use crate::harness::{Daemon, Home, binaries::binary, soon};
+
+/// Most bytes of one Output.
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Two tests of `$scenario`: with the way of keeping trees together that this machine gives, and with the fallback.
+macro_rules! with_each_containment {
+    ($($(#[$attribute:meta])* $name:ident => $scenario:expr;)*) => {$(
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[$attribute])*
+            #[tokio::test]
+            async fn by_default() {
+                $scenario($crate::supervision::support::Server::start(&[]).await).await;
+            }
+
+            $(#[$attribute])*
+            #[tokio::test]
+            async fn by_sweep() {
+                let flags = &["--containment", "sweep"];
+                $scenario($crate::supervision::support::Server::start(flags).await).await;
+            }
+        }
+    )*};
+}
+
+/// `short`, or `long` in a long run.
+pub(crate) fn count(short: usize, long: usize) -> usize {
+    if is_long() { long } else { short }
+}
+
+pub(crate) fn is_long() -> bool {
+    env::var("REMEX_LONG").is_ok_and(|value| value == "1")
+}
+
+/// A remexd and a connection to it.
+pub(crate) struct Server {
+    pub(crate) daemon: Daemon,
+    pub(crate) client: Client,
+}
+
+impl Server {
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        Self::start_in(&Home::new(), flags).await
+    }
+
+    pub(crate) async fn start_in(home: &Home, flags: &[&str]) -> Self {
+        let daemon = Daemon::start_in(home, flags).await;
+        let client = daemon.client().await;
+        Self { daemon, client }
+    }
+
+    pub(crate) fn exec(&self) -> ExecServiceClient<Channel> {
+        self.client.exec()
+    }
+
+    /// Starts a command, and returns its stream when it runs.
+    pub(crate) async fn begin(&self, request: StartRequest) -> Running {
+        Running::new(self.client.clone(), request).await
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, request: StartRequest) -> Record {
+        self.begin(request).await.end().await
+    }
+
+    /// Why a command is refused.
+    pub(crate) async fn refusal(&self, request: StartRequest) -> Status {
+        let started = soon("an answer", self.exec().start(request)).await;
+        started.map(drop).expect_err("it is refused")
+    }
+
+    /// `remex ARGS`, at this server.
+    pub(crate) fn remex(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary("remex"));
+        command
+            .args(args)
+            .env("REMEX_SERVER", self.daemon.endpoint().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// A number of remexd's `/proc/PID/status`.
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.daemon.pid().as_raw_nonzero());
+        let status = fs::read_to_string(path).expect("remexd lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let value = line.expect("the key").trim_start_matches(':');
+        value
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
+    /// What it keeps in memory, in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.status("VmRSS") * 1024
+    }
+}
+
+/// `/bin/sh -c TEXT`.
+pub(crate) fn shell(text: impl Into<String>) -> StartRequest {
+    StartRequest {
+        command: Some(v1::Command {
+            shell: text.into(),
+            ..v1::Command::default()
+        }),
+        ..StartRequest::default()
+    }
+}
+
+pub(crate) fn argv<const N: usize>(words: [&str; N]) -> StartRequest {
+    StartRequest {
+        command: Some(v1::Command {
+            argv: words.map(str::to_owned).to_vec(),
+            ..v1::Command::default()
+        }),
+        ..StartRequest::default()
+    }
+}
+
+/// What a request's command may also have.
+pub(crate) trait RequestExt {
+    fn with(self, change: impl FnOnce(&mut v1::Command)) -> Self;
+    fn timeout(self, millis: u64) -> Self;
+    fn kill_after(self, millis: u64) -> Self;
+    fn on_terminal(self) -> Self;
+    fn limits(self, limits: v1::Limits) -> Self;
+    fn stdin(self, data: impl Into<Vec<u8>>) -> Self;
+}
+
+impl RequestExt for StartRequest {
+    fn with(mut self, change: impl FnOnce(&mut v1::Command)) -> Self {
+        change(self.command.get_or_insert_default());
+        self
+    }
+
+    fn timeout(self, millis: u64) -> Self {
+        self.with(|command| command.timeout = Some(duration(millis)))
+    }
+
+    fn kill_after(self, millis: u64) -> Self {
+        self.with(|command| command.kill_after = Some(duration(millis)))
+    }
+
+    fn on_terminal(self) -> Self {
+        self.with(|command| command.terminal = Some(v1::Terminal::default()))
+    }
+
+    fn limits(self, limits: v1::Limits) -> Self {
+        self.with(|command| command.limits = Some(limits))
+    }
+
+    fn stdin(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.stdin_data = data.into().into();
+        self
+    }
+}
+
+pub(crate) fn duration(millis: u64) -> prost_types::Duration {
+    Duration::from_millis(millis)
+        .try_into()
+        .expect("a short duration")
+}
+
+/// A command that runs, seen through Start. Dropping it cancels the call.
+pub(crate) struct Running {
+    pub(crate) id: String,
+    pub(crate) pid: i32,
+    client: Client,
+    stream: Streaming<StartResponse>,
+    record: Record,
+}
+
+/// What has come of a command.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) terminal: Vec<u8>,
+    pub(crate) outputs: usize,
+    /// Bytes of stdout that were dropped.
+    forgotten: u64,
+    sequence: u64,
+    exit: Option<Exit>,
+}
+
+impl Running {
+    async fn new(client: Client, request: StartRequest) -> Self {
+        let started = soon("a start", client.exec().start(request)).await;
+        let mut stream = started.expect("it starts").into_inner();
+        let first = soon("the first event", stream.message()).await;
+        let event = first.expect("no error").and_then(|first| first.event);
+        let mut record = Record::default();
+        let Some(Kind::Started(started)) = record.take(event.expect("an event")) else {
+            panic!("the first event is not started");
+        };
+        Self {
+            id: started.execution_id,
+            pid: started.pid,
+            client,
+            stream,
+            record,
+        }
+    }
+
+    /// Its next event; `None` when the stream has ended. An empty message is passed over.
+    pub(crate) async fn next(&mut self) -> Option<Kind> {
+        loop {
+            let message = soon("an event", self.stream.message()).await;
+            let Some(message) = message.expect("no error") else {
+                assert!(self.record.exit.is_some(), "the stream ends before exited");
+                return None;
+            };
+            if let Some(event) = message.event {
+                return self.record.take(event);
+            }
+        }
+    }
+
+    /// The next message as it is.
+    pub(crate) async fn message(&mut self) -> Result<Option<StartResponse>, Status> {
+        soon("a message", self.stream.message()).await
+    }
+
+    /// Everything to its end.
+    pub(crate) async fn end(mut self) -> Record {
+        while self.next().await.is_some() {}
+        self.record
+    }
+
+    /// Reads until stdout, or the terminal, has `text`.
+    pub(crate) async fn until(&mut self, text: &str) {
+        while !self.record.text().contains(text) {
+            assert!(
+                self.next().await.is_some(),
+                "no {text:?}: {:?}",
+                self.record
+            );
+        }
+    }
+
+    /// Drops the bytes that were read, of a command that writes more than a test has room for.
+    pub(crate) fn forget(&mut self) {
+        self.record.forgotten += self.record.stdout.len() as u64;
+        self.record.stdout.clear();
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(crate) async fn signal(&self, signal: i32) -> Result<(), Status> {
+        let execution_id = self.id.clone();
+        let request = SignalRequest {
+            execution_id,
+            signal,
+        };
+        let sent = soon("a signal", self.client.exec().signal(request)).await;
+        sent.map(drop)
+    }
+
+    /// Whether its leader has not ended.
+    pub(crate) fn leader_lives(&self) -> bool {
+        state_of(self.pid).is_some_and(|state| !"ZX".contains(state))
+    }
+}
+
+impl Record {
+    /// Takes in the next event, with the rules that every stream keeps.
+    fn take(&mut self, event: Event) -> Option<Kind> {
+        assert!(self.exit.is_none(), "behind exited comes {event:?}");
+        self.sequence += 1;
+        assert_eq!(event.sequence, self.sequence);
+        assert!(event.time.is_some());
+        match event.kind.as_ref().expect("a kind") {
+            Kind::Started(started) => {
+                assert_eq!(self.sequence, 1, "started is not the first");
+                assert!(started.pid > 1);
+            }
+            Kind::Output(output) => {
+                let stream = match Stream::try_from(output.stream).expect("a known stream") {
+                    Stream::Stdout => &mut self.stdout,
+                    Stream::Stderr => &mut self.stderr,
+                    Stream::Terminal => &mut self.terminal,
+                    Stream::Unspecified => panic!("an output of no stream"),
+                };
+                let forgotten = if output.stream == 1 {
+                    self.forgotten
+                } else {
+                    0
+                };
+                assert_eq!(output.offset, forgotten + stream.len() as u64);
+                assert!((1..=MAX_OUTPUT_BYTES).contains(&output.data.len()));
+                stream.extend_from_slice(&output.data);
+                self.outputs += 1;
+            }
+            Kind::Gap(gap) => panic!("{gap:?}"),
+            Kind::Exited(exited) => {
+                let exit = exited.exit.expect("an exit");
+                let code = exit.code.expect("a code is always set");
+                assert_eq!(
+                    code == -1,
+                    exit.signal != 0 || exit.reason() >= Reason::LostStart
+                );
+                assert!(exit.wall_time.is_some() && exit.usage.is_some());
+                self.exit = Some(exit);
+            }
+        }
+        event.kind
+    }
+
+    pub(crate) fn exit(&self) -> &Exit {
+        self.exit.as_ref().expect("it has ended")
+    }
+
+    /// Code, signal and reason.
+    pub(crate) fn ending(&self) -> (i32, i32, Reason) {
+        ending(self.exit())
+    }
+
+    /// stdout, or what is on its terminal.
+    pub(crate) fn text(&self) -> String {
+        let bytes = [&self.stdout[..], &self.terminal].concat();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+pub(crate) fn ending(exit: &Exit) -> (i32, i32, Reason) {
+    (exit.code.expect("a code"), exit.signal, exit.reason())
+}
+
+/// The letter of a process's state.
+pub(crate) fn state_of(pid: i32) -> Option<char> {
+    stat_of(pid)?.split(' ').next()?.chars().next()
+}
+
+/// `/proc/PID/stat` behind the program's name: state, parent, …
+pub(crate) fn stat_of(pid: i32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some(rest.to_owned())
+}
+
+/// Processes whose parent is `parent`, with the letter of their state.
+pub(crate) fn children_of(parent: i32) -> Vec<(i32, char)> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| {
+            let stat = stat_of(pid)?;
+            let mut fields = stat.split(' ');
+            let state = fields.next()?.chars().next()?;
+            (fields.next()?.parse() == Ok(parent)).then_some((pid, state))
+        })
+        .collect()
+}

@@ -1,0 +1,86 @@
+//! Every byte, and the exit last.
+
+use std::{process::Stdio, sync::OnceLock, time::Duration};
+
+use remex::v1::exit::Reason;
+use tokio::io::AsyncReadExt;
+
+use super::support::{Server, argv, count};
+use crate::harness::soon;
+
+/// Longer than what others that hold the output open are waited for.
+const HOLD_UP: Duration = Duration::from_millis(1500);
+
+const LAST: usize = 2_000_000;
+
+/// What `seq 1 2000000` prints.
+fn expected() -> &'static [u8] {
+    static EXPECTED: OnceLock<Vec<u8>> = OnceLock::new();
+    EXPECTED.get_or_init(|| {
+        let mut all = String::new();
+        for number in 1..=LAST {
+            all += &number.to_string();
+            all.push('\n');
+        }
+        all.into_bytes()
+    })
+}
+
+/// Not `assert_eq`, whose message would be 30 MB.
+#[track_caller]
+fn assert_all(stdout: &[u8]) {
+    assert_eq!(stdout.len(), expected().len());
+    assert!(stdout == expected(), "some byte differs");
+}
+
+async fn all_of_start(server: Server) {
+    for _ in 0..count(2, 200) {
+        let record = server.run(argv(["seq", "1", "2000000"])).await;
+        assert_all(&record.stdout);
+        assert_eq!(record.ending(), (0, 0, Reason::Self_));
+    }
+    server.daemon.stop().await;
+}
+
+/// The reader falls asleep when the command has ended and much of what it wrote has not been read.
+async fn all_of_a_slow_start(server: Server) {
+    let mut running = server.begin(argv(["seq", "1", "2000000"])).await;
+    while running.leader_lives() {
+        assert!(running.next().await.is_some());
+    }
+    let read = running.record().stdout.len();
+    assert!(read < expected().len(), "nothing was left to be read");
+    // A reader that is slow is what this is about; no other time decides anything.
+    tokio::time::sleep(count(1, 4) as u32 * HOLD_UP).await;
+    let record = running.end().await;
+    assert_all(&record.stdout);
+    server.daemon.stop().await;
+}
+
+async fn all_of_remex_run(server: Server) {
+    for _ in 0..count(2, 200) {
+        let output = server.remex(&["run", "--", "seq", "1", "2000000"]).output();
+        let output = soon("remex run", output).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_all(&output.stdout);
+    }
+    // A pipe that nobody reads for a while.
+    let mut command = server.remex(&["run", "--", "seq", "1", "2000000"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut read = vec![0; 1 << 20];
+    stdout.read_exact(&mut read).await.unwrap();
+    tokio::time::sleep(count(1, 4) as u32 * HOLD_UP).await;
+    soon("the rest", stdout.read_to_end(&mut read))
+        .await
+        .unwrap();
+    assert_all(&read);
+    assert!(soon("its exit", child.wait()).await.unwrap().success());
+    server.daemon.stop().await;
+}
+
+with_each_containment! {
+    pitfall_01_the_tail_is_not_lost_and_the_exit_is_last => all_of_start;
+    pitfall_01_nor_with_a_slow_reader => all_of_a_slow_start;
+    pitfall_01_nor_through_the_command_line => all_of_remex_run;
+}
