@@ -3,6 +3,7 @@
 #[macro_use]
 mod harness;
 
+mod gateway;
 mod parity;
 mod readme;
 mod supervision;

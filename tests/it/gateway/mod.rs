@@ -1,0 +1,9 @@
+//! The legacy gateway, in remexd and as a process of its own, with clients as they are out there.
+
+mod clients;
+mod crowd;
+mod flood;
+mod foreign;
+mod gone;
+mod standalone;
+mod support;
