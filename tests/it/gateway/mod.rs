@@ -5,5 +5,6 @@ mod crowd;
 mod flood;
 mod foreign;
 mod gone;
+mod memory;
 mod standalone;
 mod support;

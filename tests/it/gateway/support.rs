@@ -184,3 +184,9 @@ pub(crate) fn resident(pid: Pid) -> (u64, u64) {
 fn of(pid: Pid, file: &str) -> PathBuf {
     format!("/proc/{}/{file}", pid.as_raw_nonzero()).into()
 }
+/// The descriptors that it has open.
+pub(crate) fn descriptors(pid: Pid) -> usize {
+    fs::read_dir(of(pid, "fd"))
+        .expect("the process lives")
+        .count()
+}
