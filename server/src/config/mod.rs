@@ -15,7 +15,7 @@ use remex_gateway::{
         texts,
     },
     daemon::{File, logging::LogFormat},
-    net::{Address, Users},
+    net::{Address, AddressError, Users},
 };
 use toml::Spanned;
 
@@ -166,7 +166,8 @@ fn spanned<T>(key: Spanned<T>, text: impl Fn(T) -> String) -> Spanned<String> {
 }
 
 fn address((text, origin): &Text<'_>, allow: Allow) -> Result<Address, ConfigError> {
-    let address: Address = text.parse().map_err(|error| origin.wrong(error))?;
+    let wrong = |error: AddressError| origin.wrong(format!("{}: {error}", text.escape_debug()));
+    let address: Address = text.parse().map_err(wrong)?;
     if address.is_loopback() || allow.plaintext {
         return Ok(address);
     }

@@ -224,9 +224,9 @@ impl Driver {
         let (status, usage) = match self.process.as_ref()?.status() {
             Ok(ended) => ended?,
             Err(error) => {
-                tracing::error!(%error, "cannot read how a command ended");
+                tracing::error!(%error, "cannot read how a command ended; killing it");
                 self.leader = None;
-                return None;
+                return self.tell(state::Event::Lost);
             }
         };
         self.leader = None;

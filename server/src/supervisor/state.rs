@@ -86,6 +86,8 @@ pub enum Event {
     Signal(i32),
     /// The execution has to end.
     End(Cause),
+    /// The kernel does not tell how the leader ends: its end is not to be waited for.
+    Lost,
     /// Nothing in the tree lives any more: the answer to [`Action::LookAtTree`].
     TreeGone,
     /// Something does: the other answer.
@@ -199,6 +201,7 @@ impl State {
             Event::Exited { status, unread } => self.exited(now, status, unread, &mut actions),
             Event::Signal(number) => self.signal(now, number, &mut actions),
             Event::End(cause) => self.end(now, cause, &mut actions),
+            Event::Lost => self.lost(now, &mut actions),
             Event::TreeGone => self.tree_gone(),
             Event::TreeLives => self.tree_lives(now),
             Event::Deadline => self.deadline_passed(now, &mut actions),
@@ -333,6 +336,14 @@ impl State {
         });
         // A stopped process acts on TERM only when it is continued.
         actions.extend([Action::SignalTree(TERM), Action::SignalTree(libc::SIGCONT)]);
+    }
+
+    /// What cannot be followed any more is not left running.
+    fn lost(&mut self, now: Duration, actions: &mut Actions) {
+        self.kill(now, actions);
+        if let Some(ending) = &mut self.ending {
+            ending.stage = Stage::Gone { unkillable: true };
+        }
     }
 
     fn tree_gone(&mut self) {

@@ -658,3 +658,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_followed_is_killed_and_lost() {
+    let mut state = State::new(None, KILL_AFTER);
+    let lost = Outcome {
+        status: None,
+        reason: Reason::Lost,
+        unkillable: true,
+    };
+    let end = [Action::KillTree, Action::CloseOutput, Action::Finish(lost)];
+    play(&mut state, &[(ms(5), Event::Lost, &end)]);
+    assert_eq!(state.deadline(), None);
+}
