@@ -266,6 +266,8 @@ pub(super) fn kill_leftovers(base: &Path, keep: impl Fn(&str) -> bool) -> io::Re
         });
         std::thread::sleep(LEFTOVER_POLL);
     }
+    // The next instance may take another way. Refused where a group was kept.
+    let _ = rustix::fs::rmdir(base);
     Ok(killed)
 }
 

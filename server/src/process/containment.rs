@@ -220,6 +220,13 @@ impl Containment {
     }
 }
 
+impl Drop for Containment {
+    /// What lived on and has ended since leaves nothing behind.
+    fn drop(&mut self) {
+        self.sweep();
+    }
+}
+
 impl Place {
     /// For clone3.
     pub(super) fn cgroup(&self) -> Option<BorrowedFd<'_>> {

@@ -1,5 +1,7 @@
 //! What a remexd that was killed has left, the next one kills before it serves; another daemon's never.
 
+use std::{fs, path::Path};
+
 use remex::v1::exit::Reason;
 use rustix::process::Signal;
 
@@ -34,6 +36,8 @@ async fn restart(flags: &[&str], then: &[&str]) {
         );
 
         let home = server.daemon.home().clone();
+        // Where its cgroups are; empty if it has none.
+        let cgroups = fs::read_to_string(home.path("state/containment")).unwrap();
         let next = Server::start_in(&home, then).await;
         // It serves, so there is nothing left already.
         let left = marker.processes();
@@ -48,7 +52,14 @@ async fn restart(flags: &[&str], then: &[&str]) {
         );
         let record = next.run(shell("echo it works")).await;
         assert_eq!(record.text(), "it works\n");
+        lingers.kill();
+        lingers.is_gone().await;
         next.daemon.stop().await;
+        let is_kept = cgroups.starts_with('/') && then == SWEEP;
+        assert!(
+            is_kept || !Path::new(&cgroups).exists(),
+            "{cgroups} is left"
+        );
 
         assert!(others.processes().len() >= 4, "another daemon's was killed");
         untouched.signal(9).await.unwrap();
