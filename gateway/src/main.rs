@@ -47,7 +47,7 @@ fn complain(why: &str) {
 
 fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::load(args).map_err(usage)?;
-    if args.check {
+    if args.shared.check {
         explain(&config);
         return Ok(());
     }

@@ -27,7 +27,7 @@ fn start() -> Result<(), Exit> {
         }
     })?;
     let config = Config::new(&args).map_err(|error| fail(&error, Exit::Usage))?;
-    if args.check {
+    if args.shared.check {
         let _ = std::io::stdout().write_all(config.explain().as_bytes());
         return Ok(());
     }

@@ -18,5 +18,5 @@ pub use legacy::{DEFAULT_LISTENERS, Legacy, legacy};
 pub use listener::{DatagramService, Drain, Exec, Kind, Listener, StreamService};
 pub use origin::{Origin, Text, text, texts};
 pub use safety::{Allow, Unsafe};
-pub use settings::{Args, Config};
+pub use settings::{Args, Config, SharedArgs};
 pub use values::duration as parse_duration;

@@ -20,6 +20,41 @@ const DURATION: &str = "a time is written as in 30s, 500ms, 5m or 1h";
 /// Survives a restart of the machine less often than it is on a disk: where large files of a moment belong.
 const SPOOL_FOLDER: &str = "/var/tmp";
 
+/// Flags that both daemons have.
+#[derive(Debug, Default, clap::Args)]
+pub struct SharedArgs {
+    /// A listener of the old protocol, such as tcp://127.0.0.1:8080/exec?charset=gbk; repeatable, replaces the defaults
+    #[arg(long, value_name = "URL")]
+    pub legacy: Vec<String>,
+    /// Local users that may connect, beside the own one and root: names or numbers, separated by commas; * for all
+    #[arg(long, value_name = "LIST")]
+    pub users: Option<String>,
+    /// Allow commands to go unencrypted between machines
+    #[arg(long)]
+    pub allow_plaintext: bool,
+    /// Allow exec over UDP from other machines, where a sender can be forged
+    #[arg(long)]
+    pub allow_udp_exec: bool,
+    /// Read settings from a TOML file, whose keys are the flags' names; flags beat it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Write the bound addresses to a file once all of them serve
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// The form of log lines, which go to stderr
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// How long what runs may go on after SIGTERM [default: 5s]
+    #[arg(long, value_name = "TIME")]
+    pub drain_timeout: Option<String>,
+    /// Where replies of the old protocol are kept that are too long for memory
+    #[arg(long, value_name = "DIR")]
+    pub spool_dir: Option<PathBuf>,
+    /// Check the configuration, say what it means, and exit
+    #[arg(long)]
+    pub check: bool,
+}
+
 /// Translates the old protocol, over TCP, UDP and Unix sockets, to a remex server.
 #[derive(Debug, Default, Parser)]
 #[command(name = "remex-gateway", version, max_term_width = 100)]
@@ -27,36 +62,9 @@ pub struct Args {
     /// The server: http://HOST:PORT or unix:/PATH [default: http://127.0.0.1:50051]
     #[arg(long, value_name = "URI")]
     pub upstream: Option<String>,
-    /// A listener, such as tcp://127.0.0.1:8080/exec?charset=gbk; repeatable, replaces the defaults
-    #[arg(long, value_name = "URL")]
-    pub legacy: Vec<String>,
-    /// Local users that may connect, beside the own one and root: names or numbers, separated by commas; * for all
-    #[arg(long, value_name = "LIST")]
-    pub users: Option<String>,
-    /// Allow exec over TCP, and the upstream, to go unencrypted between machines
-    #[arg(long)]
-    pub allow_plaintext: bool,
-    /// Allow exec over UDP from other machines
-    #[arg(long)]
-    pub allow_udp_exec: bool,
-    /// Read settings from a TOML file; flags beat it
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Write the bound addresses to a file once all of them serve
-    #[arg(long, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
-    /// The form of log lines
-    #[arg(long, value_enum)]
-    pub log_format: Option<LogFormat>,
-    /// How long what runs may go on after SIGTERM [default: 5s]
-    #[arg(long, value_name = "TIME")]
-    pub drain_timeout: Option<String>,
-    /// Where replies that are too long for memory are kept [default: /var/tmp]
-    #[arg(long, value_name = "DIR")]
-    pub spool_dir: Option<PathBuf>,
-    /// Check the configuration, say what it means, and exit
-    #[arg(long)]
-    pub check: bool,
+    /// The rest.
+    #[command(flatten)]
+    pub shared: SharedArgs,
 }
 
 /// The file; its keys are the flags' names.
@@ -94,7 +102,7 @@ pub struct Config {
 impl Config {
     /// Reads the file, if there is one, and checks everything.
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
-        let Some(path) = &args.config else {
+        let Some(path) = &args.shared.config else {
             return Self::build(args, Settings::default(), None);
         };
         let file = File::read(path)?;
@@ -103,11 +111,12 @@ impl Config {
     }
 
     fn build(args: &Args, settings: Settings, file: Option<&File>) -> Result<Self, ConfigError> {
+        let shared = &args.shared;
         let allow = Allow {
-            plaintext: args.allow_plaintext || settings.allow_plaintext,
-            udp_exec: args.allow_udp_exec || settings.allow_udp_exec,
+            plaintext: shared.allow_plaintext || settings.allow_plaintext,
+            udp_exec: shared.allow_udp_exec || settings.allow_udp_exec,
         };
-        let users = text("--users", args.users.as_ref(), settings.users, file);
+        let users = text("--users", shared.users.as_ref(), settings.users, file);
         let upstream = text(
             "--upstream",
             args.upstream.as_ref(),
@@ -116,13 +125,13 @@ impl Config {
         );
         let drain = text(
             "--drain-timeout",
-            args.drain_timeout.as_ref(),
+            shared.drain_timeout.as_ref(),
             settings.drain_timeout,
             file,
         );
         let urls = texts(
             "--legacy",
-            &args.legacy,
+            &shared.legacy,
             settings.legacy,
             file,
             &DEFAULT_LISTENERS,
@@ -130,12 +139,15 @@ impl Config {
         Ok(Self {
             upstream: upstream.map_or(Ok(Endpoint::default()), |text| endpoint(&text, allow))?,
             legacy: legacy(&urls, users.as_ref(), allow)?,
-            ready_file: args.ready_file.clone().or(settings.ready_file),
-            log_format: args.log_format.or(settings.log_format).unwrap_or_default(),
+            ready_file: shared.ready_file.clone().or(settings.ready_file),
+            log_format: shared
+                .log_format
+                .or(settings.log_format)
+                .unwrap_or_default(),
             drain_timeout: drain.map_or(Ok(DRAIN_TIMEOUT), |(text, origin)| {
                 parse_duration(&text).ok_or_else(|| origin.wrong(format!("{text}: {DURATION}")))
             })?,
-            spool_folder: args
+            spool_folder: shared
                 .spool_dir
                 .clone()
                 .or(settings.spool_dir)

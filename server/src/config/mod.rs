@@ -58,7 +58,7 @@ pub struct Config {
 impl Config {
     /// Of `args`, and of the file that they name. Binds nothing; reads the file and the user database.
     pub fn new(args: &Args) -> Result<Self, ConfigError> {
-        let Some(path) = &args.config else {
+        let Some(path) = &args.shared.config else {
             return Self::build(args, Keys::default(), None);
         };
         let file = File::read(path)?;
@@ -67,12 +67,13 @@ impl Config {
     }
 
     fn build(args: &Args, keys: Keys, file: Option<&File>) -> Result<Self, ConfigError> {
+        let shared = &args.shared;
         let allow = Allow {
-            plaintext: args.allow_plaintext || keys.allow_plaintext,
-            udp_exec: args.allow_udp_exec || keys.allow_udp_exec,
+            plaintext: shared.allow_plaintext || keys.allow_plaintext,
+            udp_exec: shared.allow_udp_exec || keys.allow_udp_exec,
         };
-        let no_legacy = args.no_legacy || (keys.no_legacy && args.legacy.is_empty());
-        let users = text("--users", args.users.as_ref(), keys.users, file);
+        let no_legacy = args.no_legacy || (keys.no_legacy && shared.legacy.is_empty());
+        let users = text("--users", shared.users.as_ref(), keys.users, file);
         let listen = texts(
             "--listen",
             &args.listen,
@@ -82,7 +83,7 @@ impl Config {
         );
         let urls = texts(
             "--legacy",
-            &args.legacy,
+            &shared.legacy,
             keys.legacy,
             file,
             &DEFAULT_LISTENERS,
@@ -90,7 +91,7 @@ impl Config {
         let urls = if no_legacy { Vec::new() } else { urls };
         let drain = text(
             "--drain-timeout",
-            args.drain_timeout.as_ref(),
+            shared.drain_timeout.as_ref(),
             keys.drain_timeout,
             file,
         );
@@ -115,9 +116,9 @@ impl Config {
             legacy: legacy(&urls, users.as_ref(), allow)?,
             users: checked(users, Users::parse)?.unwrap_or_else(Users::daemon),
             state_dir: args.state_dir.clone().or(keys.state_dir),
-            spool_dir: args.spool_dir.clone().or(keys.spool_dir),
-            ready_file: args.ready_file.clone().or(keys.ready_file),
-            log_format: args.log_format.or(keys.log_format).unwrap_or_default(),
+            spool_dir: shared.spool_dir.clone().or(keys.spool_dir),
+            ready_file: shared.ready_file.clone().or(keys.ready_file),
+            log_format: shared.log_format.or(keys.log_format).unwrap_or_default(),
             drain_timeout: checked(drain, drain_timeout)?.unwrap_or(DEFAULT_DRAIN),
             chdir: match checked(chdir, folder)? {
                 Some(chdir) => chdir,

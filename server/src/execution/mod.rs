@@ -1,6 +1,6 @@
 //! Executions as callers know them: who started which, what became of them, and how to reach one that runs.
 //!
-//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the [`registry`].
+//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the `registry`.
 
 mod registry;
 
@@ -24,9 +24,10 @@ pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
 use crate::{
     process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
     supervisor::{
-        driver::{Driver, Mailbox, Progress, REQUESTS, Request},
+        driver::Driver,
         event::Exit,
         feeder::StdinRequest,
+        mailbox::{Mailbox, Progress, REQUESTS, Request},
         sink::Sink,
         state::{Cause, State},
         stdin::{Stdin, StdinChunk, StdinError},

@@ -1,7 +1,7 @@
 //! The one place that spawns, signals, waits, and touches terminals and cgroups. It imports no tokio: what waits is a
 //! descriptor, and who waits is the caller's affair.
 //!
-//! A command goes through [`spec`] (what), `lookup` and `user` (which file, as whom), `containment` (in which tree) and
+//! A command goes through `spec` (what), `lookup` and `user` (which file, as whom), `containment` (in which tree) and
 //! `clone` and `child` (the spawn itself) into a [`Process`].
 
 mod cgroup;

@@ -1,5 +1,5 @@
-//! The tonic services. Messages stop here: [`translate`] makes typed requests of them, [`status`] errors, [`reply`] and
-//! [`stream`] answers; [`exec`] and [`echo`] are what is between.
+//! The tonic services. Messages stop here: `translate` makes typed requests of them, `status` errors, `reply` and
+//! `stream` answers; [`exec`] and [`echo`] are what is between.
 
 pub mod echo;
 pub mod exec;

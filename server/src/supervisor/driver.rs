@@ -1,24 +1,22 @@
 //! The thin part around the pure ones: waits for what happens to one execution, tells the state machine, and does what it
-//! says. Each arm of its `select!` only makes an [`Input`]; all work is done behind it, synchronously.
+//! says. Each arm of its `select!` only makes an `Input`; all work is done behind it, synchronously.
 
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
 };
 
 use super::{
     event::{Event, Exit, Kind},
     feeder::{Feeder, StdinRequest},
+    mailbox::{Mailbox, Progress, Request},
     output::{COALESCE_INTERVAL, Chunker, Due, MAX_OUTPUT_BYTES, Stream},
     reader::Reader,
     readiness::{readable, register, sleep_or_never},
@@ -26,45 +24,7 @@ use super::{
     state::{self, Action, Cause, Outcome, State},
     stdin::Stdin,
 };
-use crate::process::{Process, Stdio, Usage, WindowSize};
-
-/// Requests that wait for a driver.
-pub const REQUESTS: usize = 16;
-
-/// A request to a running execution; dropped unanswered when it has ended.
-#[derive(Debug)]
-pub enum Request {
-    /// Sends a signal.
-    Signal(i32, oneshot::Sender<()>),
-    /// Sets the window size; the answer is `false` if there is no terminal.
-    Resize(WindowSize, oneshot::Sender<bool>),
-    /// Ends it.
-    End(Cause),
-}
-
-/// What others see of a running execution.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes written to stdout, or to the terminal.
-    pub stdout_bytes: AtomicU64,
-    /// Bytes written to stderr.
-    pub stderr_bytes: AtomicU64,
-    /// Position up to which stdin has been accepted.
-    pub stdin_accepted: AtomicU64,
-    /// The last event's sequence.
-    pub last_sequence: AtomicU64,
-    /// Its caller has gone.
-    pub abandoned: AtomicBool,
-}
-
-/// How a driver is reached.
-#[derive(Debug)]
-pub struct Mailbox {
-    /// Signals, window sizes, ends.
-    pub requests: mpsc::Receiver<Request>,
-    /// stdin, which may wait while the former pass.
-    pub stdin: mpsc::Receiver<StdinRequest>,
-}
+use crate::process::{Process, Stdio, Usage};
 
 /// Drives one execution from its spawn to its end.
 #[derive(Debug)]

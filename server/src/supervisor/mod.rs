@@ -7,6 +7,7 @@
 pub mod driver;
 pub mod event;
 pub mod feeder;
+pub mod mailbox;
 pub mod output;
 mod reader;
 mod readiness;

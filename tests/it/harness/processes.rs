@@ -17,7 +17,6 @@ pub(crate) struct Marker(String);
 
 /// A process that has the marker among its arguments.
 #[derive(Debug)]
-#[expect(dead_code, reason = "printed when a test fails")]
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) command_line: String,
@@ -50,14 +49,6 @@ impl Marker {
         for process in self.processes() {
             let _ = kill_process(process.pid, Signal::KILL);
         }
-    }
-
-    /// Waits until a process has it.
-    pub(crate) async fn appears(&self) {
-        eventually("a process with the marker", || {
-            (!self.processes().is_empty()).then_some(())
-        })
-        .await;
     }
 
     /// Asserts that no process has it. A kill takes effect a moment after it was sent.

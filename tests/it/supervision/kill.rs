@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use remex::v1::{StartRequest, exit::Reason};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::{RequestExt, Running, Server, argv, count};
+use super::support::{Random, RequestExt, Running, Server, argv, count};
 use crate::harness::{Marker, eventually, soon};
 
 /// Fifty processes: children, some in sessions of their own, some without a parent, and one that forks in a loop, each
@@ -62,7 +62,7 @@ impl Bystander {
     }
 
     /// Asserts that it is as it was, and ends it.
-    async fn is_untouched(self) {
+    async fn assert_untouched(self) {
         assert!(self.marker.processes().len() >= 3);
         self.running.signal(9).await.unwrap();
         let record = self.running.end().await;
@@ -71,9 +71,14 @@ impl Bystander {
     }
 }
 
-async fn grown(marker: &Marker) {
-    eventually("the whole tree", || {
-        (marker.processes().len() > PROCESSES).then_some(())
+/// Waits until so much of the tree is there, or all of it: a kill has to catch it as it grows, too.
+async fn grown(marker: &Marker, random: &mut Random) {
+    let processes = match random.below(2) {
+        0 => PROCESSES,
+        _ => 1 + random.below(PROCESSES),
+    };
+    eventually("the tree", || {
+        (marker.processes().len() >= processes).then_some(())
     })
     .await;
 }
@@ -86,48 +91,53 @@ fn assert_gone(marker: &Marker) {
 }
 
 async fn timeout(server: Server) {
+    let mut random = Random::new();
     let bystander = Bystander::start(&server).await;
     for _ in 0..count(2, 125) {
         let marker = Marker::new();
-        let request = tree(&server, &marker).timeout(1000).kill_after(100);
+        let millis = 1 + random.below(1000) as u64;
+        let request = tree(&server, &marker).timeout(millis).kill_after(100);
         let record = server.run(request).await;
         assert_gone(&marker);
         assert_eq!(record.exit().reason(), Reason::Timeout);
     }
-    bystander.is_untouched().await;
+    bystander.assert_untouched().await;
     server.daemon.stop().await;
 }
 
 async fn signal_kill(server: Server) {
+    let mut random = Random::new();
     let bystander = Bystander::start(&server).await;
     for _ in 0..count(2, 125) {
         let marker = Marker::new();
         let running = server.begin(tree(&server, &marker)).await;
-        grown(&marker).await;
+        grown(&marker, &mut random).await;
         running.signal(9).await.unwrap();
         let record = running.end().await;
         assert_gone(&marker);
         assert_eq!(record.ending(), (-1, 9, Reason::Signal));
     }
-    bystander.is_untouched().await;
+    bystander.assert_untouched().await;
     server.daemon.stop().await;
 }
 
 async fn cancelled_call(server: Server) {
+    let mut random = Random::new();
     let bystander = Bystander::start(&server).await;
     for _ in 0..count(2, 125) {
         let marker = Marker::new();
         let request = tree(&server, &marker).kill_after(100);
         let running = server.begin(request).await;
-        grown(&marker).await;
+        grown(&marker, &mut random).await;
         drop(running);
         marker.is_gone().await;
     }
-    bystander.is_untouched().await;
+    bystander.assert_untouched().await;
     server.daemon.stop().await;
 }
 
 async fn killed_client(server: Server) {
+    let mut random = Random::new();
     let bystander = Bystander::start(&server).await;
     for _ in 0..count(1, 125) {
         let marker = Marker::new();
@@ -138,21 +148,22 @@ async fn killed_client(server: Server) {
             .chain(command.argv.iter().map(String::as_str))
             .collect();
         let mut client = server.remex(&words).spawn().unwrap();
-        grown(&marker).await;
+        grown(&marker, &mut random).await;
         let pid = Pid::from_raw(client.id().unwrap().cast_signed()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
         soon("its end", client.wait()).await.unwrap();
         marker.is_gone().await;
     }
-    bystander.is_untouched().await;
+    bystander.assert_untouched().await;
     server.daemon.stop().await;
 }
 
 /// TERM reaches all of the tree, and who minds it has time.
 async fn shutdown(server: Server) {
+    let mut random = Random::new();
     let marker = Marker::new();
     let running = server.begin(tree(&server, &marker).kill_after(100)).await;
-    grown(&marker).await;
+    grown(&marker, &mut random).await;
     server.daemon.signal(Signal::TERM);
     let record = running.end().await;
     assert_gone(&marker);

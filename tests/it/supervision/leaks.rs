@@ -1,6 +1,10 @@
 //! Short runs by the hundred leave nothing: no zombie, no descriptor, no cgroup, no memory.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use futures_util::{StreamExt, stream};
 use remex::v1::{RunRequest, exit::Reason};
@@ -74,7 +78,7 @@ fn cgroups(server: &Server) -> Option<PathBuf> {
     (!base.is_empty()).then(|| base.into())
 }
 
-fn is_populated(group: &PathBuf) -> bool {
+fn is_populated(group: &Path) -> bool {
     fs::read_to_string(group.join("cgroup.events"))
         .is_ok_and(|events| events.contains("populated 1"))
 }

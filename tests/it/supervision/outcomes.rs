@@ -1,6 +1,11 @@
 //! How a command ended arrives as it was: through gRPC, and as an exit code of the command line.
 
 use remex::v1::{RunRequest, exit::Reason};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::support::{RequestExt, Server, argv, ending, shell};
 use crate::harness::soon;
@@ -9,6 +14,18 @@ const CODES: [i32; 8] = [0, 1, 4, 5, 44, 126, 127, 255];
 
 /// The last one is a real-time signal.
 const SIGNALS: [i32; 8] = [1, 2, 6, 9, 11, 13, 15, 37];
+
+/// Their names in the header of the old protocol.
+const NAMES: [&str; 8] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGABRT",
+    "SIGKILL",
+    "SIGSEGV",
+    "SIGPIPE",
+    "SIGTERM",
+    "SIGRTMIN+3",
+];
 
 async fn run(server: &Server, text: &str) -> (i32, i32, Reason) {
     let request = RunRequest {
@@ -62,6 +79,35 @@ async fn pitfall_12_and_38_signals_are_no_exit_codes_and_a_killed_command_is_no_
     // A shell that says 143 has not been killed.
     let expected = (143, 0, Reason::Self_);
     assert_eq!(server.run(shell("exit 143")).await.ending(), expected);
+    server.daemon.stop().await;
+}
+
+/// The header of the old protocol's answer to `text`: `exit_code` and `signal`.
+async fn header(server: &Server, text: &str) -> (serde_json::Value, serde_json::Value) {
+    let address = server.daemon.socket("tcp-exec");
+    let call = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let size = stream.read_u32_le().await.unwrap();
+        let mut header = vec![0; usize::try_from(size).unwrap()];
+        stream.read_exact(&mut header).await.unwrap();
+        serde_json::from_slice::<serde_json::Value>(&header).unwrap()
+    };
+    let mut header = soon("a header", call).await;
+    (header["exit_code"].take(), header["signal"].take())
+}
+
+#[tokio::test]
+async fn pitfall_12_and_38_codes_and_signals_stand_apart_in_the_old_protocols_header() {
+    let server = Server::start(&["--legacy", "tcp://127.0.0.1:0/exec"]).await;
+    for code in CODES {
+        let expected = (json!(code), json!(null));
+        assert_eq!(header(&server, &format!("exit {code}")).await, expected);
+    }
+    for (signal, name) in SIGNALS.into_iter().zip(NAMES) {
+        let text = format!("kill -{signal} $$; sleep 1000");
+        assert_eq!(header(&server, &text).await, (json!(null), json!(name)));
+    }
     server.daemon.stop().await;
 }
 

@@ -20,8 +20,8 @@ async fn pitfall_13_stderr_behind_the_end_of_stdout_is_whole() {
         .run(shell("seq 1 1000; exec >&-; seq 1 300000 >&2"))
         .await;
     let expected = |last: usize| {
-        let lines: String = (1..=last).map(|number| format!("{number}\n")).collect();
-        lines.into_bytes()
+        let lines = (1..=last).map(|number| number.to_string() + "\n");
+        lines.collect::<String>().into_bytes()
     };
     assert!(record.stdout == expected(1000));
     assert!(

@@ -1,6 +1,11 @@
 //! A server with a client, and calls whose answers are checked against the rules that hold for all of them.
 
-use std::{env, fs, process::Stdio, time::Duration};
+use std::{
+    env, fs,
+    hash::{BuildHasher, RandomState},
+    process::Stdio,
+    time::Duration,
+};
 
 use remex::v1::exec_service_client::ExecServiceClient;
 use remex::v1::{
@@ -18,22 +23,19 @@ const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// Two tests of `$scenario`: with the way of keeping trees together that this machine gives, and with the fallback.
 macro_rules! with_each_containment {
-    ($($(#[$attribute:meta])* $name:ident => $scenario:expr;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident => $scenario:ident;)*) => {$(
         mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
             $(#[$attribute])*
             #[tokio::test]
             async fn by_default() {
-                $scenario($crate::supervision::support::Server::start(&[]).await).await;
+                super::$scenario($crate::supervision::support::Server::start(&[]).await).await;
             }
 
             $(#[$attribute])*
             #[tokio::test]
             async fn by_sweep() {
                 let flags = &["--containment", "sweep"];
-                $scenario($crate::supervision::support::Server::start(flags).await).await;
+                super::$scenario($crate::supervision::support::Server::start(flags).await).await;
             }
         }
     )*};
@@ -46,6 +48,33 @@ pub(crate) fn count(short: usize, long: usize) -> usize {
 
 pub(crate) fn is_long() -> bool {
     env::var("REMEX_LONG").is_ok_and(|value| value == "1")
+}
+
+/// Numbers that `REMEX_SEED` repeats.
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// Says which seed it has, which is seen when the test fails.
+    pub(crate) fn new() -> Self {
+        let given = env::var("REMEX_SEED").ok();
+        let seed = match given.map(|text| text.parse()) {
+            Some(seed) => seed.expect("REMEX_SEED is a number"),
+            None => RandomState::new().hash_one(0),
+        };
+        eprintln!("REMEX_SEED={seed}");
+        Self(seed)
+    }
+
+    /// One below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let number = mixed ^ (mixed >> 31);
+        usize::try_from(number % end as u64).expect("below a usize")
+    }
 }
 
 /// A remexd and a connection to it.
