@@ -110,11 +110,11 @@ async fn outcome(what: &str, command: &mut Command) -> Seen {
     }
 }
 
-fn shell(text: &str) -> Option<v1::Command> {
-    Some(v1::Command {
+fn shell(text: &str) -> v1::Command {
+    v1::Command {
         shell: text.to_owned(),
         ..v1::Command::default()
-    })
+    }
 }
 
 fn status(exit: Option<v1::Exit>) -> i32 {
@@ -128,7 +128,7 @@ fn status(exit: Option<v1::Exit>) -> i32 {
 
 async fn run(daemon: &Daemon, text: &str) -> Seen {
     let request = v1::RunRequest {
-        command: shell(text),
+        command: Some(shell(text)),
         ..v1::RunRequest::default()
     };
     let mut exec = daemon.client().await.exec();
@@ -145,7 +145,7 @@ async fn run(daemon: &Daemon, text: &str) -> Seen {
 
 fn start_request(text: &str) -> v1::StartRequest {
     v1::StartRequest {
-        command: shell(text),
+        command: Some(shell(text)),
         ..v1::StartRequest::default()
     }
 }
@@ -261,9 +261,8 @@ async fn over_tcp(address: SocketAddr, text: &str, local: &Seen) {
         expected,
         "{text:?} over TCP"
     );
-    let signal = header["signal"]
-        .as_str()
-        .map(|name| name.parse::<remex_client::Signal>());
+    let signal = header["signal"].as_str();
+    let signal = signal.map(str::parse::<remex_client::Signal>);
     let status = match (header["exit_code"].as_i64(), signal) {
         (Some(code), None) => i32::try_from(code).expect("a code"),
         (None, Some(Ok(signal))) => 128 + i32::from(signal.number()),

@@ -39,10 +39,11 @@ async fn the_tour_prints_what_it_says() {
     .await;
     let gateway = free_port();
     for block in blocks(&readme) {
-        let script: String = block
-            .iter()
-            .map(|step| format!("{}\necho {END}\n", placed(&step.command, &daemon, gateway)))
-            .collect();
+        let steps = block.iter().map(|step| {
+            let command = placed(&step.command, &daemon, gateway);
+            format!("{command}\necho {END}\n")
+        });
+        let script = steps.collect::<Vec<_>>().concat();
         // As a shell at a prompt has it: %1 is the first job.
         let mut shell = Command::new("bash");
         shell
@@ -61,7 +62,7 @@ async fn the_tour_prints_what_it_says() {
             let seen = outputs.next().unwrap_or_default();
             let expected = placed(&step.output, &daemon, gateway);
             assert!(
-                matches(&expected, &seen),
+                matches(&expected, seen),
                 "{}\nprints\n{seen}\nnot\n{expected}\n{said}",
                 step.command
             );
