@@ -7,6 +7,7 @@ mod harness;
 
 mod bad_input;
 mod drain;
+mod gateway;
 mod grpcurl;
 mod limits;
 mod parity;

@@ -51,6 +51,14 @@ impl Marker {
         }
     }
 
+    /// Waits until a process has it.
+    pub(crate) async fn appears(&self) {
+        eventually("a process with the marker", || {
+            (!self.processes().is_empty()).then_some(())
+        })
+        .await;
+    }
+
     /// Asserts that no process has it. A kill takes effect a moment after it was sent.
     pub(crate) async fn is_gone(&self) {
         eventually("the end of the processes with the marker", || {

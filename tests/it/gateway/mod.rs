@@ -1,0 +1,10 @@
+//! The legacy gateway, in remexd and as a process of its own, with clients as they are out there.
+
+mod clients;
+mod crowd;
+mod flood;
+mod foreign;
+mod gone;
+mod memory;
+mod standalone;
+mod support;
