@@ -71,6 +71,8 @@ impl Grpcurl {
         let services = self.run(&[], &["list"]).await;
         for service in [
             "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "grpc.reflection.v1alpha.ServerReflection",
             "remex.v1.EchoService",
             "remex.v1.ExecService",
         ] {
