@@ -6,9 +6,9 @@ use std::time::Instant;
 use remex_gateway::limits;
 
 use super::{
-    gone::tree,
+    gone::holding,
     machines::{Machines, Path},
-    support::{count, script},
+    support::count,
 };
 use crate::harness::{Daemon, Marker};
 
@@ -70,14 +70,11 @@ fn what_comes_late_and_out_of_order_is_put_together() {
 
 async fn killed(machines: &Machines, end: &str) {
     let daemon = remexd().await;
-    let address = daemon.socket("tcp-exec");
     let marker = Marker::new();
-    let (host, port) = (address.ip().to_string(), address.port().to_string());
-    let client = script("hold.py", &[&host, &port, end, &tree(&marker)]);
-    let mut client = machines.on_client(client);
-    marker.appears().await;
-    client.kill().await.expect("it is killed");
+    let spawn = |client| machines.on_client(client);
+    let mut client = holding(daemon.socket("tcp-exec"), end, &marker, spawn).await;
     let begin = Instant::now();
+    client.kill().await.expect("it is killed");
     // A FIN may be a half-close, so it is the next probe that tells.
     marker.is_gone().await;
     let took = begin.elapsed();
