@@ -1,34 +1,51 @@
 //! Clients that go in mid-command, and one that only seems to.
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+};
 
 use super::support::{Legacy, remexd, script};
-use crate::harness::{Marker, tools};
+use crate::harness::{Marker, eventually, tools};
 
-/// A leader, a child of its own session, and one in between.
-pub(super) fn tree(marker: &Marker) -> String {
+/// A leader, and children in its session, in one of their own, and of a child.
+fn tree(marker: &Marker) -> String {
     format!("setsid sleep {marker} & sleep {marker} & sh -c 'sleep {marker}; true'; wait")
+}
+/// The processes that it has: the two shells, and three sleepers.
+const TREE: usize = 5;
+
+/// A client in a process of its own, whose command is a tree, and runs.
+pub(super) async fn holding(
+    address: SocketAddr,
+    end: &str,
+    marker: &Marker,
+    spawn: impl FnOnce(Command) -> Child,
+) -> Child {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let mut client = script("hold.py", &[&host, &port, end]);
+    client.env("COMMAND", tree(marker));
+    let client = spawn(client);
+    eventually("the whole tree", || {
+        (marker.processes().len() == TREE).then_some(())
+    })
+    .await;
+    client
 }
 
 /// A client, another process, is killed while its command runs.
 async fn killed(end: &str) {
     let daemon = remexd(&["tcp://127.0.0.1:0/exec"]).await;
-    let address = daemon.socket("tcp-exec");
     let marker = Marker::new();
-    let (host, port) = (address.ip().to_string(), address.port().to_string());
-    let mut client = script("hold.py", &[&host, &port, end, &tree(&marker)])
-        .spawn()
-        .expect("python3 runs");
-    marker.appears().await;
-    client.kill().await.expect("it is killed");
+    let spawn = |mut client: Command| client.spawn().expect("python3 runs");
+    let mut client = holding(daemon.socket("tcp-exec"), end, &marker, spawn).await;
     let begin = Instant::now();
+    client.kill().await.expect("it is killed");
     marker.is_gone().await;
-    eprintln!(
-        "a client killed with {end}: its tree is gone after {:?}",
-        begin.elapsed()
-    );
+    let took = begin.elapsed();
+    eprintln!("a client killed with {end}: its tree is gone after {took:?}");
     daemon.stop().await;
 }
 

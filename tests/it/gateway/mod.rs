@@ -5,6 +5,8 @@ mod crowd;
 mod flood;
 mod foreign;
 mod gone;
+mod machines;
 mod memory;
+mod network;
 mod standalone;
 mod support;
