@@ -40,7 +40,8 @@ pub(super) enum Path {
 /// The two machines.
 pub(super) struct Machines {
     id: String,
-    _carrier: Option<Carrier>,
+    #[expect(dead_code, reason = "held until both are gone")]
+    carrier: Option<Carrier>,
 }
 
 /// Killed when it is dropped.
@@ -71,8 +72,8 @@ impl Machines {
     pub(super) fn new(path: Path) -> Self {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         // Names of devices have 15 bytes at most.
-        let id = format!("rx{}.{next}", std::process::id());
-        let mut machines = Self { id, _carrier: None };
+        let id = format!("rx{}.{next}", process::id());
+        let mut machines = Self { id, carrier: None };
         let (server, client) = (machines.server(), machines.client());
         ip(&["netns", "add", &server]);
         ip(&["netns", "add", &client]);
@@ -81,7 +82,7 @@ impl Machines {
         }
         let (here, there) = (format!("{}s", machines.id), format!("{}c", machines.id));
         if path == Path::Reordering {
-            machines._carrier = Some(carrier(&server, &client, &here, &there));
+            machines.carrier = Some(carrier(&server, &client, &here, &there));
         } else {
             ip(&[
                 "link", "add", &here, "netns", &server, "type", "veth", "peer", "name", &there,
@@ -120,7 +121,7 @@ impl Machines {
 
     /// Runs `scenario` on the server: what it starts is there too.
     pub(super) fn on_server(&self, scenario: impl Future<Output = ()> + Send) {
-        self.on(&self.server(), || {
+        Self::on(&self.server(), || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -130,7 +131,7 @@ impl Machines {
 
     /// A connection from the client.
     pub(super) fn connect(&self, address: SocketAddr) -> Legacy {
-        let stream = self.on(&self.client(), || TcpStream::connect(address));
+        let stream = Self::on(&self.client(), || TcpStream::connect(address));
         let stream = stream.expect("a connection");
         stream.set_nonblocking(true).expect("a socket");
         Legacy {
@@ -142,7 +143,7 @@ impl Machines {
     pub(super) fn on_client(&self, mut start: tokio::process::Command) -> Child {
         // It is the current runtime that has to hear of its end.
         let runtime = tokio::runtime::Handle::current();
-        self.on(&self.client(), move || {
+        Self::on(&self.client(), move || {
             let _inside = runtime.enter();
             start.spawn().expect("it runs")
         })
@@ -150,7 +151,7 @@ impl Machines {
 
     /// Shortens how long the client's kernel remembers what a process that is gone has left half-closed.
     pub(super) fn forget_soon(&self) {
-        self.on(&self.client(), || {
+        Self::on(&self.client(), || {
             fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").expect("a setting");
         });
     }
@@ -167,7 +168,7 @@ impl Machines {
     }
 
     /// Runs `work` in a thread of its own, on one of the machines.
-    fn on<T: Send>(&self, machine: &str, work: impl FnOnce() -> T + Send) -> T {
+    fn on<T: Send>(machine: &str, work: impl FnOnce() -> T + Send) -> T {
         let path = format!("/run/netns/{machine}");
         let inside = || {
             let namespace = File::open(&path).expect("a machine");
