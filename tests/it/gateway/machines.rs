@@ -40,7 +40,6 @@ pub(super) enum Path {
 /// The two machines.
 pub(super) struct Machines {
     id: String,
-    #[expect(dead_code, reason = "held until both are gone")]
     carrier: Option<Carrier>,
 }
 
