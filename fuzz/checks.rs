@@ -48,7 +48,7 @@ fn segments(len: usize, rcv_mss: u32, snd_mss: u32) {
         };
         // Waiting is for whole segments alone, or each command would take a second.
         if arrival(len, segments) == Arrival::Wait {
-            assert!(rcv_mss > 0 && len % rcv_mss as usize == 0);
+            assert!(rcv_mss > 0 && len.is_multiple_of(rcv_mss as usize));
         }
     }
 }

@@ -3,20 +3,20 @@
 #[path = "../../fuzz/checks.rs"]
 mod checks;
 
-use std::{fs, path::Path};
+use std::{fs, panic::catch_unwind, path::Path};
 
 /// Below this, somebody has moved the folder.
 const LEAST_SEEDS: usize = 20;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-    let files = fs::read_dir(folder.join(target)).unwrap();
+    let files = fs::read_dir(folder.join(target)).expect("a folder of seeds");
     let mut seeds = 0;
     for file in files {
-        let path = file.unwrap().path();
-        // Its name is what a failure is found by.
-        println!("{}", path.display());
-        check(&fs::read(&path).unwrap());
+        let path = file.expect("a seed").path();
+        let seed = fs::read(&path).expect("a seed");
+        let held = catch_unwind(|| check(&seed));
+        assert!(held.is_ok(), "{}", path.display());
         seeds += 1;
     }
     assert!(seeds >= LEAST_SEEDS, "{seeds} seeds");
