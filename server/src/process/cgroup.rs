@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{clone, error::StartError, signal, spec::TreeLimits};
+use super::{clone, containment::TreeLook, error::StartError, signal, spec::TreeLimits};
 
 /// Empty groups that are kept for the next command.
 const MAX_IDLE_GROUPS: usize = 64;
@@ -196,6 +196,14 @@ impl Group {
             .is_ok_and(|events| events.lines().any(|line| line == "populated 0"))
             // A process on its way out may still count as populating, but is no longer listed.
             || self.processes().is_empty()
+    }
+
+    /// What lives in it.
+    pub(super) fn look(&self) -> TreeLook {
+        if self.is_empty() {
+            return TreeLook::Gone;
+        }
+        TreeLook::of(&self.processes())
     }
 
     /// Sends `signal` to everything in it. What forks meanwhile may be missed; [`Self::kill`] misses nothing.

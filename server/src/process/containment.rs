@@ -53,6 +53,28 @@ pub(super) enum Place {
     Sweep(String),
 }
 
+/// What a look at a tree finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeLook {
+    /// Nothing alive.
+    Gone,
+    /// Processes that signals reach.
+    Alive,
+    /// Processes that the kernel holds (D state): no signal reaches them.
+    Held,
+}
+
+impl TreeLook {
+    /// Of the processes that were found.
+    pub(super) fn of(alive: &[i32]) -> Self {
+        if alive.iter().all(|&pid| sweep::is_held(pid)) {
+            Self::Held
+        } else {
+            Self::Alive
+        }
+    }
+}
+
 /// One execution's process tree.
 #[derive(Debug)]
 pub(super) enum Tree {
@@ -255,7 +277,7 @@ impl Way {
 }
 
 impl Tree {
-    /// Kills all of it; to be repeated until [`Self::is_empty`].
+    /// Kills all of it; to be repeated until [`Self::look`] finds it gone.
     pub(super) fn kill(&self) -> io::Result<()> {
         match self {
             Self::Cgroup(group) => group.kill(),
@@ -273,10 +295,10 @@ impl Tree {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn look(&self) -> TreeLook {
         match self {
-            Self::Cgroup(group) => group.is_empty(),
-            Self::Sweep(sweep) => sweep.is_empty(),
+            Self::Cgroup(group) => group.look(),
+            Self::Sweep(sweep) => sweep.look(),
         }
     }
 

@@ -22,7 +22,7 @@ mod stdio;
 mod sweep;
 mod user;
 
-pub use containment::Choice;
+pub use containment::{Choice, TreeLook};
 pub use error::StartError;
 pub use leader::{Status, Usage};
 pub use pty::Master;

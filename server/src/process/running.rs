@@ -3,7 +3,7 @@
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use super::{
-    containment::{Containment, Tree},
+    containment::{Containment, Tree, TreeLook},
     leader::{Leader, Status, Usage},
     pty::Master,
 };
@@ -64,7 +64,7 @@ impl Process {
         }
     }
 
-    /// Kills the whole tree; to be repeated until [`Self::is_tree_empty`].
+    /// Kills the whole tree; to be repeated until [`Self::look_at_tree`] finds it gone.
     pub fn kill_tree(&self) {
         let Some(tree) = &self.tree else { return };
         if let Err(error) = tree.kill() {
@@ -73,9 +73,9 @@ impl Process {
         }
     }
 
-    /// Whether nothing in the tree lives. The unreaped leader does not.
-    pub fn is_tree_empty(&self) -> bool {
-        self.tree.as_ref().is_none_or(Tree::is_empty)
+    /// What in the tree lives. The unreaped leader does not, once it has ended.
+    pub fn look_at_tree(&self) -> TreeLook {
+        self.tree.as_ref().map_or(TreeLook::Gone, Tree::look)
     }
 
     /// Whether the kernel killed a process of the tree for want of memory.

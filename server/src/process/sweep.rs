@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
-use super::signal;
+use super::{containment::TreeLook, signal};
 
 /// The environment variable that tags a tree: `INSTANCE.EXECUTION`.
 pub(super) const TAG: &str = "REMEX_EXECUTION";
@@ -98,13 +98,18 @@ impl Sweep {
         );
     }
 
-    /// Whether several looks in a row have found nothing alive.
-    pub(super) fn is_empty(&self) -> bool {
-        if !self.members().is_empty() {
+    /// What lives in it; several looks in a row have to find nothing before it is gone.
+    pub(super) fn look(&self) -> TreeLook {
+        let members = self.members();
+        if !members.is_empty() {
             self.empty_sweeps.store(0, Ordering::Relaxed);
-            return false;
+            return TreeLook::of(&members);
         }
-        self.empty_sweeps.fetch_add(1, Ordering::Relaxed) + 1 >= SWEEPS
+        if self.empty_sweeps.fetch_add(1, Ordering::Relaxed) + 1 >= SWEEPS {
+            TreeLook::Gone
+        } else {
+            TreeLook::Alive
+        }
     }
 
     /// Whether nothing is alive at one look.
@@ -179,6 +184,8 @@ fn signal_all(number: i32, all: &HashMap<i32, Process>, pids: Vec<i32>) {
 struct Process {
     parent: i32,
     session: i32,
+    /// In an uninterruptible sleep (D): no signal reaches it.
+    held: bool,
     /// In ticks since the boot: with the pid, who it is.
     started: u64,
     dead: bool,
@@ -221,6 +228,11 @@ fn pids() -> impl Iterator<Item = i32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// Whether the kernel holds the process, so that no signal reaches it.
+pub(super) fn is_held(pid: i32) -> bool {
+    look(pid).is_some_and(|process| process.held)
+}
+
 fn look(pid: i32) -> Option<Process> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -237,6 +249,7 @@ fn parse_stat(stat: &str) -> Option<Process> {
         parent,
         session,
         started,
+        held: state == "D",
         dead: matches!(state, "Z" | "X"),
     })
 }
@@ -276,6 +289,7 @@ mod tests {
         let process = |parent, session, dead| Process {
             parent,
             session,
+            held: false,
             started: 1,
             dead,
         };

@@ -24,7 +24,7 @@ use super::{
     state::{self, Action, Cause, Outcome, State},
     stdin::Stdin,
 };
-use crate::process::{Process, Stdio, Usage};
+use crate::process::{Process, Stdio, TreeLook, Usage};
 
 /// Drives one execution from its spawn to its end.
 #[derive(Debug)]
@@ -257,10 +257,10 @@ impl Driver {
             Action::SignalTree(number) => process.signal_tree(number),
             Action::KillTree => process.kill_tree(),
             Action::LookAtTree => {
-                let seen = if process.is_tree_empty() {
-                    state::Event::TreeGone
-                } else {
-                    state::Event::TreeLives
+                let seen = match process.look_at_tree() {
+                    TreeLook::Gone => state::Event::TreeGone,
+                    TreeLook::Alive => state::Event::TreeLives { held: false },
+                    TreeLook::Held => state::Event::TreeLives { held: true },
                 };
                 return self.tell(seen);
             }

@@ -17,8 +17,11 @@ pub const DRAIN_BOUND: Duration = Duration::from_secs(1);
 /// How often a tree that is being ended is looked at.
 pub const TREE_POLL: Duration = Duration::from_millis(5);
 
-/// A tree that is not gone this long after its KILL is in the kernel's hands (D state): it is reported, not awaited.
+/// A tree that the kernel holds (D state) is waited for this long after its KILL; then it is reported, not awaited.
 pub const KILL_BOUND: Duration = Duration::from_millis(900);
+
+/// One that it does not hold is killed again and again for this long: on a busy machine a sweep may take its time.
+pub const KILL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Signal numbers run from 1 to this.
 pub const MAX_SIGNAL: i32 = 64;
@@ -91,7 +94,10 @@ pub enum Event {
     /// Nothing in the tree lives any more: the answer to [`Action::LookAtTree`].
     TreeGone,
     /// Something does: the other answer.
-    TreeLives,
+    TreeLives {
+        /// All of it is held by the kernel, so that no signal reaches it.
+        held: bool,
+    },
     /// The time of [`State::deadline`] has come.
     Deadline,
 }
@@ -140,12 +146,14 @@ struct Ending {
     cause: Option<Cause>,
     stage: Stage,
     next_look: Duration,
+    /// The last look found nothing that a signal reaches.
+    held: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
     Terminating { kill_at: Duration },
-    Killing { give_up_at: Duration },
+    Killing { since: Duration },
     Gone { unkillable: bool },
 }
 
@@ -203,7 +211,7 @@ impl State {
             Event::End(cause) => self.end(now, cause, &mut actions),
             Event::Lost => self.lost(now, &mut actions),
             Event::TreeGone => self.tree_gone(),
-            Event::TreeLives => self.tree_lives(now),
+            Event::TreeLives { held } => self.tree_lives(now, held),
             Event::Deadline => self.deadline_passed(now, &mut actions),
         }
         self.settle(now, &mut actions);
@@ -295,9 +303,7 @@ impl State {
 
     /// A caller's KILL, or the end of a TERM's patience.
     fn kill(&mut self, now: Duration, actions: &mut Actions) {
-        let stage = Stage::Killing {
-            give_up_at: now + KILL_BOUND,
-        };
+        let stage = Stage::Killing { since: now };
         let next_look = now + TREE_POLL;
         match &mut self.ending {
             Some(ending) if matches!(ending.stage, Stage::Terminating { .. }) => {
@@ -310,6 +316,7 @@ impl State {
                     cause: None,
                     stage,
                     next_look,
+                    held: false,
                 });
             }
         }
@@ -333,6 +340,7 @@ impl State {
                 kill_at: now + self.kill_after,
             },
             next_look: now,
+            held: false,
         });
         // A stopped process acts on TERM only when it is continued.
         actions.extend([Action::SignalTree(TERM), Action::SignalTree(libc::SIGCONT)]);
@@ -353,8 +361,9 @@ impl State {
     }
 
     /// The next look counts from the end of this one, which may have taken long.
-    fn tree_lives(&mut self, now: Duration) {
+    fn tree_lives(&mut self, now: Duration, held: bool) {
         if let Some(ending) = &mut self.ending {
+            ending.held = held;
             ending.next_look = now + TREE_POLL;
         }
     }
@@ -376,7 +385,7 @@ impl State {
                 ending.next_look = now + TREE_POLL;
                 actions.push(Action::LookAtTree);
             }
-            Stage::Killing { give_up_at } if give_up_at <= now => {
+            Stage::Killing { since } if ending.is_hopeless(since, now) => {
                 ending.stage = Stage::Gone { unkillable: true };
             }
             Stage::Killing { .. } if ending.next_look <= now => {
@@ -440,6 +449,12 @@ impl State {
 }
 
 impl Ending {
+    /// Whether the tree, killed since then, is not to be waited for.
+    fn is_hopeless(&self, since: Duration, now: Duration) -> bool {
+        let bound = if self.held { KILL_BOUND } else { KILL_LIMIT };
+        since + bound <= now
+    }
+
     fn is_given_up(&self) -> bool {
         self.stage == Stage::Gone { unkillable: true }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::state::{
-    Action, Cause, DRAIN_BOUND, DRAIN_QUIET, Event, KILL_BOUND, MAX_SIGNAL, Outcome, Reason, State,
-    TREE_POLL,
+    Action, Cause, DRAIN_BOUND, DRAIN_QUIET, Event, KILL_BOUND, KILL_LIMIT, MAX_SIGNAL, Outcome,
+    Reason, State, TREE_POLL,
 };
 use crate::process::Status;
 
@@ -298,7 +298,7 @@ fn a_look_that_takes_long_does_not_bring_the_next_one_nearer() {
     state.on_event(ms(1), Event::Signal(KILL));
     let (now, actions) = next_actions(&mut state);
     assert!(actions.contains(&Action::LookAtTree));
-    state.on_event(now + ms(300), Event::TreeLives);
+    state.on_event(now + ms(300), Event::TreeLives { held: false });
     assert_eq!(state.deadline(), Some(now + ms(300) + TREE_POLL));
 }
 
@@ -352,16 +352,31 @@ fn a_caller_who_leaves_during_the_drain_ends_it_and_kills_nothing() {
 
 #[test]
 fn a_tree_that_survives_its_kill_is_reported_and_not_awaited() {
+    given_up_after(KILL_BOUND, true);
+}
+
+#[test]
+fn a_tree_that_can_be_killed_is_killed_again_for_long() {
+    given_up_after(KILL_LIMIT, false);
+}
+
+fn given_up_after(bound: Duration, held: bool) {
     let mut state = state(None);
     play(
         &mut state,
         &[(ms(10), Event::Signal(KILL), &[Action::KillTree])],
     );
-    let give_up_at = ms(10) + KILL_BOUND;
-    let (at, actions) = std::iter::repeat_with(|| next_actions(&mut state))
-        .take(1000)
-        .find(|(_, actions)| !actions.contains(&Action::KillTree))
-        .unwrap();
+    let give_up_at = ms(10) + bound;
+    let (at, actions) = std::iter::repeat_with(|| {
+        let (at, actions) = next_actions(&mut state);
+        if actions.contains(&Action::LookAtTree) {
+            state.on_event(at, Event::TreeLives { held });
+        }
+        (at, actions)
+    })
+    .take(10_000)
+    .find(|(_, actions)| !actions.contains(&Action::KillTree))
+    .unwrap();
     assert!(at >= give_up_at && at <= give_up_at + TREE_POLL, "{at:?}");
     let outcome = Outcome {
         status: None,
@@ -383,7 +398,7 @@ fn a_leader_that_is_gone_with_an_unkillable_rest_has_its_status() {
         ],
     );
     let last = std::iter::repeat_with(|| next_actions(&mut state).1)
-        .take(2000)
+        .take(10_000)
         .find_map(|actions| actions.last().copied().filter(is_finish));
     let outcome = Outcome {
         status: Some(died_of(TERM)),
@@ -470,7 +485,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => (0..=MAX_SIGNAL + 1).prop_map(Event::Signal),
         1 => cause.prop_map(Event::End),
         2 => Just(Event::TreeGone),
-        2 => Just(Event::TreeLives),
+        2 => any::<bool>().prop_map(|held| Event::TreeLives { held }),
         4 => Just(Event::Deadline),
     ]
 }
@@ -595,7 +610,7 @@ proptest! {
             life.tell(event);
         }
         life.end();
-        let bound = life.now + DRAIN_BOUND + KILL_BOUND + KILL_AFTER;
+        let bound = life.now + DRAIN_BOUND + KILL_LIMIT + KILL_AFTER;
         life.advance(bound);
 
         let finishes = life.actions.iter().filter(|action| is_finish(action)).count();
