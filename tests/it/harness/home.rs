@@ -15,7 +15,27 @@ use super::{binaries::binary, soon};
 
 /// Clones share the folder; the last one removes it.
 #[derive(Clone)]
-pub(crate) struct Home(Arc<TempDir>);
+pub(crate) struct Home(Arc<Folder>);
+
+struct Folder(TempDir);
+
+impl Drop for Folder {
+    /// A daemon that was killed, and that none followed, has left its cgroups, and perhaps somebody in them.
+    fn drop(&mut self) {
+        for entry in fs::read_dir(self.0.path()).into_iter().flatten().flatten() {
+            let base = fs::read_to_string(entry.path().join("containment")).unwrap_or_default();
+            if base.is_empty() {
+                continue;
+            }
+            let base = Path::new(&base);
+            let _ = fs::write(base.join("cgroup.kill"), "1");
+            for group in fs::read_dir(base).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(group.path());
+            }
+            let _ = fs::remove_dir(base);
+        }
+    }
+}
 
 /// How a daemon ended by itself.
 #[derive(Debug)]
@@ -29,16 +49,16 @@ impl Home {
         let folder = TempDir::with_prefix("remex-it-").expect("a temporary folder");
         // Other users look for sockets in it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
-        Self(Arc::new(folder))
+        Self(Arc::new(Folder(folder)))
     }
 
     /// A file in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.0.path().join(name)
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.0.path()
+        self.0.0.path()
     }
 
     /// Everything that daemons here have logged.
