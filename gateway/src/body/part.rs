@@ -1,20 +1,35 @@
 //! One output stream of a command as it is collected: transcoded, in memory up to a bound, then spooled.
 
+use std::mem;
+
 use bytes::Bytes;
 
-use super::{Piece, Policy, spool::Writer};
+use super::{
+    Piece, Policy,
+    spool::{SpoolLost, Writer},
+};
 use crate::wire::Transcoder;
 
 pub(super) struct Part {
     transcoder: Transcoder,
     /// What is not spooled yet.
     memory: Vec<u8>,
-    writer: Option<Writer>,
-    /// Bytes that were handed to `writer`.
+    place: Place,
+    /// Bytes that were handed to the file.
     handed_bytes: u64,
     /// Bytes that there were in all, kept or not.
     total_bytes: u64,
     digest: bool,
+}
+
+/// Where the beginning of a part is.
+enum Place {
+    /// In memory, as all of it.
+    Memory,
+    /// In a file.
+    File(Writer),
+    /// Nowhere: the runtime is going away.
+    Lost,
 }
 
 /// A part that has ended.
@@ -29,7 +44,7 @@ impl Part {
         Self {
             transcoder: Transcoder::new(policy.charset),
             memory: Vec::new(),
-            writer: None,
+            place: Place::Memory,
             handed_bytes: 0,
             total_bytes: 0,
             digest,
@@ -62,30 +77,35 @@ impl Part {
             return;
         };
         self.handed_bytes += self.memory.len() as u64;
-        if let Some(writer) = &mut self.writer {
-            // A writer that is lost keeps the memory bounded all the same.
-            if writer.write(&mut self.memory).await.is_err() {
-                self.memory.clear();
+        self.place = match mem::replace(&mut self.place, Place::Lost) {
+            Place::Memory => {
+                let batch = mem::take(&mut self.memory);
+                Place::File(Writer::start(spool.clone(), self.digest, batch))
             }
-        } else {
-            let batch = std::mem::take(&mut self.memory);
-            self.writer = Some(Writer::start(spool.clone(), self.digest, batch));
-        }
+            Place::File(writer) => match writer.write(&mut self.memory).await {
+                Ok(writer) => Place::File(writer),
+                Err(SpoolLost) => Place::Lost,
+            },
+            Place::Lost => Place::Lost,
+        };
+        // What is lost keeps the memory bounded all the same.
+        self.memory.clear();
     }
 
     pub(super) async fn finish(mut self, policy: &Policy) -> Collected {
         let before = self.memory.len();
         self.transcoder.finish(&mut self.memory);
         self.count(before, policy);
-        if self.writer.is_some() && !self.memory.is_empty() {
+        if !matches!(self.place, Place::Memory) && !self.memory.is_empty() {
             self.spool(policy).await;
         }
-        let piece = match self.writer {
-            None => Piece::Memory(self.memory.into()),
-            Some(writer) => match writer.finish().await {
+        let piece = match self.place {
+            Place::Memory => Piece::Memory(self.memory.into()),
+            Place::File(writer) => match writer.finish().await {
                 Ok(spooled) => Piece::from(spooled),
-                Err(_) => Piece::Memory(Bytes::new()),
+                Err(SpoolLost) => Piece::Memory(Bytes::new()),
             },
+            Place::Lost => Piece::Memory(Bytes::new()),
         };
         Collected {
             piece,

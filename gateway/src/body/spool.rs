@@ -1,5 +1,6 @@
-//! Output that is too long for memory: an unlinked file a stream, written and hashed by blocking threads while the next
-//! output is being received, one batch at a time. All files together have one bound; what does not fit is lost, and said so.
+//! Output that is too long for memory: an unlinked file a stream, written by one blocking thread and hashed by another while
+//! the next output is being received, one batch at a time. All files together have one bound; what does not fit is lost,
+//! and said so.
 
 use std::{
     fs::File,
@@ -86,9 +87,6 @@ impl Spooled {
             return;
         }
         self.bytes += bytes;
-        if let Some(digest) = &mut self.digest {
-            digest.update(batch);
-        }
     }
 
     fn append(&mut self, batch: &[u8]) -> io::Result<()> {
@@ -125,7 +123,10 @@ impl Drop for Spooled {
 /// Writes one stream to its file. Dropping it while a batch is being written lets that end and closes the file.
 #[derive(Debug)]
 pub(super) struct Writer {
-    job: JoinHandle<(Spooled, Vec<u8>)>,
+    storing: JoinHandle<Spooled>,
+    hashing: Option<JoinHandle<Md5>>,
+    /// What both are at.
+    batch: Arc<Vec<u8>>,
 }
 
 /// A blocking thread did not come back: the runtime is going away.
@@ -139,34 +140,58 @@ impl Writer {
             spool,
             file: None,
             bytes: 0,
-            digest: digest.then(Md5::new),
+            digest: None,
             failed: false,
         };
+        Self::store(spooled, digest.then(Md5::new), batch)
+    }
+
+    fn store(mut spooled: Spooled, digest: Option<Md5>, batch: Vec<u8>) -> Self {
+        let batch = Arc::new(batch);
+        let stored = Arc::clone(&batch);
+        let storing = spawn_blocking(move || {
+            spooled.store(&stored);
+            spooled
+        });
+        let hashing = digest.map(|mut digest| {
+            let hashed = Arc::clone(&batch);
+            spawn_blocking(move || {
+                digest.update(&*hashed);
+                digest
+            })
+        });
         Self {
-            job: store(spooled, batch),
+            storing,
+            hashing,
+            batch,
         }
     }
 
     /// Hands over the next batch as soon as the one before is written, and leaves an empty buffer in its place.
-    pub(super) async fn write(&mut self, batch: &mut Vec<u8>) -> Result<(), SpoolLost> {
-        let (spooled, mut empty) = (&mut self.job).await.map_err(|_| SpoolLost)?;
+    pub(super) async fn write(self, batch: &mut Vec<u8>) -> Result<Self, SpoolLost> {
+        let (spooled, digest, mut empty) = self.done().await?;
         empty.clear();
-        self.job = store(spooled, mem::replace(batch, empty));
-        Ok(())
+        Ok(Self::store(spooled, digest, mem::replace(batch, empty)))
     }
 
     /// What has been stored in all.
     pub(super) async fn finish(self) -> Result<Spooled, SpoolLost> {
-        let (spooled, _) = self.job.await.map_err(|_| SpoolLost)?;
+        let (mut spooled, digest, _) = self.done().await?;
+        // Of what was to be stored: if some of it was lost, it is not the file's.
+        spooled.digest = digest.filter(|_| !spooled.failed);
         Ok(spooled)
     }
-}
 
-fn store(mut spooled: Spooled, batch: Vec<u8>) -> JoinHandle<(Spooled, Vec<u8>)> {
-    spawn_blocking(move || {
-        spooled.store(&batch);
-        (spooled, batch)
-    })
+    async fn done(self) -> Result<(Spooled, Option<Md5>, Vec<u8>), SpoolLost> {
+        let spooled = self.storing.await.map_err(|_| SpoolLost)?;
+        let digest = match self.hashing {
+            Some(hashing) => Some(hashing.await.map_err(|_| SpoolLost)?),
+            None => None,
+        };
+        // Both have given theirs back.
+        let batch = Arc::into_inner(self.batch).unwrap_or_default();
+        Ok((spooled, digest, batch))
+    }
 }
 
 #[cfg(test)]
@@ -179,7 +204,7 @@ mod tests {
         let mut writer = Writer::start(spool.clone(), true, batches[0].to_vec());
         for batch in &batches[1..] {
             let mut buffer = batch.to_vec();
-            writer.write(&mut buffer).await.unwrap();
+            writer = writer.write(&mut buffer).await.unwrap();
             assert!(buffer.is_empty());
         }
         writer.finish().await.unwrap()

@@ -1,0 +1,147 @@
+//! The servers, each in a process of its own, and the client in Python.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Lines, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use remex_server::{
+    app,
+    config::{Args, Config},
+};
+
+use super::Outcome;
+
+/// Set in the process that is to be remexd: where its files are.
+pub(super) const FOLDER_VARIABLE: &str = "REMEX_BENCH_DIR";
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Killed when it is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// This program once more, as remexd.
+pub(super) struct Remexd {
+    _process: Process,
+    pub(super) grpc: String,
+    pub(super) json_header: SocketAddr,
+    pub(super) length: SocketAddr,
+}
+
+impl Remexd {
+    pub(super) fn start(folder: &Path) -> Outcome<Self> {
+        let ready = folder.join("ready");
+        let child = Command::new(env::current_exe()?)
+            .env(FOLDER_VARIABLE, folder)
+            .stdout(Stdio::null())
+            .spawn()?;
+        let process = Process(child);
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !ready.exists() {
+            if Instant::now() > deadline {
+                return Err("remexd did not start".into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ready = fs::read_to_string(&ready)?;
+        let lines: Vec<_> = ready
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .collect();
+        let [(_, grpc), (_, json_header), (_, length)] = lines[..] else {
+            return Err("remexd does not say where it listens".into());
+        };
+        Ok(Self {
+            _process: process,
+            grpc: grpc.to_owned(),
+            json_header: json_header.trim_start_matches("tcp://").parse()?,
+            length: length.trim_start_matches("tcp://").parse()?,
+        })
+    }
+}
+
+pub(super) fn serve() -> Outcome<()> {
+    let folder = PathBuf::from(env::var_os(FOLDER_VARIABLE).ok_or("no folder")?);
+    let args = Args::try_parse_from([
+        "remexd".into(),
+        "--listen=127.0.0.1:0".into(),
+        "--legacy=tcp://127.0.0.1:0/exec".into(),
+        "--legacy=tcp://127.0.0.1:0/exec?wire=length".into(),
+        "--state-dir".into(),
+        folder.join("state").into_os_string(),
+        "--ready-file".into(),
+        folder.join("ready").into_os_string(),
+    ])?;
+    let config = Config::new(&args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(app::run(config))?;
+    Ok(())
+}
+
+fn script(name: &str) -> Command {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/gateway");
+    let mut command = Command::new("python3");
+    command
+        .arg(Path::new(folder).join(name))
+        .stdout(Stdio::piped());
+    command
+}
+
+fn lines(child: &mut Child) -> Outcome<Lines<BufReader<ChildStdout>>> {
+    Ok(BufReader::new(child.stdout.take().ok_or("no stdout")?).lines())
+}
+
+/// The tutorial's server.
+pub(super) struct Tutorial {
+    _process: Process,
+    pub(super) address: SocketAddr,
+}
+
+impl Tutorial {
+    pub(super) fn start(arguments: &[&str]) -> Outcome<Self> {
+        let mut child = script("tutorial.py").args(arguments).spawn()?;
+        let port = lines(&mut child)?.next().ok_or("no port")??.parse()?;
+        Ok(Self {
+            _process: Process(child),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+        })
+    }
+}
+
+/// The tutorial's client.
+pub(super) struct Python {
+    _process: Process,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Python {
+    pub(super) fn start() -> Outcome<Self> {
+        let mut child = script("client.py").stdin(Stdio::piped()).spawn()?;
+        Ok(Self {
+            stdin: child.stdin.take().ok_or("no stdin")?,
+            lines: lines(&mut child)?,
+            _process: Process(child),
+        })
+    }
+
+    /// The median of so many runs over one connection, in microseconds.
+    pub(super) fn p50(&mut self, port: u16, count: usize, command: &str) -> Outcome<f64> {
+        writeln!(self.stdin, "{port} {count} {command}")?;
+        let nanoseconds: u32 = self.lines.next().ok_or("no figure")??.parse()?;
+        Ok(f64::from(nanoseconds) / 1e3)
+    }
+}
