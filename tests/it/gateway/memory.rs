@@ -70,20 +70,19 @@ async fn one_more_waits(address: SocketAddr, idle: &mut Vec<Legacy>) {
 async fn read_reply(address: SocketAddr, wire: &str, bytes: u64, expected: u64) {
     let mut client = Legacy::connect(address).await;
     client.send(format!("head -c {bytes} /dev/zero")).await;
-    let announced = match wire {
-        "length" => u64::from(client.stream.read_u32_le().await.expect("a length")),
-        _ => {
-            let length = client.stream.read_u32_le().await.expect("a length");
-            let mut header = vec![0; length as usize];
-            client
-                .stream
-                .read_exact(&mut header)
-                .await
-                .expect("a header");
-            let header: serde_json::Value = serde_json::from_slice(&header).expect("JSON");
-            assert_eq!(header["truncated"], false);
-            header["total_size"].as_u64().expect("a size")
-        }
+    let length = client.stream.read_u32_le().await.expect("a length");
+    let announced = if wire == "length" {
+        u64::from(length)
+    } else {
+        let mut header = vec![0; length as usize];
+        client
+            .stream
+            .read_exact(&mut header)
+            .await
+            .expect("a header");
+        let header: serde_json::Value = serde_json::from_slice(&header).expect("JSON");
+        assert_eq!(header["truncated"], false);
+        header["total_size"].as_u64().expect("a size")
     };
     assert_eq!(announced, expected);
     assert_eq!(discard(&mut client.stream, announced).await, announced);
