@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../checks.rs"]
+#[path = "../checks/listener.rs"]
 mod checks;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::listener(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::check(input));

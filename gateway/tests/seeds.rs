@@ -1,7 +1,9 @@
 //! Replays the seeds of the fuzz targets, and what they found, without cargo-fuzz.
 
-#[path = "../../fuzz/checks.rs"]
-mod checks;
+#[path = "../../fuzz/checks/listener.rs"]
+mod listener;
+#[path = "../../fuzz/checks/request.rs"]
+mod request;
 
 use std::{fs, panic::catch_unwind, path::Path};
 
@@ -24,10 +26,10 @@ fn replay(target: &str, check: fn(&[u8])) {
 
 #[test]
 fn requests() {
-    replay("request", checks::request);
+    replay("request", request::check);
 }
 
 #[test]
 fn listeners() {
-    replay("listener", checks::listener);
+    replay("listener", listener::check);
 }

@@ -46,6 +46,26 @@ pub(super) struct Machines {
 /// Killed when it is dropped.
 struct Carrier(process::Child);
 
+impl Carrier {
+    /// Carries packets between two devices that it makes.
+    fn start(server: &str, client: &str, here: &str, there: &str) -> Self {
+        let mut carrier = Self(
+            script("path.py", &[here, there])
+                .into_std()
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("python3 runs"),
+        );
+        let mut line = [0; 6];
+        let mut stdout = carrier.0.stdout.take().expect("a pipe");
+        stdout.read_exact(&mut line).expect("it is ready");
+        // Made where the test is, they are moved to their machines.
+        ip(&["link", "set", here, "netns", server]);
+        ip(&["link", "set", there, "netns", client]);
+        carrier
+    }
+}
+
 impl Drop for Carrier {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -81,7 +101,7 @@ impl Machines {
         }
         let (here, there) = (format!("{}s", machines.id), format!("{}c", machines.id));
         if path == Path::Reordering {
-            machines.carrier = Some(carrier(&server, &client, &here, &there));
+            machines.carrier = Some(Carrier::start(&server, &client, &here, &there));
         } else {
             ip(&[
                 "link", "add", &here, "netns", &server, "type", "veth", "peer", "name", &there,
@@ -120,7 +140,7 @@ impl Machines {
 
     /// Runs `scenario` on the server: what it starts is there too.
     pub(super) fn on_server(&self, scenario: impl Future<Output = ()> + Send) {
-        Self::on(&self.server(), || {
+        on(&self.server(), || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -130,7 +150,7 @@ impl Machines {
 
     /// A connection from the client.
     pub(super) fn connect(&self, address: SocketAddr) -> Legacy {
-        let stream = Self::on(&self.client(), || TcpStream::connect(address));
+        let stream = on(&self.client(), || TcpStream::connect(address));
         let stream = stream.expect("a connection");
         stream.set_nonblocking(true).expect("a socket");
         Legacy {
@@ -142,7 +162,7 @@ impl Machines {
     pub(super) fn on_client(&self, mut start: tokio::process::Command) -> Child {
         // It is the current runtime that has to hear of its end.
         let runtime = tokio::runtime::Handle::current();
-        Self::on(&self.client(), move || {
+        on(&self.client(), move || {
             let _inside = runtime.enter();
             start.spawn().expect("it runs")
         })
@@ -150,7 +170,7 @@ impl Machines {
 
     /// Shortens how long the client's kernel remembers what a process that is gone has left half-closed.
     pub(super) fn forget_soon(&self) {
-        Self::on(&self.client(), || {
+        on(&self.client(), || {
             fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").expect("a setting");
         });
     }
@@ -165,21 +185,6 @@ impl Machines {
         };
         list(self.server()) + list(self.client())
     }
-
-    /// Runs `work` in a thread of its own, on one of the machines.
-    fn on<T: Send>(machine: &str, work: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{machine}");
-        let inside = || {
-            let namespace = File::open(&path).expect("a machine");
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("a way into it");
-            work()
-        };
-        thread::scope(|scope| match scope.spawn(inside).join() {
-            Ok(value) => value,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    }
 }
 
 impl Drop for Machines {
@@ -193,22 +198,19 @@ impl Drop for Machines {
     }
 }
 
-/// Carries packets between two devices that it makes.
-fn carrier(server: &str, client: &str, here: &str, there: &str) -> Carrier {
-    let mut carrier = Carrier(
-        script("path.py", &[here, there])
-            .into_std()
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 runs"),
-    );
-    let mut line = [0; 6];
-    let mut stdout = carrier.0.stdout.take().expect("a pipe");
-    stdout.read_exact(&mut line).expect("it is ready");
-    // Made where the test is, they are moved to their machines.
-    ip(&["link", "set", here, "netns", server]);
-    ip(&["link", "set", there, "netns", client]);
-    carrier
+/// Runs `work` in a thread of its own, on one of the machines.
+fn on<T: Send>(machine: &str, work: impl FnOnce() -> T + Send) -> T {
+    let path = format!("/run/netns/{machine}");
+    let inside = || {
+        let namespace = File::open(&path).expect("a machine");
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("a way into it");
+        work()
+    };
+    thread::scope(|scope| match scope.spawn(inside).join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 fn lose(machine: &str) {

@@ -70,10 +70,10 @@ async fn one_more_waits(address: SocketAddr, idle: &mut Vec<Legacy>) {
 async fn read_reply(address: SocketAddr, wire: &str, bytes: u64, expected: u64) {
     let mut client = Legacy::connect(address).await;
     client.send(format!("head -c {bytes} /dev/zero")).await;
+    let length = client.stream.read_u32_le().await.expect("a length");
     let announced = if wire == "length" {
-        u64::from(client.stream.read_u32_le().await.expect("a length"))
+        u64::from(length)
     } else {
-        let length = client.stream.read_u32_le().await.expect("a length");
         let mut header = vec![0; length as usize];
         client
             .stream

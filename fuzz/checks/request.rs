@@ -1,15 +1,12 @@
-//! What must hold of any bytes: for the fuzz targets, and for the ordinary test that replays their seeds.
+//! What must hold of any bytes that a client sends: for the fuzz target, and for the ordinary test that replays its seeds.
 
 use encoding_rs::{BIG5, Encoding, GB18030, GBK, ISO_2022_JP, SHIFT_JIS, UTF_8, WINDOWS_1252};
 use jiff::{Timestamp, tz::TimeZone};
-use remex_gateway::{
-    config::Listener,
-    wire::{
-        foreign,
-        request::{self, Refusal, Request},
-        segment::{Arrival, Segments, arrival},
-        time,
-    },
+use remex_gateway::wire::{
+    foreign,
+    request::{self, Refusal, Request},
+    segment::{Arrival, Segments, arrival},
+    time,
 };
 
 const CHARSETS: [&Encoding; 7] = [
@@ -26,7 +23,7 @@ const LIMIT: usize = 256;
 
 /// The request side of every wire: the first byte chooses the charset, the next two what the kernel says of segments, the
 /// rest is what a client sends.
-pub(crate) fn request(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let [charset, rcv_mss, snd_mss, bytes @ ..] = input else {
         return;
     };
@@ -74,19 +71,4 @@ fn told(bytes: &[u8]) {
     };
     let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
     assert!(time::format(format, &now).len() <= time::MOST_REPLY_BYTES);
-}
-
-/// A listener's URL.
-pub(crate) fn listener(input: &[u8]) {
-    let Ok(url) = str::from_utf8(input) else {
-        return;
-    };
-    match url.parse::<Listener>() {
-        Ok(listener) => {
-            assert!(!listener.name().is_empty());
-            assert!(listener.explain().starts_with(&listener.url()));
-            assert_eq!(url.parse(), Ok(listener));
-        }
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
 }
