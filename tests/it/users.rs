@@ -48,7 +48,12 @@ fn for_everybody(grpcurl: &Path, home: &Home) -> PathBuf {
     fs::write(home.path("remex"), remex::FILE_DESCRIPTOR_SET).unwrap();
     fs::write(home.path("errors"), tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap();
     let copy = home.path("grpcurl");
-    fs::copy(grpcurl, &copy).unwrap();
+    // Written by a process of its own: one that another test forks right now would hold the file open for writing, and
+    // such a file cannot be executed.
+    let copied = std::process::Command::new("cp")
+        .args([grpcurl, &copy])
+        .status();
+    assert!(copied.unwrap().success());
     copy
 }
 

@@ -1,7 +1,5 @@
 //! The legacy gateway, in remexd and as a process of its own, with clients as they are out there.
 
-#![expect(clippy::print_stderr, reason = "figures, for whoever reads along")]
-
 mod clients;
 mod crowd;
 mod flood;

@@ -107,7 +107,10 @@ fn connections_past_the_limit_of_an_address_are_reset() {
         let address = daemon.socket("tcp-exec");
         let mut clients = Vec::new();
         for _ in 0..limits::CONNECTIONS_PER_ADDRESS {
-            clients.push(machines.connect(address));
+            let mut client = machines.connect(address);
+            // Answered, it has been counted: connections are taken in one order and looked at in any.
+            assert_eq!(client.ask("echo in").await.text(), "in\n");
+            clients.push(client);
         }
         let mut late = machines.connect(address);
         assert_eq!(late.rest().await, b"");

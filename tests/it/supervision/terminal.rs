@@ -164,6 +164,19 @@ async fn keys_do_what_they_do_on_a_terminal() {
     server.daemon.stop().await;
 }
 
+/// Waits for the job itself, which a shell puts into the foreground before it executes it: what is typed from now on goes
+/// there.
+async fn has_begun(marker: &Marker) {
+    eventually("the job", || {
+        let processes = marker.processes();
+        let mut command_lines = processes.iter().map(|process| &process.command_line);
+        command_lines
+            .any(|line| line.starts_with("sleep"))
+            .then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn job_control_works() {
     let server = Server::start(&[]).await;
@@ -172,22 +185,15 @@ async fn job_control_works() {
         .env("PS1", "$ ");
     let mut typist = Typist::start(&server, shell).await;
     typist.sees("$ ").await;
-    typist.types("sleep 1000\n").await;
-    typist.sees("sleep 1000\r\n").await;
-    // A stop that comes before the job is in the foreground stops nothing, so it is typed until something stops.
     let marker = Marker::new();
-    typist.types("\x03").await;
-    typist.sees("$ ").await;
     let line: &'static str = Box::leak(format!("sleep {marker}\n").into_boxed_str());
     typist.types(line).await;
-    eventually("the job", || {
-        let processes = marker.processes();
-        processes
-            .iter()
-            .any(|process| process.command_line.starts_with("sleep"))
-            .then_some(())
-    })
-    .await;
+    has_begun(&marker).await;
+    typist.types("\x03").await;
+    typist.sees("$ ").await;
+    marker.is_gone().await;
+    typist.types(line).await;
+    has_begun(&marker).await;
     typist.types("\x1a").await;
     typist.sees("Stopped").await;
     typist.types("jobs\n").await;
