@@ -7,6 +7,7 @@ use remex::{
     v1::{ResizeRequest, StartRequest, Terminal, exit::Reason},
 };
 use remex_client::{Command, Event, ExitReason, Interaction, Signal};
+use rustix::process::Pid;
 
 use super::support::{RequestExt, Server, argv, count, shell};
 use crate::harness::{Marker, eventually, soon};
@@ -164,17 +165,28 @@ async fn keys_do_what_they_do_on_a_terminal() {
     server.daemon.stop().await;
 }
 
-/// Waits for the job itself, which a shell puts into the foreground before it executes it: what is typed from now on goes
-/// there.
-async fn has_begun(marker: &Marker) {
-    eventually("the job", || {
+/// Waits until the job is what runs in the foreground of its terminal: what is typed from now on goes there.
+async fn has_the_terminal(marker: &Marker) {
+    eventually("the job in the foreground", || {
         let processes = marker.processes();
-        let mut command_lines = processes.iter().map(|process| &process.command_line);
-        command_lines
-            .any(|line| line.starts_with("sleep"))
-            .then_some(())
+        let mut jobs = processes
+            .iter()
+            .filter(|process| process.command_line.starts_with("sleep"));
+        jobs.any(|job| in_foreground(job.pid)).then_some(())
     })
     .await;
+}
+
+/// Of /proc/PID/stat: whether its process group is its terminal's.
+fn in_foreground(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    let stat = stat.unwrap_or_default();
+    let Some((_, rest)) = stat.rsplit_once(") ") else {
+        return false;
+    };
+    let fields: Vec<_> = rest.split(' ').collect();
+    let (state, group, foreground) = (fields[0], fields[2], fields[5]);
+    group == foreground && state != "T"
 }
 
 #[tokio::test]
@@ -188,12 +200,12 @@ async fn job_control_works() {
     let marker = Marker::new();
     let line: &'static str = Box::leak(format!("sleep {marker}\n").into_boxed_str());
     typist.types(line).await;
-    has_begun(&marker).await;
+    has_the_terminal(&marker).await;
     typist.types("\x03").await;
     typist.sees("$ ").await;
     marker.is_gone().await;
     typist.types(line).await;
-    has_begun(&marker).await;
+    has_the_terminal(&marker).await;
     typist.types("\x1a").await;
     typist.sees("Stopped").await;
     typist.types("jobs\n").await;
@@ -202,6 +214,7 @@ async fn job_control_works() {
     typist.sees("&").await;
     typist.types("fg\n").await;
     typist.sees(line.trim_end()).await;
+    has_the_terminal(&marker).await;
     typist.types("\x03").await;
     typist.sees("$ ").await;
     marker.is_gone().await;
