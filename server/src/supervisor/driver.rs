@@ -26,6 +26,9 @@ use super::{
 };
 use crate::process::{Process, Stdio, TreeLook, Usage};
 
+/// A terminal that nobody holds open is looked at this often: its leader may open it again.
+const TERMINAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Drives one execution from its spawn to its end.
 #[derive(Debug)]
 pub struct Driver {
@@ -38,6 +41,8 @@ pub struct Driver {
     chunker: Chunker,
     scratch: Vec<u8>,
     sink: Sink,
+    /// Nobody holds the terminal open, and the leader lives: when it is looked at again.
+    terminal_rests: Option<Duration>,
     /// The reader has no room for what is due.
     blocked: bool,
     accepted_told: u64,
@@ -103,6 +108,7 @@ impl Driver {
             chunker: Chunker::default(),
             scratch: Vec::new(),
             sink,
+            terminal_rests: None,
             blocked: false,
             accepted_told: 0,
             accepted_told_at: Duration::ZERO,
@@ -206,6 +212,12 @@ impl Driver {
         {
             return Some(outcome);
         }
+        if self.terminal_rests.is_some_and(|until| until <= self.now()) {
+            self.terminal_rests = None;
+            if let Some(outcome) = self.read(0, true) {
+                return Some(outcome);
+            }
+        }
         if self.ended_at.is_some() {
             // What is there to be read is not silence, however late this task came to look.
             for index in 0..self.readers.len() {
@@ -226,10 +238,12 @@ impl Driver {
             Err(error) => {
                 tracing::error!(%error, "cannot read how a command ended; killing it");
                 self.leader = None;
+                self.terminal_rests = None;
                 return self.tell(state::Event::Lost);
             }
         };
         self.leader = None;
+        self.terminal_rests = None;
         self.usage = usage;
         self.ended_at = Some(self.now());
         let unread = self.readers.iter().flatten().map(Reader::unread).sum();
@@ -371,7 +385,7 @@ impl Driver {
             _ => None,
         };
         let accepted = self.accepted_due().filter(|_| self.has_room_to_send());
-        [self.state.deadline(), chunk, accepted]
+        [self.state.deadline(), chunk, accepted, self.terminal_rests]
             .into_iter()
             .flatten()
             .min()
@@ -382,6 +396,7 @@ impl Driver {
             return false;
         };
         match self.sink {
+            _ if self.terminal_rests.is_some() => false,
             Sink::Stream { .. } => self.chunker.has_room(output.stream),
             Sink::Collect { .. } | Sink::Discard => true,
         }
@@ -404,6 +419,11 @@ impl Driver {
             Sink::Discard => output.read(emptied(&mut self.scratch), now),
         };
         match result {
+            // To close the master now would hang its session up: a leader on its way out would die of SIGHUP.
+            Ok(0) if stream == Stream::Terminal && self.leader.is_some() => {
+                self.terminal_rests = Some(self.now() + TERMINAL_LOOK_INTERVAL);
+                None
+            }
             Ok(0) => {
                 self.end_output(index);
                 if self.readers.iter().any(Option::is_some) {

@@ -143,6 +143,20 @@ with_each_containment! {
     pitfall_10_a_terminal_is_hung_up => hang_up;
 }
 
+/// As programs do on their way out, before they exit.
+#[tokio::test]
+async fn a_command_may_let_go_of_its_terminal_and_take_it_again() {
+    let server = Server::start(&[]).await;
+    let away = "exec 0<&- 1>&- 2>&-; sleep 0.1";
+    for (after, seen) in [("", ""), ("echo again >/dev/tty;", "again\r\n")] {
+        let text = format!("{away}; {after} {away}; exit 7");
+        let record = server.run(shell(text).on_terminal()).await;
+        assert_eq!(record.text(), seen);
+        assert_eq!(record.ending(), (7, 0, Reason::Self_));
+    }
+    server.daemon.stop().await;
+}
+
 #[tokio::test]
 async fn keys_do_what_they_do_on_a_terminal() {
     let server = Server::start(&[]).await;
@@ -151,7 +165,8 @@ async fn keys_do_what_they_do_on_a_terminal() {
     typist.types("abc\n").await;
     typist.sees("abc\r\nabc\r\n").await;
     typist.types("\x04").await;
-    assert_eq!(typist.ends().await.code, Some(0));
+    let exit = typist.ends().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
     // Ctrl-C and Ctrl-\ end what runs in the foreground.
     for (key, signal) in [("\x03", Signal::INT), ("\x1c", Signal::QUIT)] {
         let command = Command::shell("echo ready; exec sleep 1000");
