@@ -7,8 +7,10 @@ use encoding_rs::Encoding;
 use remex_client::{Endpoint, Signal};
 
 use super::{
-    Failure, print,
-    values::{self, EnvVar, HostPort, Label},
+    Failure,
+    legacy::{Ack, Endian, LegacyAddress, WireName},
+    print,
+    values::{self, EnvVar, Label},
 };
 
 /// Runs commands on another machine.
@@ -68,7 +70,10 @@ pub(crate) enum Subcommand {
         #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         wait: Option<Duration>,
     },
-    /// Run a command on a server of the old protocol, `json-header`.
+    /// Run a command on a server of the old protocol.
+    ///
+    /// Exit code: the command's own where the reply tells it, as those of remex's gateway do on the wire json-header;
+    /// else 0. 255 for every failure of remex itself.
     Legacy(LegacyArgs),
 }
 
@@ -125,17 +130,36 @@ pub(crate) struct RunArgs {
     pub(crate) argv: Vec<OsString>,
 }
 
+/// How a server of the old protocol lays out its replies: the keys of a listener's URL.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct WireArgs {
+    /// The layout of its replies. Default: json-header.
+    #[arg(long, value_name = "WIRE", value_enum)]
+    pub(crate) wire: Option<WireName>,
+    /// The byte order of its lengths. Default: little.
+    #[arg(long, value_name = "ORDER", value_enum)]
+    pub(crate) endian: Option<Endian>,
+    /// What stands between length and output on the wire ascii-length. Default: wait.
+    #[arg(long, value_name = "ACK", value_enum)]
+    pub(crate) ack: Option<Ack>,
+    /// The key of its JSON header that has the size. Default: total_size, data_size or size.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) size_key: Option<String>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct LegacyArgs {
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
     /// The character set of that server, such as `gbk`.
     #[arg(long, value_name = "LABEL", value_parser = values::charset, default_value = "utf-8")]
     pub(crate) charset: &'static Encoding,
-    /// Give up after so long, such as `30s`. Without it, the answer may take as long as it takes.
+    /// Give up after so long, such as `30s`. Without it a datagram has 40 s, and any other answer as long as it takes.
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,
-    /// The server.
+    /// The server: `HOST:PORT`, `udp://HOST:PORT` or `unix:/PATH`.
     #[arg(value_name = "HOST:PORT")]
-    pub(crate) address: HostPort,
+    pub(crate) address: LegacyAddress,
     /// The command, as one argument.
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new(), allow_hyphen_values = true)]
     pub(crate) command: String,
@@ -298,6 +322,11 @@ mod tests {
                 "no character set",
             ),
             (&["remex", "legacy", "h:1", ""], "a value is required"),
+            (&["remex", "legacy", "h:1/exec", "x"], "--wire"),
+            (
+                &["remex", "legacy", "h:1", "x", "--wire", "json"],
+                "json-header",
+            ),
         ] {
             let said = wrong(line);
             assert!(said.contains(text), "{line:?}: {said}");

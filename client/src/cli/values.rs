@@ -1,6 +1,6 @@
 //! The values of options, parsed once. Pure.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_16BE, UTF_16LE};
 use jiff::SignedDuration;
@@ -96,6 +96,17 @@ pub(crate) struct HostPort {
     pub(crate) port: u16,
 }
 
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
 impl FromStr for HostPort {
     type Err = ValueError;
 
@@ -156,6 +167,7 @@ mod tests {
         for (text, host, port) in [("h:80", "h", 80), ("[::1]:8080", "::1", 8080)] {
             let parsed: HostPort = text.parse().unwrap();
             assert_eq!((parsed.host.as_str(), parsed.port), (host, port));
+            assert_eq!(parsed.to_string(), text);
         }
         for text in ["h", "h:", ":1", "h:65536", "::1:80", "[::1:80"] {
             assert!(text.parse::<HostPort>().is_err(), "{text}");

@@ -1,13 +1,21 @@
 //! `remex legacy` against servers of the old protocol, good and bad.
 
 use std::{
+    fs::File,
     io::{Read, Write},
-    net::{Shutdown, TcpListener},
+    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    os::unix::net::UnixListener,
     process::{Command, Stdio},
+    sync::mpsc,
     thread::{self, JoinHandle},
 };
 
-use crate::cli::result;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{
+    cli::{PATIENCE, output_of, result},
+    terminal::terminal,
+};
 
 const DIGEST: &str = "5d41402abc4b2a76b9719d911017c592";
 
@@ -35,15 +43,34 @@ fn reply(header: &str, body: &[u8]) -> Vec<u8> {
     [&length, header.as_bytes(), body].concat()
 }
 
-fn legacy(args: &[&str]) -> (i32, String, String) {
+fn legacy_command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_remex"));
     command.arg("legacy").args(args);
-    result(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped()),
-    )
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn legacy(args: &[&str]) -> (i32, String, String) {
+    result(&mut legacy_command(args))
+}
+
+/// A server that does with its one connection what `talk` says.
+fn played(talk: impl FnOnce(TcpStream) + Send + 'static) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serving = thread::spawn(move || talk(listener.accept().unwrap().0));
+    (address, serving)
+}
+
+/// What one read brings.
+fn some(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = vec![0; 1024];
+    let count = stream.read(&mut bytes).unwrap();
+    bytes.truncate(count);
+    bytes
 }
 
 #[test]
@@ -117,4 +144,168 @@ fn a_silent_server_is_given_up() {
     let (code, _, stderr) = legacy(&["--timeout", "100ms", &address, "x"]);
     assert_eq!(code, 255);
     assert!(stderr.contains("--timeout"), "{stderr}");
+}
+
+#[test]
+fn a_length_comes_in_either_byte_order() {
+    for (endian, length) in [("little", b"\x05\0\0\0"), ("big", b"\0\0\0\x05")] {
+        for piece in [1, 1000] {
+            let sent = [&length[..], b"hello, and what is no part of it"].concat();
+            let (address, server) = serve(sent, piece);
+            let outcome = legacy(&["--wire", "length", "--endian", endian, &address, "uname -a"]);
+            assert_eq!(outcome, (0, "hello".into(), String::new()));
+            assert_eq!(server.join().unwrap(), b"uname -a");
+        }
+    }
+    let (address, _server) = serve(b"\0\0\0\0".to_vec(), 1);
+    let nothing = legacy(&["--wire", "length", &address, "true"]);
+    assert_eq!(nothing, (0, String::new(), String::new()));
+}
+
+#[test]
+fn a_length_is_acknowledged_where_the_server_waits_for_it() {
+    let (address, server) = played(|mut stream| {
+        assert_eq!(some(&mut stream), b"ls");
+        stream.write_all(b"11").unwrap();
+        assert!(!some(&mut stream).is_empty(), "no acknowledgement");
+        stream.write_all(b"hello world").unwrap();
+        assert_eq!(some(&mut stream), b"");
+    });
+    let outcome = legacy(&["--wire", "ascii-length", &address, "ls"]);
+    assert_eq!(outcome, (0, "hello world".into(), String::new()));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_length_is_not_acknowledged_where_the_server_pauses() {
+    let (address, server) = played(|mut stream| {
+        assert_eq!(some(&mut stream), b"ls");
+        stream.write_all(b"5").unwrap();
+        stream.write_all(b"hello").unwrap();
+        // Nothing comes but the end.
+        assert_eq!(some(&mut stream), b"");
+    });
+    let outcome = legacy(&["--wire", "ascii-length", "--ack", "pause", &address, "ls"]);
+    assert_eq!(outcome, (0, "hello".into(), String::new()));
+    server.join().unwrap();
+}
+
+#[test]
+fn raw_output_goes_on_to_the_end_of_the_connection() {
+    let (address, server) = played(|mut stream| {
+        let mut command = Vec::new();
+        // The end tells the server that this was all.
+        stream.read_to_end(&mut command).unwrap();
+        assert_eq!(command, b"ls");
+        stream.write_all(b"hello ").unwrap();
+        stream.write_all(b"world").unwrap();
+    });
+    let outcome = legacy(&["--wire", "raw", &address, "ls"]);
+    assert_eq!(outcome, (0, "hello world".into(), String::new()));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_datagram_is_answered_by_one() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = format!("udp://{}", socket.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut command = [0; 1024];
+        let (count, from) = socket.recv_from(&mut command).unwrap();
+        assert_eq!(command[..count], *b"ls \xc4\xe3");
+        socket.send_to(b"\xc4\xe3\n", from).unwrap();
+    });
+    let outcome = legacy(&["--charset", "gbk", &address, "ls 你"]);
+    assert_eq!(outcome, (0, "你\n".into(), String::new()));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_datagram_that_nobody_takes_is_a_failure() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = format!("udp://{}", socket.local_addr().unwrap());
+    let silent = legacy(&["--timeout", "100ms", &address, "ls"]);
+    assert!(
+        silent.0 == 255 && silent.2.contains("--timeout"),
+        "{silent:?}"
+    );
+    drop(socket);
+    let absent = legacy(&[&address, "ls"]);
+    assert!(
+        absent.0 == 255 && absent.2.contains("nobody listens"),
+        "{absent:?}"
+    );
+    let long = legacy(&[&address, &"x".repeat(70_000)]);
+    assert!(
+        long.0 == 255 && long.2.contains("send it over TCP"),
+        "{long:?}"
+    );
+    let wire = legacy(&["--wire", "raw", &address, "ls"]);
+    assert!(
+        wire.0 == 255 && wire.2.contains("leave out --wire"),
+        "{wire:?}"
+    );
+}
+
+#[test]
+fn a_unix_socket_is_a_connection_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_eq!(some(&mut stream), b"ls");
+        stream.write_all(b"\x02\0\0\0ok").unwrap();
+    });
+    let address = format!("unix:{}", path.display());
+    let outcome = legacy(&["--wire", "length", &address, "ls"]);
+    assert_eq!(outcome, (0, "ok".into(), String::new()));
+    server.join().unwrap();
+    let gone = folder.path().join("gone");
+    let absent = legacy(&[&format!("unix:{}", gone.display()), "ls"]);
+    assert!(
+        absent.0 == 255 && absent.2.contains("cannot connect"),
+        "{absent:?}"
+    );
+}
+
+/// Reads from a terminal until it shows `text`.
+fn until(near: &mut File, text: &str) {
+    let bound = Timespec::try_from(PATIENCE).unwrap();
+    let mut seen = String::new();
+    while !seen.contains(text) {
+        let mut fds = [PollFd::new(&*near, PollFlags::IN)];
+        assert_eq!(poll(&mut fds, Some(&bound)), Ok(1), "no {text:?}: {seen:?}");
+        seen.push_str(&String::from_utf8_lossy(&some(near)));
+    }
+}
+
+#[test]
+fn the_progress_of_a_slow_reply_is_seen_on_a_terminal() {
+    let (go_on, may_go_on) = mpsc::channel();
+    let half = vec![b'x'; 2_500_000];
+    let (address, server) = played(move |mut stream| {
+        some(&mut stream);
+        may_go_on.recv_timeout(PATIENCE).unwrap();
+        stream.write_all(&5_000_000_i32.to_le_bytes()).unwrap();
+        stream.write_all(&half).unwrap();
+        may_go_on.recv_timeout(PATIENCE).unwrap();
+        stream.write_all(&half).unwrap();
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("output");
+    let (mut near, far) = terminal();
+    let mut command = legacy_command(&["--wire", "length", &address, "ls"]);
+    command.env("TERM", "xterm").stderr(far);
+    let child = command
+        .stdout(File::create(&path).unwrap())
+        .spawn()
+        .unwrap();
+    until(&mut near, "waiting for the reply");
+    go_on.send(()).unwrap();
+    until(&mut near, "2.38 MiB/4.77 MiB");
+    go_on.send(()).unwrap();
+    assert!(output_of(child).status.success());
+    assert_eq!(path.metadata().unwrap().len(), 5_000_000);
+    server.join().unwrap();
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The two ends of a terminal of 30 x 90.
-fn terminal() -> (File, OwnedFd) {
+pub(crate) fn terminal() -> (File, OwnedFd) {
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&near).unwrap();
     unlockpt(&near).unwrap();

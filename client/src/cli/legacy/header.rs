@@ -24,18 +24,25 @@ pub(super) enum HeaderError {
     #[error("the answer's header is not JSON; check that the server speaks json-header")]
     Json,
     #[error(
-        "the answer's header has none of total_size, data_size and size; check that the server speaks json-header"
+        "the answer's header has none of total_size, data_size and size; say which key has the size with --size-key"
     )]
     Size,
+    #[error("the answer's header has no size by that --size-key")]
+    SizeKey,
 }
 
-pub(super) fn parse(header: &[u8]) -> Result<Header, HeaderError> {
+/// Reads a header whose size goes by `size_key`, or by any of the usual names.
+pub(super) fn parse(header: &[u8], size_key: Option<&str>) -> Result<Header, HeaderError> {
     let header: Map<String, Value> =
         serde_json::from_slice(header).map_err(|_| HeaderError::Json)?;
-    let body_bytes = SIZE_KEYS
-        .iter()
-        .find_map(|key| header.get(*key)?.as_u64())
-        .ok_or(HeaderError::Size)?;
+    let size = |key: &str| header.get(key)?.as_u64();
+    let body_bytes = match size_key {
+        Some(key) => size(key).ok_or(HeaderError::SizeKey)?,
+        None => SIZE_KEYS
+            .into_iter()
+            .find_map(size)
+            .ok_or(HeaderError::Size)?,
+    };
     let md5 = header.get("md5").and_then(Value::as_str).and_then(digest);
     Ok(Header {
         body_bytes,
@@ -76,7 +83,10 @@ mod tests {
     #[test]
     fn sizes_go_by_three_names() {
         for key in SIZE_KEYS {
-            let header = parse(format!(r#"{{"{key}": 5, "md5": "abcdefg1234"}}"#).as_bytes());
+            let header = parse(
+                format!(r#"{{"{key}": 5, "md5": "abcdefg1234"}}"#).as_bytes(),
+                None,
+            );
             let expected = Header {
                 body_bytes: 5,
                 md5: None,
@@ -84,6 +94,9 @@ mod tests {
             };
             assert_eq!(header, Ok(expected));
         }
+        let header = br#"{"size": 1, "bytes": 2}"#;
+        assert_eq!(parse(header, Some("bytes")).unwrap().body_bytes, 2);
+        assert_eq!(parse(header, Some("other")), Err(HeaderError::SizeKey));
     }
 
     #[test]
@@ -97,7 +110,7 @@ mod tests {
             (r#", "exit_code": -1"#, None),
             (r#", "exit_code": 256"#, None),
         ] {
-            let header = parse(format!(r#"{{"total_size": 0{says}}}"#).as_bytes());
+            let header = parse(format!(r#"{{"total_size": 0{says}}}"#).as_bytes(), None);
             assert_eq!(header.unwrap().status, status, "{says}");
         }
     }
@@ -127,7 +140,7 @@ mod tests {
             (br#"{"size": -1}"#, HeaderError::Size),
             (br#"{"size": "5"}"#, HeaderError::Size),
         ] {
-            assert_eq!(parse(header), Err(error));
+            assert_eq!(parse(header, None), Err(error));
         }
     }
 }

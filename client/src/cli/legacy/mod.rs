@@ -1,27 +1,45 @@
-//! `remex legacy`: one command to a server of the old protocol, on the wire `json-header`.
+//! `remex legacy`: one command to a server of the old protocol, on any of its wires.
 //!
-//! The command goes out as it is; the reply is four bytes (the header's length, little-endian), the header as JSON, and
-//! the body, which is printed as it comes.
+//! The command goes out as it is; what stands before the reply's body is read by [`wire`], and the body is printed as it
+//! comes. A command is sent once: nothing is repeated.
 
+mod address;
 mod body;
+mod dial;
 mod header;
+mod progress;
+mod wire;
 
-use std::{io, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
-use remex_client::{CONNECT_TIMEOUT, STATUS_FAILURE};
+use encoding_rs::Encoding;
+use remex_client::STATUS_FAILURE;
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::UdpSocket,
     time::timeout,
 };
 
-use self::{body::Body, header::Header};
-use super::{Failure, args::LegacyArgs, print, values::HostPort};
+pub(crate) use self::{
+    address::LegacyAddress,
+    wire::{Ack, Endian, WireName},
+};
+use self::{
+    body::Body,
+    dial::Connection,
+    progress::{Progress, SLOW},
+    wire::{Head, Wire},
+};
+use super::{Failure, args::LegacyArgs, print};
 
-/// The longest header taken.
-const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Bytes of the body read at a time.
+/// Bytes of a reply read at a time.
 const PIECE_BYTES: usize = 64 << 10;
+/// How long a datagram's answer is waited for without a `--timeout`, since it may be lost: longer than a gateway lets a
+/// command of one run.
+const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(40);
+/// Any text acknowledges a length.
+const ACKNOWLEDGEMENT: &[u8] = b"ok";
 
 pub(crate) async fn legacy(args: LegacyArgs) -> Result<u8, Failure> {
     let (command, _, unmappable) = args.charset.encode(&args.command);
@@ -31,9 +49,45 @@ pub(crate) async fn legacy(args: LegacyArgs) -> Result<u8, Failure> {
             "the command has characters that {charset} lacks; write others, or name another --charset"
         )));
     }
-    let mut stream = connect(&args.address).await?;
-    let talk = talk(&mut stream, &command, args.charset);
-    match args.timeout {
+    let wrong = |error| Failure::new(format!("{error}; see `remex legacy --help`"));
+    let progress = Progress::new();
+    match &args.address {
+        LegacyAddress::Udp(server) => {
+            Wire::none(&args.wire).map_err(wrong)?;
+            let socket = dial::udp(server).await?;
+            let bound = args.timeout.unwrap_or(DATAGRAM_TIMEOUT);
+            within(
+                Some(bound),
+                exchange(&socket, &command, args.charset, progress),
+            )
+            .await
+        }
+        LegacyAddress::Tcp(server) => {
+            let wire = Wire::new(&args.wire).map_err(wrong)?;
+            let stream = dial::tcp(server).await?;
+            within(
+                args.timeout,
+                talk(stream, &command, &wire, args.charset, progress),
+            )
+            .await
+        }
+        LegacyAddress::Unix(path) => {
+            let wire = Wire::new(&args.wire).map_err(wrong)?;
+            let stream = dial::unix(path).await?;
+            within(
+                args.timeout,
+                talk(stream, &command, &wire, args.charset, progress),
+            )
+            .await
+        }
+    }
+}
+
+async fn within(
+    bound: Option<Duration>,
+    talk: impl Future<Output = Result<u8, Failure>>,
+) -> Result<u8, Failure> {
+    match bound {
         None => talk.await,
         Some(bound) => timeout(bound, talk).await.unwrap_or_else(|_| {
             Err(Failure::new(format!(
@@ -43,85 +97,137 @@ pub(crate) async fn legacy(args: LegacyArgs) -> Result<u8, Failure> {
     }
 }
 
-async fn connect(server: &HostPort) -> Result<TcpStream, Failure> {
-    let HostPort { host, port } = server;
-    let failed = |why: &dyn std::fmt::Display| {
-        Failure::new(format!(
-            "cannot connect to {host}:{port}: {why}; check the address, and that the server runs there"
-        ))
-    };
-    let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port))).await;
-    let within = Duration::as_secs(&CONNECT_TIMEOUT);
-    let stream = connected
-        .map_err(|_| failed(&format!("no answer within {within} s")))?
-        .map_err(|error| failed(&error))?;
-    stream.set_nodelay(true).map_err(|error| failed(&error))?;
-    Ok(stream)
-}
-
+/// A command and its reply over a connection.
 async fn talk(
-    stream: &mut TcpStream,
+    mut stream: Box<dyn Connection>,
     command: &[u8],
-    charset: &'static encoding_rs::Encoding,
+    wire: &Wire,
+    charset: &'static Encoding,
+    mut progress: Progress,
 ) -> Result<u8, Failure> {
     // One write, one segment: the protocol has no other end of a command.
     stream
         .write_all(command)
         .await
-        .map_err(|error| cut(&error))?;
-    let header = read_header(stream).await?;
-    let mut body = Body::new(charset);
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut left = header.body_bytes;
-    while left > 0 {
-        let most = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-        let count = stream
-            .read(&mut piece[..most])
-            .await
-            .map_err(|error| cut(&error))?;
-        if count == 0 {
-            let total = header.body_bytes;
-            let came = total - left;
+        .map_err(|error| lost(&error))?;
+    if wire.ends_with_connection() {
+        stream.shutdown().await.map_err(|error| lost(&error))?;
+    }
+    let mut received = Vec::with_capacity(PIECE_BYTES);
+    let head = loop {
+        if let Some((head, bytes)) = wire
+            .head(&received)
+            .map_err(|error| Failure::new(error.to_string()))?
+        {
+            received.drain(..bytes);
+            break head;
+        }
+        if read(&mut stream, &mut received, &mut progress).await? == 0 {
+            let wire = wire.name();
             return Err(Failure::new(format!(
-                "the answer ended after {came} of {total} bytes; try again"
+                "the server closed the connection without a whole answer; check that it speaks {wire}"
             )));
         }
-        print::out(&body.piece(&piece[..count]))?;
-        left -= count as u64;
+    };
+    progress.announced(head.body_bytes);
+    if wire.acknowledges() {
+        stream
+            .write_all(ACKNOWLEDGEMENT)
+            .await
+            .map_err(|error| lost(&error))?;
     }
+    let mut body = Body::new(charset);
+    let mut count = 0;
+    loop {
+        // What follows the body is no part of it.
+        let left = head.body_bytes.map_or(u64::MAX, |bytes| bytes - count);
+        received.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        if !received.is_empty() {
+            count += received.len() as u64;
+            progress.received(received.len());
+            print::out(&body.piece(&received))?;
+        }
+        if head.body_bytes == Some(count) {
+            break;
+        }
+        received.clear();
+        if read(&mut stream, &mut received, &mut progress).await? == 0 {
+            break;
+        }
+    }
+    drop(progress);
+    end(&head, count, body)
+}
+
+/// A command and its reply, a datagram each.
+async fn exchange(
+    socket: &UdpSocket,
+    command: &[u8],
+    charset: &'static Encoding,
+    mut progress: Progress,
+) -> Result<u8, Failure> {
+    socket.send(command).await.map_err(|error| lost(&error))?;
+    let mut reply = vec![0; PIECE_BYTES];
+    let received = socket.recv(&mut reply);
+    let count = told_if_slow(received, &mut progress)
+        .await
+        .map_err(|error| lost(&error))?;
+    drop(progress);
+    let mut body = Body::new(charset);
+    print::out(&body.piece(&reply[..count]))?;
+    print::out(&body.end().0)?;
+    Ok(0)
+}
+
+/// Appends what comes next to `received`; 0 is the end.
+async fn read(
+    stream: &mut Box<dyn Connection>,
+    received: &mut Vec<u8>,
+    progress: &mut Progress,
+) -> Result<usize, Failure> {
+    received.reserve(PIECE_BYTES);
+    let reading = stream.read_buf(received);
+    told_if_slow(reading, progress)
+        .await
+        .map_err(|error| lost(&error))
+}
+
+async fn told_if_slow<T>(comes: impl Future<Output = T>, progress: &mut Progress) -> T {
+    let mut comes = pin!(comes);
+    if let Ok(come) = timeout(SLOW, &mut comes).await {
+        return come;
+    }
+    progress.slow();
+    comes.await
+}
+
+/// The rest of a body of which `count` bytes came, and what its head said of it.
+fn end(head: &Head, count: u64, body: Body) -> Result<u8, Failure> {
     let (rest, md5) = body.end();
     print::out(&rest)?;
-    if header.md5.is_some_and(|announced| announced != md5) {
+    if let Some(total) = head.body_bytes.filter(|total| *total != count) {
+        return Err(Failure::new(format!(
+            "the answer ended after {count} of {total} bytes; check what the command did before you run it again"
+        )));
+    }
+    if head.md5.is_some_and(|announced| announced != md5) {
         print::note(
             "the output is not what its MD5 stands for; it was damaged on its way, or the server counts otherwise",
         );
     }
-    Ok(header.status.unwrap_or(STATUS_FAILURE))
+    Ok(head.status.unwrap_or(STATUS_FAILURE))
 }
 
-async fn read_header(stream: &mut TcpStream) -> Result<Header, Failure> {
-    let length = stream.read_i32_le().await.map_err(|error| cut(&error))?;
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|length| (2..=HEADER_BYTES_MAX).contains(length));
-    let Some(length) = length else {
-        return Err(Failure::new(
-            "the answer does not begin with the length of a header; check that the server speaks json-header",
-        ));
-    };
-    let mut header = vec![0; length];
-    stream
-        .read_exact(&mut header)
-        .await
-        .map_err(|error| cut(&error))?;
-    header::parse(&header).map_err(|error| Failure::new(error.to_string()))
-}
-
-fn cut(error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Failure::new(
-            "the server closed the connection without a whole answer; check that it speaks json-header",
+fn lost(error: &io::Error) -> Failure {
+    Failure::new(match Errno::from_io_error(error) {
+        Some(Errno::CONNREFUSED) => {
+            "nobody listens there; check the address, and that the server runs there".to_owned()
+        }
+        Some(Errno::MSGSIZE) => {
+            "the command does not fit into a datagram; send it over TCP".to_owned()
+        }
+        _ => format!(
+            "the connection was lost: {error}; check what the command did before you run it again"
         ),
-        _ => Failure::new(format!("the connection was lost: {error}; try again")),
-    }
+    })
 }

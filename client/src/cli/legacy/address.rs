@@ -1,0 +1,99 @@
+//! Where a server of the old protocol is. Pure.
+
+use std::{path::PathBuf, str::FromStr};
+
+use thiserror::Error;
+
+use crate::cli::values::{HostPort, ValueError};
+
+/// The address of a server of the old protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LegacyAddress {
+    /// `HOST:PORT` or `tcp://HOST:PORT`.
+    Tcp(HostPort),
+    /// `udp://HOST:PORT`.
+    Udp(HostPort),
+    /// `unix:/PATH` or `unix:///PATH`.
+    Unix(PathBuf),
+}
+
+/// The text is no such address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum AddressError {
+    #[error("{0:?} is no server's address: write HOST:PORT, udp://HOST:PORT or unix:/PATH")]
+    Unknown(String),
+    #[error(
+        "{0:?} does not belong into an address: end it after HOST:PORT, and say the wire with --wire"
+    )]
+    Path(String),
+    #[error(transparent)]
+    HostPort(#[from] ValueError),
+}
+
+impl FromStr for LegacyAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if !path.starts_with('/') {
+                return Err(AddressError::Unknown(text.to_owned()));
+            }
+            return match path.find('?') {
+                Some(at) => Err(AddressError::Path(path[at..].to_owned())),
+                None => Ok(Self::Unix(path.into())),
+            };
+        }
+        match text.split_once("://") {
+            None => Ok(Self::Tcp(host_port(text)?)),
+            Some(("tcp", rest)) => Ok(Self::Tcp(host_port(rest)?)),
+            Some(("udp", rest)) => Ok(Self::Udp(host_port(rest)?)),
+            Some(_) => Err(AddressError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+fn host_port(text: &str) -> Result<HostPort, AddressError> {
+    match text.find(['/', '?']) {
+        Some(at) => Err(AddressError::Path(text[at..].to_owned())),
+        None => Ok(text.parse()?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_say_what_carries_the_command() {
+        let at = |host: &str| HostPort {
+            host: host.to_owned(),
+            port: 8080,
+        };
+        for (text, expected) in [
+            ("example.org:8080", LegacyAddress::Tcp(at("example.org"))),
+            ("[::1]:8080", LegacyAddress::Tcp(at("::1"))),
+            ("tcp://127.0.0.1:8080", LegacyAddress::Tcp(at("127.0.0.1"))),
+            ("udp://127.0.0.1:8080", LegacyAddress::Udp(at("127.0.0.1"))),
+            ("unix:/run/x", LegacyAddress::Unix("/run/x".into())),
+            ("unix:///run/x", LegacyAddress::Unix("/run/x".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_how_to_be_one() {
+        for (text, said) in [
+            ("host", "HOST:PORT"),
+            ("http://host:1", "udp://HOST:PORT"),
+            ("unix:x", "unix:/PATH"),
+            ("tcp://h:1/exec?wire=raw", "--wire"),
+            ("h:1/exec", "--wire"),
+            ("unix:/x?service=exec", "--wire"),
+        ] {
+            let error = text.parse::<LegacyAddress>().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
