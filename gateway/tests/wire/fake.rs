@@ -2,7 +2,7 @@
 //!
 //! `out TEXT`, `err TEXT`, `hex 0a0b` (raw stdout), `fill N` (N bytes of stdout), `exit N`, `signal N`, `timeout`, `wait` (for ever), `hold` (until released),
 //! `refuse` (no such program), `lose` (the connection, before anything was said), `cut` (the stream, in the middle);
-//! separated by `;`.
+//! separated by `;`. Any other word is not found, as in a shell.
 
 use std::{
     pin::Pin,
@@ -186,7 +186,10 @@ async fn play(
                 let lost = Status::unavailable("the connection to the server was lost");
                 return sender.send(Err(lost)).await.ok();
             }
-            word => panic!("{word} is no word of a fake command"),
+            word => {
+                send(output(Which::Stderr, format!("{word}: not found\n"))).await?;
+                return send(exited(127, 0, v1::exit::Reason::Self_)).await;
+            }
         }
     }
     send(exited(0, 0, v1::exit::Reason::Self_)).await

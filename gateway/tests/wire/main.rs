@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod conformance;
 mod connections;
 mod datagrams;
 mod denied;
 mod fake;
+mod framing;
 mod json_header;
 mod other_wires;
+mod path;
 mod refusals;
 mod shutdown;
 mod site;

@@ -100,8 +100,9 @@ impl Site {
     }
 
     pub(crate) async fn udp(&self) -> UdpSocket {
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
-        socket.connect(self.address()).await.unwrap();
+        let address = self.address();
+        let socket = UdpSocket::bind((address.ip(), 0)).await.unwrap();
+        socket.connect(address).await.unwrap();
         socket
     }
 
