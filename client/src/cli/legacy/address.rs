@@ -9,10 +9,17 @@ use crate::cli::values::{HostPort, ValueError};
 /// The address of a server of the old protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LegacyAddress {
+    /// A command goes over a connection.
+    Stream(StreamAddress),
+    /// `udp://HOST:PORT`: it is a datagram.
+    Datagram(HostPort),
+}
+
+/// Where a connection leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StreamAddress {
     /// `HOST:PORT` or `tcp://HOST:PORT`.
     Tcp(HostPort),
-    /// `udp://HOST:PORT`.
-    Udp(HostPort),
     /// `unix:/PATH` or `unix:///PATH`.
     Unix(PathBuf),
 }
@@ -41,13 +48,13 @@ impl FromStr for LegacyAddress {
             }
             return match path.find('?') {
                 Some(at) => Err(AddressError::Path(path[at..].to_owned())),
-                None => Ok(Self::Unix(path.into())),
+                None => Ok(Self::Stream(StreamAddress::Unix(path.into()))),
             };
         }
         match text.split_once("://") {
-            None => Ok(Self::Tcp(host_port(text)?)),
-            Some(("tcp", rest)) => Ok(Self::Tcp(host_port(rest)?)),
-            Some(("udp", rest)) => Ok(Self::Udp(host_port(rest)?)),
+            None => Ok(Self::Stream(StreamAddress::Tcp(host_port(text)?))),
+            Some(("tcp", rest)) => Ok(Self::Stream(StreamAddress::Tcp(host_port(rest)?))),
+            Some(("udp", rest)) => Ok(Self::Datagram(host_port(rest)?)),
             Some(_) => Err(AddressError::Unknown(text.to_owned())),
         }
     }
@@ -70,13 +77,15 @@ mod tests {
             host: host.to_owned(),
             port: 8080,
         };
+        let tcp = |host| LegacyAddress::Stream(StreamAddress::Tcp(at(host)));
+        let unix = LegacyAddress::Stream(StreamAddress::Unix("/run/x".into()));
         for (text, expected) in [
-            ("example.org:8080", LegacyAddress::Tcp(at("example.org"))),
-            ("[::1]:8080", LegacyAddress::Tcp(at("::1"))),
-            ("tcp://127.0.0.1:8080", LegacyAddress::Tcp(at("127.0.0.1"))),
-            ("udp://127.0.0.1:8080", LegacyAddress::Udp(at("127.0.0.1"))),
-            ("unix:/run/x", LegacyAddress::Unix("/run/x".into())),
-            ("unix:///run/x", LegacyAddress::Unix("/run/x".into())),
+            ("example.org:8080", tcp("example.org")),
+            ("[::1]:8080", tcp("::1")),
+            ("tcp://127.0.0.1:8080", tcp("127.0.0.1")),
+            ("udp://[::1]:8080", LegacyAddress::Datagram(at("::1"))),
+            ("unix:/run/x", unix.clone()),
+            ("unix:///run/x", unix),
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }

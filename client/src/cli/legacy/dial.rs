@@ -1,6 +1,6 @@
 //! Connects to a server of the old protocol.
 
-use std::{fmt::Display, io, path::Path, time::Duration};
+use std::{fmt::Display, io, time::Duration};
 
 use remex_client::CONNECT_TIMEOUT;
 use tokio::{
@@ -9,6 +9,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::address::StreamAddress;
 use crate::cli::{Failure, values::HostPort};
 
 /// A connection, of whatever kind.
@@ -16,23 +17,26 @@ pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
 
-pub(super) async fn tcp(server: &HostPort) -> Result<Box<dyn Connection>, Failure> {
-    let HostPort { host, port } = server;
-    let connect = async {
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    };
-    Ok(Box::new(within_time(server, connect).await?))
-}
-
-pub(super) async fn unix(path: &Path) -> Result<Box<dyn Connection>, Failure> {
-    let connected = within_time(&path.display(), UnixStream::connect(path)).await;
-    Ok(Box::new(connected?))
+pub(super) async fn stream(server: &StreamAddress) -> Result<Box<dyn Connection>, Failure> {
+    match server {
+        StreamAddress::Tcp(server) => {
+            let HostPort { host, port } = server;
+            let connect = async {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            };
+            Ok(Box::new(within_time(server, connect).await?))
+        }
+        StreamAddress::Unix(path) => {
+            let connect = UnixStream::connect(path);
+            Ok(Box::new(within_time(&path.display(), connect).await?))
+        }
+    }
 }
 
 /// A socket that hears of nobody but the server, and of its absence.
-pub(super) async fn udp(server: &HostPort) -> Result<UdpSocket, Failure> {
+pub(super) async fn datagram(server: &HostPort) -> Result<UdpSocket, Failure> {
     let HostPort { host, port } = server;
     let connect = async {
         let mut last = io::Error::from(io::ErrorKind::NotFound);

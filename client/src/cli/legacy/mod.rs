@@ -49,36 +49,26 @@ pub(crate) async fn legacy(args: LegacyArgs) -> Result<u8, Failure> {
             "the command has characters that {charset} lacks; write others, or name another --charset"
         )));
     }
+    let bound = match &args.address {
+        LegacyAddress::Datagram(_) => args.timeout.or(Some(DATAGRAM_TIMEOUT)),
+        LegacyAddress::Stream(_) => args.timeout,
+    };
+    within(bound, ask(&args, &command)).await
+}
+
+async fn ask(args: &LegacyArgs, command: &[u8]) -> Result<u8, Failure> {
     let wrong = |error| Failure::new(format!("{error}; see `remex legacy --help`"));
     let progress = Progress::new();
     match &args.address {
-        LegacyAddress::Udp(server) => {
+        LegacyAddress::Datagram(server) => {
             Wire::none(&args.wire).map_err(wrong)?;
-            let socket = dial::udp(server).await?;
-            let bound = args.timeout.unwrap_or(DATAGRAM_TIMEOUT);
-            within(
-                Some(bound),
-                exchange(&socket, &command, args.charset, progress),
-            )
-            .await
+            let socket = dial::datagram(server).await?;
+            exchange(&socket, command, args.charset, progress).await
         }
-        LegacyAddress::Tcp(server) => {
+        LegacyAddress::Stream(server) => {
             let wire = Wire::new(&args.wire).map_err(wrong)?;
-            let stream = dial::tcp(server).await?;
-            within(
-                args.timeout,
-                talk(stream, &command, &wire, args.charset, progress),
-            )
-            .await
-        }
-        LegacyAddress::Unix(path) => {
-            let wire = Wire::new(&args.wire).map_err(wrong)?;
-            let stream = dial::unix(path).await?;
-            within(
-                args.timeout,
-                talk(stream, &command, &wire, args.charset, progress),
-            )
-            .await
+            let stream = dial::stream(server).await?;
+            talk(stream, command, &wire, args.charset, progress).await
         }
     }
 }
