@@ -171,12 +171,7 @@ impl Executions {
         self.registry.insert(Arc::clone(&execution));
         let (ending, registry) = (Arc::clone(&execution), self.registry.clone());
         self.drivers.spawn(async move {
-            driver
-                .run(|exit| {
-                    ending.end(*exit);
-                    registry.retire(&ending);
-                })
-                .await;
+            driver.run(|exit| registry.retire(&ending, *exit)).await;
             drop(permit);
         });
         Ok(execution)

@@ -9,6 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::Execution;
+use crate::supervisor::event::Exit;
 
 /// How long the record of an ended execution is kept.
 pub const ENDED_KEPT: Duration = Duration::from_mins(10);
@@ -63,9 +64,10 @@ impl Registry {
         self.lock().all.insert(execution.id, execution);
     }
 
-    /// `execution` has ended.
-    pub(super) fn retire(&self, execution: &Execution) {
+    /// `execution` has ended. Whoever sees that finds it counted among the ended: it may be removed at once.
+    pub(super) fn retire(&self, execution: &Execution, exit: Exit) {
         let mut records = self.lock();
+        execution.end(exit);
         records.ended_bytes += execution.cost();
         records.ended.push_back((Instant::now(), execution.id));
         records.forget(Instant::now());
