@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How often what ended commands left running is looked after.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Open connections are given this long to take their last messages.
 const GOODBYE: Duration = Duration::from_secs(2);

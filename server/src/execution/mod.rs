@@ -15,7 +15,10 @@ use std::{
 
 use bytes::Bytes;
 use remex_gateway::net::Caller;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::block_in_place,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -135,7 +138,12 @@ impl Executions {
             StdinSpec::Null
         };
         let name = id.to_string();
-        let (process, stdio) = self.spawner.spawn(&name, &new.spec, stdin_spec)?;
+        let spawn = || self.spawner.spawn(&name, &new.spec, stdin_spec);
+        let (process, stdio) = match new.spec.user {
+            // The user database may be a server far away.
+            Some(_) => block_in_place(spawn),
+            None => spawn(),
+        }?;
         let (requests, requests_in) = mpsc::channel(REQUESTS);
         let (stdin, stdin_in) = mpsc::channel(REQUESTS);
         let progress = Arc::new(Progress::default());

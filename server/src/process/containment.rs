@@ -4,10 +4,11 @@
 //! what to kill and what to leave alone.
 
 use std::{
+    cell::LazyCell,
     fs, io,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,8 +17,10 @@ use super::{
     cgroup::{self, Group, Hierarchy},
     error::StartError,
     leader::Leader,
+    leaders::Leaders,
     spec::TreeLimits,
-    sweep::{self, Leaders, Sweep},
+    sweep::{self, Sweep},
+    table::{self, Table},
 };
 
 /// Which way to take.
@@ -34,15 +37,19 @@ pub enum Choice {
 #[derive(Debug)]
 pub(super) struct Containment {
     way: Way,
+    /// Known where orphans fall to this process: as a subreaper, or as the first of its PID namespace.
+    leaders: Option<Leaders>,
     instance: String,
     lingering: PathBuf,
     survivors: Mutex<Vec<Tree>>,
+    /// Leaders that were given up while the kernel held them, and are to be reaped when it lets go.
+    unreaped: Mutex<Vec<Arc<Leader>>>,
 }
 
 #[derive(Debug)]
 enum Way {
     Cgroup(Hierarchy),
-    Sweep { leaders: Leaders, why: String },
+    Sweep { why: String },
 }
 
 /// A place for a tree that is about to be spawned.
@@ -67,7 +74,7 @@ pub enum TreeLook {
 impl TreeLook {
     /// Of the processes that were found.
     pub(super) fn of(alive: &[i32]) -> Self {
-        if alive.iter().all(|&pid| sweep::is_held(pid)) {
+        if alive.iter().all(|&pid| table::is_held(pid)) {
             Self::Held
         } else {
             Self::Alive
@@ -104,20 +111,33 @@ impl Containment {
         fs::create_dir_all(&lingering)?;
         let killed = kill_leftovers(instance, state_dir, &lingering)?;
         let way = match choice {
-            Choice::Auto => Hierarchy::open(instance)
-                .map_or_else(Way::sweep, |hierarchy| Ok(Way::Cgroup(hierarchy))),
-            Choice::Sweep => Way::sweep("it was asked for".into()),
-        }?;
-        let record = match &way {
-            Way::Cgroup(hierarchy) => hierarchy.base().to_string_lossy().into_owned(),
-            Way::Sweep { .. } => String::new(),
+            Choice::Auto => match Hierarchy::open(instance) {
+                Ok(hierarchy) => Way::Cgroup(hierarchy),
+                Err(why) => Way::Sweep { why },
+            },
+            Choice::Sweep => Way::Sweep {
+                why: "it was asked for".into(),
+            },
+        };
+        let (record, leaders) = match &way {
+            Way::Cgroup(hierarchy) => {
+                let is_first = std::process::id() == 1;
+                let base = hierarchy.base().to_string_lossy().into_owned();
+                (base, is_first.then(Leaders::default))
+            }
+            Way::Sweep { .. } => {
+                rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+                (String::new(), Some(Leaders::default()))
+            }
         };
         fs::write(state_dir.join(WAY_FILE), record)?;
         let containment = Self {
             way,
+            leaders,
             instance: instance.to_owned(),
             lingering,
             survivors: Mutex::default(),
+            unreaped: Mutex::default(),
         };
         containment.adopt_lingering()?;
         Ok((containment, killed))
@@ -127,7 +147,7 @@ impl Containment {
     pub(super) fn describe(&self) -> String {
         match &self.way {
             Way::Cgroup(hierarchy) => format!("cgroup v2 ({})", hierarchy.base().display()),
-            Way::Sweep { why, .. } => format!(
+            Way::Sweep { why } => format!(
                 "process sweep, since {why}; a command that clears its environment and double-forks may escape a kill"
             ),
         }
@@ -137,7 +157,7 @@ impl Containment {
     pub(super) fn place(&self, id: &str, limits: TreeLimits) -> Result<Place, StartError> {
         match &self.way {
             Way::Cgroup(hierarchy) => hierarchy.take(limits).map(Place::Cgroup),
-            Way::Sweep { why, .. } if limits != TreeLimits::default() => {
+            Way::Sweep { why } if limits != TreeLimits::default() => {
                 Err(cgroup::unavailable(limits, why.clone()))
             }
             Way::Sweep { .. } => Ok(Place::Sweep(format!("{}.{id}", self.instance))),
@@ -146,9 +166,9 @@ impl Containment {
 
     /// Spawns with `spawn`, in a way that nobody takes the new leader for an orphan.
     pub(super) fn guard(&self, spawn: impl FnOnce() -> io::Result<Leader>) -> io::Result<Leader> {
-        match &self.way {
-            Way::Cgroup(_) => spawn(),
-            Way::Sweep { leaders, .. } => {
+        match &self.leaders {
+            None => spawn(),
+            Some(leaders) => {
                 let mut leaders = leaders.lock();
                 let leader = spawn()?;
                 leaders.insert(leader.pid());
@@ -158,17 +178,23 @@ impl Containment {
     }
 
     /// Reaps a leader that is on its way out, because it could not execute or was killed.
-    pub(super) fn bury(&self, leader: &Leader) {
+    pub(super) fn bury(&self, leader: &Arc<Leader>) {
         let mut fds = [PollFd::new(leader.pidfd(), PollFlags::IN)];
         // One that the kernel holds is not waited for.
         let _ = poll(&mut fds, Some(&BURIAL_BOUND));
         self.reap(leader);
     }
 
-    fn reap(&self, leader: &Leader) {
-        leader.reap();
-        if let Way::Sweep { leaders, .. } = &self.way {
-            leaders.lock().remove(&leader.pid());
+    fn reap(&self, leader: &Arc<Leader>) {
+        if !self.has_reaped(leader) {
+            lock(&self.unreaped).push(Arc::clone(leader));
+        }
+    }
+
+    fn has_reaped(&self, leader: &Leader) -> bool {
+        match &self.leaders {
+            None => leader.reap(),
+            Some(leaders) => leaders.reap(leader),
         }
     }
 
@@ -179,34 +205,48 @@ impl Containment {
         }
     }
 
-    /// Reaps the leader and takes back its tree. What still lives in it is left alone, and remembered as such.
-    pub(super) fn leave(&self, leader: &Leader, tree: Tree) {
+    /// Reaps the leader and takes back its tree. What of it `lives_on` is left alone, by the instance after this one, too;
+    /// else it was killed, and what the kernel still holds of it is looked after until the kernel lets go.
+    pub(super) fn leave(&self, leader: &Arc<Leader>, tree: Tree, lives_on: bool) {
         self.reap(leader);
-        if tree.looks_empty() {
-            self.release(tree);
-            return;
+        if self.has_no_orphans() || tree.is_absent(&LazyCell::new(Table::read)) {
+            return self.release(tree);
         }
-        if let Err(error) = fs::write(self.lingering.join(tree.name()), "") {
+        // Before a sweep may find it empty, and its name free for another.
+        if lives_on && let Err(error) = fs::write(self.lingering.join(tree.name()), "") {
             tracing::warn!(%error, "cannot remember that a process tree is to live on");
         }
-        self.lock_survivors().push(tree);
+        lock(&self.survivors).push(tree);
     }
 
-    /// Looks after trees that lived on: an empty one goes. Reaps orphans, where they fall to this process.
+    /// Whether it is plain, without a look at a tree, that nothing lives in any that has lost its leader.
+    fn has_no_orphans(&self) -> bool {
+        self.leaders
+            .as_ref()
+            .is_some_and(|leaders| !leaders.have_orphans())
+    }
+
+    /// Reaps orphans, where they fall to this process.
+    pub(super) fn reap_orphans(&self) {
+        if let Some(leaders) = &self.leaders {
+            leaders.reap_orphans();
+        }
+    }
+
+    /// Looks after what lived on: an empty tree goes, a leader that has ended is reaped. Reaps orphans, where they fall to
+    /// this process.
     pub(super) fn sweep(&self) {
-        let mut survivors = self.lock_survivors();
-        let (gone, alive) = survivors.drain(..).partition(Tree::looks_empty);
-        *survivors = alive;
+        lock(&self.unreaped).retain(|leader| !self.has_reaped(leader));
+        let table: LazyCell<Table> = LazyCell::new(Table::read);
+        let mut survivors = lock(&self.survivors);
+        let is_gone = |tree: &mut Tree| tree.is_absent(&table);
+        let gone: Vec<_> = survivors.extract_if(.., is_gone).collect();
         drop(survivors);
         for tree in gone {
             let _ = fs::remove_file(self.lingering.join(tree.name()));
             self.release(tree);
         }
-        if let Way::Sweep { leaders, .. } = &self.way {
-            leaders.reap_orphans();
-        } else if std::process::id() == 1 {
-            Leaders::default().reap_orphans();
-        }
+        self.reap_orphans();
     }
 
     fn release(&self, tree: Tree) {
@@ -228,18 +268,16 @@ impl Containment {
                 ))),
             };
             match tree {
-                Some(tree) => self.lock_survivors().push(tree),
+                Some(tree) => lock(&self.survivors).push(tree),
                 None => fs::remove_file(self.lingering.join(name))?,
             }
         }
         Ok(())
     }
+}
 
-    fn lock_survivors(&self) -> std::sync::MutexGuard<'_, Vec<Tree>> {
-        self.survivors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Containment {
@@ -264,15 +302,6 @@ impl Place {
             Self::Cgroup(group) => Tree::Cgroup(group),
             Self::Sweep(tag) => Tree::Sweep(Sweep::new(leader.pid(), tag)),
         }
-    }
-}
-
-impl Way {
-    fn sweep(why: String) -> io::Result<Self> {
-        Ok(Self::Sweep {
-            leaders: Leaders::open()?,
-            why,
-        })
     }
 }
 
@@ -302,11 +331,12 @@ impl Tree {
         }
     }
 
-    /// Whether nothing is alive in it at one look, which is enough where it was not killed.
-    fn looks_empty(&self) -> bool {
+    /// Whether nothing is alive in it at one look, which is enough where it was not killed. `table` is read if it has to
+    /// be.
+    fn is_absent(&self, table: &LazyCell<Table>) -> bool {
         match self {
             Self::Cgroup(group) => group.is_empty(),
-            Self::Sweep(sweep) => sweep.looks_empty(),
+            Self::Sweep(sweep) => sweep.is_absent(table),
         }
     }
 

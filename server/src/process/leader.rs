@@ -88,9 +88,11 @@ impl Leader {
         signal::group(self.pid, number)
     }
 
-    /// Lets go of a process that has ended.
-    pub(super) fn reap(&self) {
-        let _ = self.wait(libc::WEXITED | libc::WNOHANG);
+    /// Lets go of the process if it has ended; `false`: it has not.
+    pub(super) fn reap(&self) -> bool {
+        // An error says that it is nobody's child any more.
+        self.wait(libc::WEXITED | libc::WNOHANG)
+            .map_or(true, |ended| ended.is_some())
     }
 
     fn wait(&self, options: i32) -> io::Result<Option<(libc::siginfo_t, libc::rusage)>> {

@@ -11,6 +11,7 @@ mod containment;
 mod environment;
 mod error;
 mod leader;
+mod leaders;
 mod limits;
 mod lookup;
 mod pty;
@@ -20,6 +21,7 @@ mod spawn;
 mod spec;
 mod stdio;
 mod sweep;
+mod table;
 mod user;
 
 pub use containment::{Choice, TreeLook};

@@ -11,7 +11,7 @@ use super::{
 /// A process tree with its leader not reaped.
 #[derive(Debug)]
 pub struct Process {
-    leader: Leader,
+    leader: Arc<Leader>,
     tree: Option<Tree>,
     terminal: Option<Master>,
     containment: Arc<Containment>,
@@ -20,7 +20,7 @@ pub struct Process {
 impl Process {
     pub(super) fn new(leader: Leader, tree: Tree, containment: Arc<Containment>) -> Self {
         Self {
-            leader,
+            leader: Arc::new(leader),
             tree: Some(tree),
             terminal: None,
             containment,
@@ -57,6 +57,12 @@ impl Process {
         }
     }
 
+    /// Whether its tree is searched for among all processes of the machine, which may take tens of milliseconds; else the
+    /// kernel knows it.
+    pub fn is_searched_for(&self) -> bool {
+        matches!(self.tree, Some(Tree::Sweep(_)))
+    }
+
     /// Sends a signal to the whole tree.
     pub fn signal_tree(&self, number: i32) {
         if let Some(tree) = &self.tree {
@@ -71,6 +77,8 @@ impl Process {
             tracing::warn!(%error, "cannot kill a cgroup as a whole; killing its processes one by one");
             tree.signal(libc::SIGKILL);
         }
+        // What was killed before may have fallen to this process.
+        self.containment.reap_orphans();
     }
 
     /// What in the tree lives. The unreaped leader does not, once it has ended.
@@ -99,7 +107,14 @@ impl Process {
     /// Reaps the leader, which has ended. What still lives in its tree is left alone.
     pub fn leave(mut self) {
         if let Some(tree) = self.tree.take() {
-            self.containment.leave(&self.leader, tree);
+            self.containment.leave(&self.leader, tree, true);
+        }
+    }
+
+    /// Lets go of a tree that was killed and that the kernel holds. It is reaped when the kernel lets go of it, too.
+    pub fn give_up(mut self) {
+        if let Some(tree) = self.tree.take() {
+            self.containment.leave(&self.leader, tree, false);
         }
     }
 }

@@ -31,7 +31,7 @@ use super::{
     running::Process,
     spec::{CommandSpec, StdinSpec},
     stdio::{self, Stdio},
-    sweep,
+    table,
     user::User,
 };
 
@@ -109,7 +109,7 @@ impl Spawner {
         let mut plan = self.plan(spec)?;
         let place = self.containment.place(id, spec.limits.tree)?;
         if let Place::Sweep(tag) = &place {
-            plan.environment.set(sweep::TAG.as_bytes(), tag.as_bytes());
+            plan.environment.set(table::TAG.as_bytes(), tag.as_bytes());
         }
         match self.execute(spec, stdin, &plan, &place) {
             Ok((leader, stdio)) => {
@@ -203,7 +203,7 @@ impl Spawner {
         match job.failure {
             None => Ok((leader, ours)),
             Some((step, errno)) => {
-                self.containment.bury(&leader);
+                self.containment.bury(&Arc::new(leader));
                 Err(failure(step, errno, spec, plan))
             }
         }

@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc,
+    task::block_in_place,
 };
 
 use super::{
@@ -268,10 +269,10 @@ impl Driver {
                     tracing::debug!(%error, number, "signal not sent");
                 }
             }
-            Action::SignalTree(number) => process.signal_tree(number),
-            Action::KillTree => process.kill_tree(),
+            Action::SignalTree(number) => aside(process, || process.signal_tree(number)),
+            Action::KillTree => aside(process, || process.kill_tree()),
             Action::LookAtTree => {
-                let seen = match process.look_at_tree() {
+                let seen = match aside(process, || process.look_at_tree()) {
                     TreeLook::Gone => state::Event::TreeGone,
                     TreeLook::Alive => state::Event::TreeLives { held: false },
                     TreeLook::Held => state::Event::TreeLives { held: true },
@@ -481,8 +482,10 @@ impl Driver {
                     pid = process.pid(),
                     "a process survives its KILL: the kernel holds it"
                 );
+                process.give_up();
+            } else {
+                process.leave();
             }
-            process.leave();
         }
         Exit {
             outcome,
@@ -513,6 +516,15 @@ impl Driver {
 
     fn now(&self) -> Duration {
         self.spawned.elapsed()
+    }
+}
+
+/// Does something with a tree, without holding up this thread's other tasks where it takes long.
+fn aside<T>(process: &Process, work: impl FnOnce() -> T) -> T {
+    if process.is_searched_for() {
+        block_in_place(work)
+    } else {
+        work()
     }
 }
 

@@ -8,6 +8,7 @@ mod support;
 
 mod drain;
 mod grandchildren;
+mod held;
 mod kill;
 mod leaks;
 mod limits;

@@ -1,10 +1,13 @@
 //! How a command ended arrives as it was: through gRPC, and as an exit code of the command line.
 
-use remex::v1::{RunRequest, exit::Reason};
+use std::os::unix::process::ExitStatusExt;
+
+use remex::v1::{self, RunRequest, exit::Reason};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    process::Command,
 };
 
 use super::support::{RequestExt, Server, argv, ending, shell};
@@ -123,6 +126,28 @@ async fn pitfall_38_a_timeout_is_no_success_either() {
     let text = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
     let record = server.run(shell(text).timeout(200)).await;
     assert_eq!(record.ending(), (0, 0, Reason::Timeout));
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_core_dump_is_told() {
+    let server = Server::start(&[]).await;
+    let limits = |core_bytes| v1::Limits {
+        core_bytes: Some(core_bytes),
+        ..v1::Limits::default()
+    };
+    // Into the daemon's folder, which goes with the test. What the machine does with cores, a local shell tells.
+    let dump = "kill -SEGV $$";
+    let local = Command::new("sh")
+        .args(["-c", &format!("ulimit -c unlimited; {dump}")])
+        .current_dir(server.daemon.home().folder())
+        .status();
+    let dumps = local.await.unwrap().core_dumped();
+    for (core_bytes, dumped) in [(64 << 20, dumps), (0, false)] {
+        let record = server.run(shell(dump).limits(limits(core_bytes))).await;
+        assert_eq!(record.ending(), (-1, 11, Reason::Self_));
+        assert_eq!(record.exit().core_dumped, dumped, "{core_bytes}");
+    }
     server.daemon.stop().await;
 }
 

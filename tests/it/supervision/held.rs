@@ -1,0 +1,109 @@
+//! A process that the kernel holds (D state), so that no signal reaches it, is reported and not awaited: here, one that
+//! writes to a frozen file system.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::Command,
+};
+
+use remex::v1::exit::Reason;
+
+use super::support::{RequestExt, Server, argv, shell};
+use crate::harness::{
+    Home, Marker, eventually,
+    tools::{self, Missing},
+};
+
+/// Room for the smallest file systems.
+const IMAGE_BYTES: u64 = 16 << 20;
+
+/// A file system that takes nothing. It thaws and is gone when it is dropped.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(home: &Home) -> Result<Self, Missing> {
+        tools::root()?;
+        for program in ["mkfs.ext4", "mount", "fsfreeze"] {
+            tools::program(program)?;
+        }
+        let (image, folder) = (home.path("image"), home.path("frozen"));
+        let file = File::create(&image).expect("a file");
+        file.set_len(IMAGE_BYTES).expect("room");
+        fs::create_dir(&folder).expect("a folder");
+        let done = |command: &mut Command| {
+            command
+                .output()
+                .expect("it runs")
+                .status
+                .success()
+                .then_some(())
+                .ok_or_else(|| Missing::new("a file system that can be mounted and frozen"))
+        };
+        done(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
+        done(
+            Command::new("mount")
+                .args(["-o", "loop"])
+                .args([&image, &folder]),
+        )?;
+        let frozen = Self(folder);
+        done(Command::new("fsfreeze").arg("-f").arg(&frozen.0))?;
+        Ok(frozen)
+    }
+
+    /// A file in it that nobody can make.
+    fn file(&self, marker: &Marker) -> String {
+        format!("{}/{marker}", self.0.display())
+    }
+
+    fn thaw(&self) {
+        let thawed = Command::new("fsfreeze").arg("-u").arg(&self.0).output();
+        assert!(thawed.expect("fsfreeze runs").status.success());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // Thawed already, unless the test has failed.
+        let _ = Command::new("fsfreeze").arg("-u").arg(&self.0).output();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+async fn reported(server: Server) {
+    let frozen = skip_unless!(Frozen::new(server.daemon.home()));
+    // A child, and the leader itself.
+    let markers = [Marker::new(), Marker::new()];
+    let [child, leader] = markers.each_ref().map(|marker| frozen.file(marker));
+    for (request, signal) in [
+        (shell(format!("touch {child}; true")), 15),
+        // Whose end nobody sees.
+        (argv(["touch", &leader]), 0),
+    ] {
+        let record = server.run(request.timeout(100).kill_after(100)).await;
+        assert_eq!(record.ending(), (-1, signal, Reason::Timeout));
+    }
+    for marker in &markers {
+        assert!(!marker.processes().is_empty(), "it is not held");
+    }
+    let log = server.daemon.home().log();
+    assert_eq!(log.matches("a process survives its KILL").count(), 2);
+    // Nobody else is held up.
+    assert_eq!(server.run(shell("exit 3")).await.exit().code, Some(3));
+    frozen.thaw();
+    // The kernel lets go of them, and they die of their KILL.
+    for marker in &markers {
+        marker.is_gone().await;
+    }
+    // Nothing of them is left with the server either.
+    let pid = server.daemon.pid().as_raw_nonzero().get();
+    eventually("the end of all zombies", || {
+        super::support::children_of(pid).is_empty().then_some(())
+    })
+    .await;
+    server.daemon.stop().await;
+}
+
+with_each_containment! {
+    what_the_kernel_holds_is_reported_and_not_awaited => reported;
+}
