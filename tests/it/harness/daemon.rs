@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, process::ExitStatus, thread};
 
 use remex_client::{Client, Endpoint};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 use super::{Home, eventually, soon};
 
@@ -22,6 +22,11 @@ impl Daemon {
     }
 
     pub(crate) async fn start_in(home: &Home, flags: &[&str]) -> Self {
+        Self::spawn(home, home.remexd(flags)).await
+    }
+
+    /// `command`, which is one of `home`'s and not started yet.
+    pub(crate) async fn spawn(home: &Home, mut command: Command) -> Self {
         let ready = home.path("ready");
         // A daemon before this one may have left its own.
         let _ = fs::remove_file(&ready);
@@ -30,8 +35,7 @@ impl Daemon {
             .append(true)
             .open(home.path("log"))
             .expect("a log file");
-        let child = home
-            .remexd(flags)
+        let child = command
             .arg("--ready-file")
             .arg(&ready)
             .stdout(fs::File::create(home.path("stdout")).expect("a file for stdout"))

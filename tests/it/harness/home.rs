@@ -89,6 +89,22 @@ impl Home {
         command
     }
 
+    /// The same as the first process of a PID namespace, as in a container. The process started is its parent, whose end
+    /// kills it.
+    pub(crate) fn first_remexd(&self, flags: &[&str]) -> Command {
+        let remexd = self.remexd(flags);
+        let remexd = remexd.as_std();
+        let mut command = Command::new("unshare");
+        command
+            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+            .arg(remexd.get_program())
+            .args(remexd.get_args())
+            .current_dir(self.folder())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
     /// How a daemon with `flags`, which is not to serve, ends.
     pub(crate) async fn refused(&self, flags: &[&str]) -> Refusal {
         let run = self.remexd(flags).output();

@@ -8,9 +8,10 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use remex::v1::{RunRequest, exit::Reason};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::{Server, argv, children_of, count, ending, shell};
-use crate::harness::{eventually, soon};
+use crate::harness::{eventually, soon, tools};
 
 /// Runs at a time.
 const AT_ONCE: usize = 32;
@@ -136,4 +137,41 @@ async fn leaves_nothing(server: Server) {
 
 with_each_containment! {
     pitfall_11_many_short_runs_leave_nothing => leaves_nothing;
+}
+
+/// In a container orphans fall to remexd, which reaps them, and never a leader before its supervision is over.
+async fn as_first_process(flags: &[&str]) {
+    skip_unless!(tools::root());
+    let server = Server::start_first(flags).await;
+    let outer = server.daemon.pid().as_raw_nonzero().get();
+    let inner = children_of(outer)[0].0;
+    // Each leaves an orphan that ends now, and one that ends while its leader's output is still drained.
+    let text = "(setsid sleep 0.01 >/dev/null 2>&1 &); sleep 0.5 & exit 7";
+    let codes: Vec<_> = stream::iter(0..count(40, 2_000))
+        .map(async |_| server.run(shell(text)).await.ending())
+        .buffer_unordered(8)
+        .collect()
+        .await;
+    assert!(
+        codes.iter().all(|ending| *ending == (7, 0, Reason::Self_)),
+        "{codes:?}"
+    );
+    eventually("the end of all orphans", || {
+        children_of(inner).is_empty().then_some(())
+    })
+    .await;
+    let pid = Pid::from_raw(inner).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let Server { mut daemon, .. } = server;
+    assert!(daemon.wait().await.success());
+}
+
+#[tokio::test]
+async fn pitfall_11_orphans_are_reaped_by_the_first_process_by_default() {
+    as_first_process(&[]).await;
+}
+
+#[tokio::test]
+async fn pitfall_11_orphans_are_reaped_by_the_first_process_by_sweep() {
+    as_first_process(&["--containment", "sweep"]).await;
 }

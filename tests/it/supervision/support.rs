@@ -94,6 +94,14 @@ impl Server {
         Self { daemon, client }
     }
 
+    /// One that is the first process of its PID namespace; see [`Home::first_remexd`].
+    pub(crate) async fn start_first(flags: &[&str]) -> Self {
+        let home = Home::new();
+        let daemon = Daemon::spawn(&home, home.first_remexd(flags)).await;
+        let client = daemon.client().await;
+        Self { daemon, client }
+    }
+
     pub(crate) fn exec(&self) -> ExecServiceClient<Channel> {
         self.client.exec()
     }
