@@ -15,15 +15,15 @@ use tokio::{select, sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    access::Access,
+    admission::{Access, Addresses, Rates, Refusals},
     body::Spool,
     config::{DatagramService, Kind, Listener, StreamService},
-    datagram::{self, Rates},
+    datagram,
     handler::Handler,
     limits::Limits,
     net::{self, Acceptor, Address, BindError, BoundAddress, Users},
-    refusals::Refusals,
-    stream::{self, Addresses},
+    shared::Shared,
+    stream,
 };
 
 /// A legacy listener that has its socket.
@@ -107,20 +107,6 @@ fn udp_error(address: SocketAddr, error: io::Error) -> BindError {
             source: error,
         },
     }
-}
-
-/// What every listener of a gateway shares.
-pub(crate) struct Shared {
-    pub(crate) handler: Handler,
-    pub(crate) addresses: Addresses,
-    pub(crate) rates: Rates,
-    pub(crate) datagrams: Arc<Semaphore>,
-    pub(crate) udp_listeners: Vec<SocketAddr>,
-    pub(crate) tasks: TaskTracker,
-    /// No more connections and commands; what runs, runs to its end.
-    pub(crate) stop: CancellationToken,
-    /// The end of everything.
-    pub(crate) kill: CancellationToken,
 }
 
 /// Serves legacy listeners.

@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::{
+    admission::{Refusals, Refused},
     body::{Body, Collector, Policy, Spool, Tail},
     config::Exec,
     exec,
     limits::Limits,
     net::Caller,
-    refusals::{Refusals, Refused},
     wire::{
         Ending, Foreign, Summary, Wire,
         request::{self, Refusal, Request},

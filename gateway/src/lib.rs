@@ -1,9 +1,9 @@
 //! The gateway of remex, and what its daemon shares with `remexd`.
 //!
-//! Hops of a legacy request: [`config`] (what a listener is) -> [`net`] (who connects) -> `stream` or `datagram` (bytes) ->
-//! [`handler`] (the one place where it meets the services) -> [`body`] (the output) -> [`wire`] (how a reply is laid out).
+//! Hops of a legacy request: [`config`] (what a listener is) -> [`net`] (who connects) -> [`admission`] (whether it may) -> `stream` or
+//! `datagram` (bytes) -> [`handler`] (the one place where it meets the services) -> [`body`] (the output) -> [`wire`] (how a reply is laid out).
 
-pub mod access;
+pub mod admission;
 pub mod body;
 pub mod config;
 pub mod daemon;
@@ -13,7 +13,7 @@ mod gateway;
 pub mod handler;
 pub mod limits;
 pub mod net;
-pub mod refusals;
+mod shared;
 mod stream;
 pub mod wire;
 

@@ -7,10 +7,8 @@ use encoding_rs::Encoding;
 use remex_client::{Endpoint, Signal};
 
 use super::{
-    Failure,
-    legacy::{Ack, Endian, LegacyAddress, WireName},
-    print,
-    values::{self, EnvVar, Label},
+    Failure, print,
+    values::{self, EnvVar, Label, LegacyAddress, WireArgs},
 };
 
 /// Runs commands on another machine.
@@ -128,23 +126,6 @@ pub(crate) struct RunArgs {
         required_unless_present = "shell"
     )]
     pub(crate) argv: Vec<OsString>,
-}
-
-/// How a server of the old protocol lays out its replies: the keys of a listener's URL.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct WireArgs {
-    /// The layout of its replies. Default: json-header.
-    #[arg(long, value_name = "WIRE", value_enum)]
-    pub(crate) wire: Option<WireName>,
-    /// The byte order of its lengths. Default: little.
-    #[arg(long, value_name = "ORDER", value_enum)]
-    pub(crate) endian: Option<Endian>,
-    /// What stands between length and output on the wire ascii-length. Default: wait.
-    #[arg(long, value_name = "ACK", value_enum)]
-    pub(crate) ack: Option<Ack>,
-    /// The key of its JSON header that has the size. Default: total_size, data_size or size.
-    #[arg(long, value_name = "KEY")]
-    pub(crate) size_key: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,7 @@
 //! Datagrams: one in, one out.
 //!
-//! Hops: receive -> [`rules`] (is it a client's?) -> [`rate`] -> a task: whose it is and whether it may -> the handler -> one
+//! Hops: receive -> is it a client's, and not too many? -> a task: whose it is and whether it may -> the handler -> one
 //! datagram back.
-
-mod rate;
-mod rules;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,14 +11,12 @@ use jiff::Zoned;
 use rustix::fs::fstat;
 use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
 
-pub(crate) use self::rate::Rates;
 use crate::{
-    access::{Access, Denied},
+    admission::{Access, Denied, Refused, check_source, may_amplify},
     config::{DatagramService, Exec},
-    gateway::Shared,
     handler::{Answer, Form},
     net::{BACKOFF_FIRST, BACKOFF_MAX, Caller, Transport, identify_udp},
-    refusals::Refused,
+    shared::Shared,
     wire::{encode, request, time},
 };
 
@@ -89,7 +84,7 @@ impl Service {
 
     fn accepted(&self, from: SocketAddr) -> Option<OwnedSemaphorePermit> {
         let refusals = self.shared.handler.refusals();
-        if let Err(forbidden) = rules::source(from, &self.shared.udp_listeners) {
+        if let Err(forbidden) = check_source(from, &self.shared.udp_listeners) {
             refusals.note(Refused::Source, &from, &forbidden);
             return None;
         }
@@ -173,6 +168,6 @@ impl Service {
 fn time(datagram: &[u8], charset: &'static Encoding, caller: &Caller) -> Option<Bytes> {
     let format = request::decode(datagram, charset)?;
     let reply = encode(&time::format(&format, &Zoned::now()), charset);
-    let fits = rules::may_amplify(datagram.len(), reply.len(), time::AMPLIFICATION);
+    let fits = may_amplify(datagram.len(), reply.len(), time::AMPLIFICATION);
     (caller.is_local() || fits).then(|| reply.into())
 }

@@ -10,7 +10,12 @@ use super::{
     read::{self, Arrived},
     send,
 };
-use crate::{access::Denied, handler::Handler, limits::Limits, refusals::Refused, wire::foreign};
+use crate::{
+    admission::{Denied, Refused},
+    handler::Handler,
+    limits::Limits,
+    wire::foreign,
+};
 
 /// What an echo connection needs.
 pub(super) struct Session<'a> {

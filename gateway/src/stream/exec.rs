@@ -15,11 +15,10 @@ use super::{
     send,
 };
 use crate::{
-    access::Denied,
+    admission::{Denied, Refused},
     config::Exec,
     handler::{Answer, Form, Handler, Reply},
     limits::Limits,
-    refusals::Refused,
     wire::{Then, Wire},
 };
 

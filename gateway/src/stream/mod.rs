@@ -3,7 +3,6 @@
 //! Hops: accept -> who it is and whether it may -> [`line`] (its bytes) -> [`read`] (a command) -> the handler, while
 //! [`presence`] watches the client -> [`send`] (the reply).
 
-mod addresses;
 mod echo;
 mod exec;
 mod line;
@@ -15,14 +14,12 @@ use std::sync::Arc;
 
 use tokio::{select, sync::Semaphore};
 
-pub(crate) use self::addresses::Addresses;
 use self::line::Line;
 use crate::{
-    access::{Access, Denied},
+    admission::{Access, Denied, Refused},
     config::StreamService,
-    gateway::Shared,
     net::{Acceptor, Caller, Connection},
-    refusals::Refused,
+    shared::Shared,
 };
 
 /// One listener.

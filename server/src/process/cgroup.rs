@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{clone, containment::TreeLook, error::StartError, signal, spec::TreeLimits};
+use super::{clone, error::StartError, signal, spec::TreeLimits, table::TreeLook};
 
 /// Empty groups that are kept for the next command.
 const MAX_IDLE_GROUPS: usize = 64;

@@ -20,7 +20,7 @@ use super::{
     leaders::Leaders,
     spec::TreeLimits,
     sweep::{self, Sweep},
-    table::{self, Table},
+    table::{Table, TreeLook},
 };
 
 /// Which way to take.
@@ -58,28 +58,6 @@ pub(super) enum Place {
     Cgroup(Group),
     /// The tag.
     Sweep(String),
-}
-
-/// What a look at a tree finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TreeLook {
-    /// Nothing alive.
-    Gone,
-    /// Processes that signals reach.
-    Alive,
-    /// Processes that the kernel holds (D state): no signal reaches them.
-    Held,
-}
-
-impl TreeLook {
-    /// Of the processes that were found.
-    pub(super) fn of(alive: &[i32]) -> Self {
-        if alive.iter().all(|&pid| table::is_held(pid)) {
-            Self::Held
-        } else {
-            Self::Alive
-        }
-    }
 }
 
 /// One execution's process tree.

@@ -24,7 +24,7 @@ mod sweep;
 mod table;
 mod user;
 
-pub use containment::{Choice, TreeLook};
+pub use containment::Choice;
 pub use error::StartError;
 pub use leader::{Status, Usage};
 pub use pty::Master;
@@ -35,4 +35,5 @@ pub use spec::{
     StdinSpec, TerminalSpec, TreeLimits, WindowSize,
 };
 pub use stdio::Stdio;
+pub use table::TreeLook;
 pub use user::may_switch;

@@ -3,9 +3,10 @@
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use super::{
-    containment::{Containment, Tree, TreeLook},
+    containment::{Containment, Tree},
     leader::{Leader, Status, Usage},
     pty::Master,
+    table::TreeLook,
 };
 
 /// A process tree with its leader not reaped.

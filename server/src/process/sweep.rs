@@ -9,9 +9,8 @@ use std::{
 };
 
 use super::{
-    containment::TreeLook,
     signal,
-    table::{self, Entry, Table},
+    table::{self, Entry, Table, TreeLook},
 };
 
 /// Empty sweeps in a row after which a tree counts as gone: one alone may have looked while a process forked.

@@ -25,6 +25,28 @@ pub(super) struct Entry {
     pub(super) dead: bool,
 }
 
+/// What a look at a tree finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeLook {
+    /// Nothing alive.
+    Gone,
+    /// Processes that signals reach.
+    Alive,
+    /// Processes that the kernel holds (D state): no signal reaches them.
+    Held,
+}
+
+impl TreeLook {
+    /// Of the processes that were found.
+    pub(super) fn of(alive: &[i32]) -> Self {
+        if alive.iter().all(|&pid| is_held(pid)) {
+            Self::Held
+        } else {
+            Self::Alive
+        }
+    }
+}
+
 impl Table {
     pub(super) fn read() -> Self {
         Self::of(pids().filter_map(|pid| Some((pid, look(pid)?))))
@@ -90,7 +112,7 @@ pub(super) fn look(pid: i32) -> Option<Entry> {
 }
 
 /// Whether the kernel holds the process, so that no signal reaches it.
-pub(super) fn is_held(pid: i32) -> bool {
+fn is_held(pid: i32) -> bool {
     look(pid).is_some_and(|entry| entry.held)
 }
 

@@ -9,8 +9,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::address::StreamAddress;
-use crate::cli::{Failure, values::HostPort};
+use crate::cli::{
+    Failure,
+    values::{HostPort, StreamAddress},
+};
 
 /// A connection, of whatever kind.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin {}

@@ -3,7 +3,6 @@
 //! The command goes out as it is; what stands before the reply's body is read by [`wire`], and the body is printed as it
 //! comes. A command is sent once: nothing is repeated.
 
-mod address;
 mod body;
 mod dial;
 mod header;
@@ -21,17 +20,13 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::{
-    address::LegacyAddress,
-    wire::{Ack, Endian, WireName},
-};
 use self::{
     body::Body,
     dial::Connection,
     progress::{Progress, SLOW},
     wire::{Head, Wire},
 };
-use super::{Failure, args::LegacyArgs, print};
+use super::{Failure, args::LegacyArgs, print, values::LegacyAddress};
 
 /// Bytes of a reply read at a time.
 const PIECE_BYTES: usize = 64 << 10;

@@ -1,10 +1,9 @@
 //! The wires of the old protocol as a client reads them: what stands before a reply's body. Pure.
 
-use clap::ValueEnum;
 use thiserror::Error;
 
 use super::header::{self, Header, HeaderError};
-use crate::cli::args::WireArgs;
+use crate::cli::values::{Ack, Endian, WireArgs, WireName};
 
 /// The longest header taken.
 const HEADER_BYTES_MAX: usize = 64 << 10;
@@ -12,40 +11,6 @@ const HEADER_BYTES_MAX: usize = 64 << 10;
 const INT32_BYTES: usize = 4;
 /// The most digits that a length in decimal may have: those of the largest u64.
 const DIGITS_MAX: usize = 20;
-
-/// The layout of a server's replies, by its name in `--wire`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WireName {
-    /// The length of a JSON header, the header, the output.
-    #[default]
-    JsonHeader,
-    /// The length of the output, the output.
-    Length,
-    /// The length in decimal, an acknowledgement or a pause, the output.
-    AsciiLength,
-    /// The output alone, up to the end of the connection.
-    Raw,
-}
-
-/// The order of a length's bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Endian {
-    /// The lowest first.
-    #[default]
-    Little,
-    /// The highest first.
-    Big,
-}
-
-/// What a server expects between length and output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Ack {
-    /// It waits for an acknowledgement.
-    #[default]
-    Wait,
-    /// It pauses.
-    Pause,
-}
 
 /// The layout of a server's replies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,12 +163,10 @@ impl Head {
     }
 }
 
-impl Endian {
-    fn int32(self, bytes: [u8; INT32_BYTES]) -> i32 {
-        match self {
-            Self::Little => i32::from_le_bytes(bytes),
-            Self::Big => i32::from_be_bytes(bytes),
-        }
+fn int32(bytes: [u8; INT32_BYTES], endian: Endian) -> i32 {
+    match endian {
+        Endian::Little => i32::from_le_bytes(bytes),
+        Endian::Big => i32::from_be_bytes(bytes),
     }
 }
 
@@ -216,7 +179,7 @@ fn json_header(
         return Ok(None);
     };
     // `{}` is the shortest.
-    let length = usize::try_from(endian.int32(*length))
+    let length = usize::try_from(int32(*length, endian))
         .ok()
         .filter(|length| (2..=HEADER_BYTES_MAX).contains(length))
         .ok_or(HeadError::HeaderLength)?;
@@ -240,7 +203,7 @@ fn length(received: &[u8], endian: Endian) -> Result<Option<(Head, usize)>, Head
     let Some((length, _)) = received.split_first_chunk() else {
         return Ok(None);
     };
-    let length = u64::try_from(endian.int32(*length)).map_err(|_| HeadError::Length("length"))?;
+    let length = u64::try_from(int32(*length, endian)).map_err(|_| HeadError::Length("length"))?;
     Ok(Some((Head::of(Some(length)), INT32_BYTES)))
 }
 

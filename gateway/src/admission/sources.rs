@@ -21,7 +21,7 @@ pub(crate) enum Forbidden {
 }
 
 /// Judges a datagram's source; `own` are the addresses of our UDP listeners.
-pub(crate) fn source(from: SocketAddr, own: &[SocketAddr]) -> Result<(), Forbidden> {
+pub(crate) fn check_source(from: SocketAddr, own: &[SocketAddr]) -> Result<(), Forbidden> {
     let address = from.ip().to_canonical();
     if from.port() < FIRST_CLIENT_PORT {
         return Err(Forbidden::LowPort);
@@ -83,7 +83,11 @@ mod tests {
             ("127.0.0.1:9000", Err(Forbidden::Own)),
             ("192.0.2.7:9000", Err(Forbidden::Own)),
         ] {
-            assert_eq!(source(from.parse().unwrap(), &own), expected, "{from}");
+            assert_eq!(
+                check_source(from.parse().unwrap(), &own),
+                expected,
+                "{from}"
+            );
         }
     }
 

@@ -1,10 +1,62 @@
-//! Where a server of the old protocol is. Pure.
+//! Where a server of the old protocol is, and how it lays out its replies. Pure.
 
 use std::{path::PathBuf, str::FromStr};
 
+use clap::ValueEnum;
 use thiserror::Error;
 
-use crate::cli::values::{HostPort, ValueError};
+use super::{HostPort, ValueError};
+
+/// How a server of the old protocol lays out its replies: the keys of a listener's URL.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct WireArgs {
+    /// The layout of its replies. Default: json-header.
+    #[arg(long, value_name = "WIRE", value_enum)]
+    pub(crate) wire: Option<WireName>,
+    /// The byte order of its lengths. Default: little.
+    #[arg(long, value_name = "ORDER", value_enum)]
+    pub(crate) endian: Option<Endian>,
+    /// What stands between length and output on the wire ascii-length. Default: wait.
+    #[arg(long, value_name = "ACK", value_enum)]
+    pub(crate) ack: Option<Ack>,
+    /// The key of its JSON header that has the size. Default: total_size, data_size or size.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) size_key: Option<String>,
+}
+
+/// The layout of a server's replies, by its name in `--wire`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WireName {
+    /// The length of a JSON header, the header, the output.
+    #[default]
+    JsonHeader,
+    /// The length of the output, the output.
+    Length,
+    /// The length in decimal, an acknowledgement or a pause, the output.
+    AsciiLength,
+    /// The output alone, up to the end of the connection.
+    Raw,
+}
+
+/// The order of a length's bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Endian {
+    /// The lowest first.
+    #[default]
+    Little,
+    /// The highest first.
+    Big,
+}
+
+/// What a server expects between length and output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ack {
+    /// It waits for an acknowledgement.
+    #[default]
+    Wait,
+    /// It pauses.
+    Pause,
+}
 
 /// The address of a server of the old protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,14 @@
 //! The values of options, parsed once. Pure.
 
+mod legacy;
+
 use std::{fmt, str::FromStr, time::Duration};
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_16BE, UTF_16LE};
 use jiff::SignedDuration;
 use thiserror::Error;
+
+pub(crate) use self::legacy::{Ack, Endian, LegacyAddress, StreamAddress, WireArgs, WireName};
 
 /// A value cannot be read; says how to write it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
