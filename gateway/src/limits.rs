@@ -14,6 +14,9 @@ pub const RUNNING_COMMANDS: usize = 1_500;
 pub const IDLE: Duration = Duration::from_hours(1);
 /// How long what has arrived may wait for the rest of a command that fills whole segments.
 pub const SEGMENT_WAIT: Duration = Duration::from_secs(1);
+/// The same on a connection that has lost something: a client whose handshake took a second for that takes three to send
+/// anything again (RFC 6298).
+pub const SEGMENT_WAIT_LOSSY: Duration = Duration::from_secs(4);
 /// How long a client may leave a reply unread without taking a byte of it.
 pub const WRITE_STALL: Duration = Duration::from_mins(1);
 /// How long a client of `ack=wait` may take to acknowledge a length.
@@ -64,6 +67,8 @@ pub struct Limits {
     pub idle: Duration,
     /// See [`SEGMENT_WAIT`].
     pub segment_wait: Duration,
+    /// See [`SEGMENT_WAIT_LOSSY`].
+    pub segment_wait_lossy: Duration,
     /// See [`WRITE_STALL`].
     pub write_stall: Duration,
     /// See [`ACK_WAIT`].
@@ -99,6 +104,7 @@ impl Default for Limits {
             running_commands: RUNNING_COMMANDS,
             idle: IDLE,
             segment_wait: SEGMENT_WAIT,
+            segment_wait_lossy: SEGMENT_WAIT_LOSSY,
             write_stall: WRITE_STALL,
             ack_wait: ACK_WAIT,
             ack_pause: ACK_PAUSE,

@@ -21,6 +21,8 @@ pub struct TcpInfo {
     pub rcv_mss: u32,
     /// The largest segment that is sent, in bytes.
     pub snd_mss: u32,
+    /// Segments that had to be sent again, those of the handshake among them.
+    pub total_retrans: u32,
 }
 
 impl TcpInfo {
@@ -46,6 +48,7 @@ impl TcpInfo {
             state: info.tcpi_state,
             rcv_mss: info.tcpi_rcv_mss,
             snd_mss: info.tcpi_snd_mss,
+            total_retrans: info.tcpi_total_retrans,
         })
     }
 

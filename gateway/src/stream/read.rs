@@ -44,8 +44,11 @@ pub(super) async fn command(
     if let Some(nothing) = wait(line, idle, most, stop).await? {
         return Ok(nothing);
     }
-    while line.pending.len() < most && !line.half_closed && may_go_on(line) {
-        match timeout(limits.segment_wait, line.readable()).await {
+    while line.pending.len() < most
+        && !line.half_closed
+        && let Some(wait) = may_go_on(line, limits)
+    {
+        match timeout(wait, line.readable()).await {
             Ok(ready) => ready?,
             Err(_) => break,
         }
@@ -91,14 +94,18 @@ async fn wait(
     Ok(None)
 }
 
-fn may_go_on(line: &Line) -> bool {
-    let Some(Ok(info)) = line.stream.tcp().map(TcpInfo::of) else {
-        return false;
-    };
+/// How long the rest of what has arrived is waited for, if there may be one.
+fn may_go_on(line: &Line, limits: &Limits) -> Option<Duration> {
+    let info = TcpInfo::of(line.stream.tcp()?).ok()?;
     let segments = Segments {
         rcv_mss: info.rcv_mss,
         snd_mss: info.snd_mss,
+        total_retrans: info.total_retrans,
         loopback: line.caller.is_local(),
     };
-    arrival(line.pending.len(), segments) == Arrival::Wait
+    match arrival(line.pending.len(), segments) {
+        Arrival::Complete => None,
+        Arrival::Wait => Some(limits.segment_wait),
+        Arrival::WaitLong => Some(limits.segment_wait_lossy),
+    }
 }

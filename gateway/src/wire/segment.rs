@@ -13,6 +13,8 @@ pub struct Segments {
     pub rcv_mss: u32,
     /// `tcpi_snd_mss`: what this side may send in a segment.
     pub snd_mss: u32,
+    /// `tcpi_total_retrans`: how often this side had to send something again.
+    pub total_retrans: u32,
     /// The peer is on this machine.
     pub loopback: bool,
 }
@@ -24,6 +26,8 @@ pub enum Arrival {
     Complete,
     /// More may be on its way: wait for it, up to [`SEGMENT_WAIT`](crate::limits::SEGMENT_WAIT).
     Wait,
+    /// The same, up to [`SEGMENT_WAIT_LOSSY`](crate::limits::SEGMENT_WAIT_LOSSY): the path has lost something.
+    WaitLong,
 }
 
 /// Judges `len` bytes. (Over a Unix socket one write arrives whole, and there is nothing to judge.)
@@ -31,6 +35,7 @@ pub fn arrival(len: usize, segments: Segments) -> Arrival {
     let Segments {
         rcv_mss,
         snd_mss,
+        total_retrans,
         loopback,
     } = segments;
     let nearly = snd_mss.saturating_sub(OPTIONS_BYTES);
@@ -44,6 +49,7 @@ pub fn arrival(len: usize, segments: Segments) -> Arrival {
         return Arrival::Complete;
     }
     match usize::try_from(rcv_mss).map(|mss| len % mss) {
+        Ok(0) if total_retrans > 0 => Arrival::WaitLong,
         Ok(0) => Arrival::Wait,
         _ => Arrival::Complete,
     }
@@ -57,6 +63,7 @@ mod tests {
         Segments {
             rcv_mss,
             snd_mss: 1448,
+            total_retrans: 0,
             loopback: false,
         }
     }
@@ -65,6 +72,7 @@ mod tests {
         Segments {
             rcv_mss,
             snd_mss: 32_768,
+            total_retrans: 0,
             loopback: true,
         }
     }
@@ -95,11 +103,23 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_loses_is_waited_for_longer_and_for_no_more() {
+        let lossy = Segments {
+            total_retrans: 1,
+            ..ethernet(1448)
+        };
+        for (len, expected) in [(1448, WaitLong), (2896, WaitLong), (1500, Complete)] {
+            assert_eq!(arrival(len, lossy), expected, "{len}");
+        }
+    }
+
+    #[test]
     fn numbers_that_mean_nothing_never_wait() {
         for (rcv_mss, snd_mss) in [(0, 0), (0, 1448), (1, 1448)] {
             let segments = Segments {
                 rcv_mss,
                 snd_mss,
+                total_retrans: 1,
                 loopback: false,
             };
             assert_eq!(arrival(10, segments), Complete);
