@@ -37,7 +37,8 @@ fn main() -> Outcome<()> {
         return serve(bytes.parse()?);
     }
     let dir = tempfile::tempdir()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // As in `remex`: a client that does one thing at a time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut floor = Floor::start(dir.path())?;

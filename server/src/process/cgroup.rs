@@ -45,6 +45,8 @@ pub(super) struct Hierarchy {
 pub(super) struct Group {
     path: PathBuf,
     dir: OwnedFd,
+    /// Its `cgroup.events`.
+    events: OwnedFd,
     limited: bool,
     /// Kernels compare the number of a group's kills with that of the spawner's own group when they clone into it, so one
     /// that was killed once would kill what is born in it.
@@ -116,7 +118,7 @@ impl Hierarchy {
     pub(super) fn release(&self, group: Group) {
         let mut idle = self.lock_idle();
         let reusable = !group.limited && !group.killed.load(Ordering::Relaxed);
-        if reusable && idle.len() < MAX_IDLE_GROUPS && !has_children(&group.path) {
+        if reusable && idle.len() < MAX_IDLE_GROUPS && !group.has_children() {
             idle.push(group);
         } else {
             drop(idle);
@@ -156,9 +158,12 @@ impl Group {
     fn open(path: PathBuf) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(&path, flags, Mode::empty())?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let events = rustix::fs::openat(&dir, "cgroup.events", flags, Mode::empty())?;
         Ok(Self {
             path,
             dir,
+            events,
             limited: false,
             killed: AtomicBool::new(false),
         })
@@ -192,7 +197,7 @@ impl Group {
 
     /// Whether nothing lives in it. Zombies do not live.
     pub(super) fn is_empty(&self) -> bool {
-        self.read("cgroup.events")
+        read_from_start(&self.events)
             .is_ok_and(|events| events.lines().any(|line| line == "populated 0"))
             // A process on its way out may still count as populating, but is no longer listed.
             || self.processes().is_empty()
@@ -235,11 +240,20 @@ impl Group {
 
     fn read(&self, name: &str) -> io::Result<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
-        let mut text = Vec::with_capacity(512);
-        rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        read_from_start(&rustix::fs::openat(&self.dir, name, flags, Mode::empty())?)
     }
+
+    fn has_children(&self) -> bool {
+        // A folder's link count is 2 and one more for each folder in it.
+        rustix::fs::fstat(&self.dir).is_ok_and(|stat| stat.st_nlink > 2)
+    }
+}
+
+/// What one of the kernel's small files says now.
+fn read_from_start(file: &OwnedFd) -> io::Result<String> {
+    let mut text = Vec::with_capacity(512);
+    rustix::io::pread(file, rustix::buffer::spare_capacity(&mut text), 0)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Groups under `base` that an instance before this one has left, but for `keep`: their processes are killed, and waited
@@ -371,11 +385,6 @@ fn cgroup2_mount(line: &str) -> Option<PathBuf> {
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
     (filesystem.starts_with("cgroup2 ") && root == "/").then(|| point.into())
-}
-
-fn has_children(path: &Path) -> bool {
-    // A folder's link count is 2 and one more for each folder in it.
-    rustix::fs::stat(path).is_ok_and(|stat| stat.st_nlink > 2)
 }
 
 fn processes_below(path: &Path, pids: &mut Vec<i32>) {

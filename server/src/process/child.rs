@@ -48,6 +48,8 @@ pub(super) struct Job<'a> {
     pub(super) stdio: [c_int; 3],
     /// fd 0 is a terminal that is to be the session's own.
     pub(super) terminal: bool,
+    /// Signals that the server ignores.
+    pub(super) ignored: &'a [c_int],
     pub(super) limits: &'a [Rlimit],
     pub(super) niceness: Option<c_int>,
     pub(super) identity: Option<&'a Identity>,
@@ -154,7 +156,7 @@ fn execute(job: &Job<'_>) -> Outcome {
     let none = 0u64;
     // SAFETY: plain memory on this stack; clone3 has reset what was handled, this resets what was ignored.
     unsafe {
-        for signal in 1..=64 {
+        for &signal in job.ignored {
             libc::syscall(
                 libc::SYS_rt_sigaction,
                 signal,

@@ -33,6 +33,11 @@ impl Process {
         self.terminal = Some(master);
     }
 
+    /// Whether it runs on a terminal.
+    pub fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
     /// The leader's process id.
     pub fn pid(&self) -> i32 {
         self.leader.pid()

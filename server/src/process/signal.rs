@@ -1,10 +1,11 @@
-//! Sending signals to processes that are no children of ours, so that none reaches a pid's next owner.
+//! Sending signals to processes that are no children of ours, so that none reaches a pid's next owner; and which signals
+//! this process ignores.
 
 #![expect(unsafe_code, reason = "real-time signals are out of rustix's reach")]
 
 use std::{
     collections::HashSet,
-    io,
+    fs, io,
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -60,6 +61,24 @@ pub(super) fn pidfd_send(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
     })
 }
 
+/// The signals that this process ignores, which a program that it executes would ignore too; all of them where the kernel
+/// does not tell.
+pub(super) fn ignored() -> Vec<i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = ignored_of(&status).unwrap_or(u64::MAX);
+    let signals = 1..=64;
+    signals
+        .filter(|signal| mask & (1 << (signal - 1)) != 0)
+        .collect()
+}
+
+fn ignored_of(status: &str) -> Option<u64> {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
 fn open(pid: i32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
@@ -68,5 +87,21 @@ fn check(result: libc::c_long) -> io::Result<()> {
     match result {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read_from_the_mask() {
+        let status =
+            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000440\n";
+        assert_eq!(ignored_of(status), Some(0x1001));
+        assert_eq!(ignored_of("SigIgn:\tx\n"), None);
+        // Rust's runtime ignores it before main.
+        assert!(ignored().contains(&libc::SIGPIPE));
+        assert!(!ignored().contains(&libc::SIGTERM));
     }
 }

@@ -29,6 +29,7 @@ use super::{
     leader::Leader,
     limits, lookup,
     running::Process,
+    signal,
     spec::{CommandSpec, StdinSpec},
     stdio::{self, Stdio},
     table,
@@ -57,6 +58,8 @@ pub struct Spawner {
     environment: Environment,
     null: OwnedFd,
     containment: Arc<Containment>,
+    /// Signals that the server has ignored from its start, and commands do not.
+    ignored: Vec<i32>,
     /// The limit on open files that the server was started with, if it has raised its own.
     open_files: Option<Rlimit>,
 }
@@ -84,6 +87,7 @@ impl Spawner {
             environment: Environment::passed(env::vars_os(), &settings.pass_environment),
             null: stdio::null()?,
             containment: Arc::new(containment),
+            ignored: signal::ignored(),
             open_files: limits::raise_open_files(),
         };
         Ok((spawner, killed))
@@ -181,6 +185,7 @@ impl Spawner {
         let mut job = Job {
             stdio: childs.fds(),
             terminal: spec.terminal.is_some(),
+            ignored: &self.ignored,
             limits: &plan.limits,
             niceness: spec.limits.niceness,
             identity: plan.identity.as_ref(),

@@ -27,6 +27,10 @@ use super::{
 };
 use crate::process::{Process, Stdio, TreeLook, Usage};
 
+/// A command whose output goes into one answer is left alone for this long: most are over by then, and are read once, at
+/// their end, in place of being interrupted by each write.
+const UNWATCHED: Duration = Duration::from_millis(5);
+
 /// A terminal that nobody holds open is looked at this often: its leader may open it again.
 const TERMINAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -42,6 +46,8 @@ pub struct Driver {
     chunker: Chunker,
     scratch: Vec<u8>,
     sink: Sink,
+    /// Output is not watched yet: when it will be.
+    watch_at: Option<Duration>,
     /// Nobody holds the terminal open, and the leader lives: when it is looked at again.
     terminal_rests: Option<Duration>,
     /// The reader has no room for what is due.
@@ -84,14 +90,14 @@ impl Driver {
                 stderr,
             } => (
                 [
-                    Some(Reader::new(Stream::Stdout, stdout)?),
-                    Some(Reader::new(Stream::Stderr, stderr)?),
+                    Some(Reader::new(Stream::Stdout, stdout)),
+                    Some(Reader::new(Stream::Stderr, stderr)),
                 ],
                 Feeder::new(fd, false, stdin)?,
             ),
             Stdio::Terminal(master) => {
                 let input = master.try_clone()?;
-                let output = Reader::new(Stream::Terminal, master.into())?;
+                let output = Reader::new(Stream::Terminal, master.into());
                 let feeder = Feeder::new(Some(input.into()), true, stdin)?;
                 ([Some(output), None], feeder)
             }
@@ -99,7 +105,7 @@ impl Driver {
         progress
             .stdin_accepted
             .store(feeder.accepted(), Ordering::Relaxed);
-        Ok(Self {
+        let mut driver = Self {
             spawned: Instant::now(),
             process: Some(process),
             leader: Some(leader),
@@ -109,6 +115,7 @@ impl Driver {
             chunker: Chunker::default(),
             scratch: Vec::new(),
             sink,
+            watch_at: None,
             terminal_rests: None,
             blocked: false,
             accepted_told: 0,
@@ -117,7 +124,21 @@ impl Driver {
             progress,
             usage: Usage::default(),
             ended_at: None,
-        })
+        };
+        let on_terminal = driver.process.as_ref().is_some_and(Process::has_terminal);
+        match driver.sink {
+            Sink::Collect { .. } if !on_terminal => driver.watch_at = Some(UNWATCHED),
+            _ => driver.watch()?,
+        }
+        Ok(driver)
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        self.watch_at = None;
+        self.readers
+            .iter_mut()
+            .flatten()
+            .try_for_each(Reader::watch)
     }
 
     /// Runs to the end of the execution, which `ended` is told before the last output has been sent.
@@ -213,6 +234,11 @@ impl Driver {
         {
             return Some(outcome);
         }
+        if self.watch_at.is_some_and(|at| at <= self.now())
+            && let Some(outcome) = self.watch_now()
+        {
+            return Some(outcome);
+        }
         if self.terminal_rests.is_some_and(|until| until <= self.now()) {
             self.terminal_rests = None;
             if let Some(outcome) = self.read(0, true) {
@@ -248,7 +274,36 @@ impl Driver {
         self.usage = usage;
         self.ended_at = Some(self.now());
         let unread = self.readers.iter().flatten().map(Reader::unread).sum();
-        self.tell(state::Event::Exited { status, unread })
+        let outcome = self.tell(state::Event::Exited { status, unread });
+        outcome.or_else(|| self.watch_at.and_then(|_| self.catch_up()))
+    }
+
+    /// Reads what there is of output that nobody has watched, and watches what is not at its end.
+    fn catch_up(&mut self) -> Option<Outcome> {
+        for index in 0..self.readers.len() {
+            while self.readers[index]
+                .as_ref()
+                .is_some_and(|reader| reader.unread() > 0)
+            {
+                if let Some(outcome) = self.read(index, true) {
+                    return Some(outcome);
+                }
+            }
+            // The end, if it is there.
+            if let Some(outcome) = self.read(index, true) {
+                return Some(outcome);
+            }
+        }
+        self.watch_now()
+    }
+
+    /// What cannot be watched has ended.
+    fn watch_now(&mut self) -> Option<Outcome> {
+        if let Err(error) = self.watch() {
+            tracing::error!(%error, "cannot watch a command's output; killing it");
+            return self.tell(state::Event::Lost);
+        }
+        None
     }
 
     /// Tells the state machine, and does what it says.
@@ -386,8 +441,10 @@ impl Driver {
             _ => None,
         };
         let accepted = self.accepted_due().filter(|_| self.has_room_to_send());
-        [self.state.deadline(), chunk, accepted, self.terminal_rests]
+        let looks = [self.terminal_rests, self.watch_at];
+        [self.state.deadline(), chunk, accepted]
             .into_iter()
+            .chain(looks)
             .flatten()
             .min()
     }

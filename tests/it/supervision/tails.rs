@@ -2,11 +2,11 @@
 
 use std::{process::Stdio, sync::OnceLock, time::Duration};
 
-use remex::v1::exit::Reason;
+use remex::v1::{RunRequest, exit::Reason};
 use tokio::io::AsyncReadExt;
 
-use super::support::{Server, argv, count, is_long};
-use crate::harness::{eventually, soon};
+use super::support::{Server, argv, count, is_long, shell};
+use crate::harness::{Marker, eventually, soon};
 
 /// Longer than what others that hold the output open are waited for.
 const HOLD_UP: Duration = Duration::from_millis(1500);
@@ -50,6 +50,45 @@ async fn all_of_start(server: Server) {
     server.daemon.stop().await;
 }
 
+/// Run reads most commands once, at their end; this is what does not fit into that: more than a pipe holds, a stream that
+/// ends early, others that hold the output open, and a command that takes longer.
+async fn all_of_run(server: Server) {
+    let marker = Marker::new();
+    let held = format!("sleep {marker} & echo out");
+    let full = "x".repeat(65_536);
+    for (text, stdout, stderr) in [
+        (
+            "seq 1 200000; echo err >&2",
+            &expected()[..1_288_895],
+            "err\n",
+        ),
+        ("head -c 65536 /dev/zero | tr '\\0' x", full.as_bytes(), ""),
+        (
+            "echo out; exec >&-; sleep 0.1; echo err >&2",
+            b"out\n",
+            "err\n",
+        ),
+        (&held, b"out\n", ""),
+        ("(sleep 0.02; echo late) & echo out", b"out\nlate\n", ""),
+        ("sleep 0.1; echo out; echo err >&2", b"out\n", "err\n"),
+        ("true", b"", ""),
+    ] {
+        let request = RunRequest {
+            command: shell(text).command,
+            max_output_bytes: 16 << 20,
+            ..RunRequest::default()
+        };
+        let response = soon("a run", server.exec().run(request)).await.unwrap();
+        let response = response.into_inner();
+        assert!(response.stdout_data == stdout, "{text}");
+        assert_eq!(response.stderr_data, stderr, "{text}");
+        assert_eq!(response.stdout_bytes_total, stdout.len() as u64);
+        assert_eq!(response.exit.unwrap().code, Some(0), "{text}");
+    }
+    marker.kill();
+    server.daemon.stop().await;
+}
+
 /// The reader falls asleep before the end, which the command reaches meanwhile.
 async fn all_of_a_slow_start(server: Server) {
     let mut running = server.begin(argv(["seq", "1", "2000000"])).await;
@@ -88,6 +127,7 @@ async fn all_of_remex_run(server: Server) {
 
 with_each_containment! {
     pitfall_01_the_tail_is_not_lost_and_the_exit_is_last => all_of_start;
+    pitfall_01_nor_in_one_answer => all_of_run;
     pitfall_01_nor_with_a_slow_reader => all_of_a_slow_start;
     pitfall_01_nor_through_the_command_line => all_of_remex_run;
 }
