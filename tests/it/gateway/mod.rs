@@ -1,6 +1,7 @@
 //! The legacy gateway, in remexd and as a process of its own, with clients as they are out there.
 
 mod clients;
+mod command_line;
 mod crowd;
 mod flood;
 mod foreign;
