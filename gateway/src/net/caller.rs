@@ -52,6 +52,12 @@ impl Caller {
     pub fn is_local(&self) -> bool {
         self.uid.is_some()
     }
+
+    /// Whether `text` is its own IP address, as a gateway in this process has it.
+    pub fn is_at(&self, text: &[u8]) -> bool {
+        self.address
+            .is_some_and(|address| address.ip().to_canonical().to_string().as_bytes() == text)
+    }
 }
 
 impl fmt::Display for Caller {

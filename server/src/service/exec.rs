@@ -124,9 +124,11 @@ impl Origin {
             Some(_) => return Err(Reason::InvalidField.field(DRAIN_METADATA, "is not `eof`")),
         };
         let caller = caller(request)?;
-        if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA) {
+        if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
+            && !caller.is_at(client.as_bytes())
+        {
             // What a gateway says of its client is information: nothing here believes it.
-            tracing::debug!(%caller, ?client, "a command of a gateway's client");
+            tracing::info!(%caller, ?client, "a command of a gateway's client");
         }
         Ok(Self { caller, until_end })
     }
