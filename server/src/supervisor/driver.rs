@@ -19,7 +19,7 @@ use super::{
     feeder::{Feeder, StdinRequest},
     mailbox::{Mailbox, Progress, Request},
     output::{COALESCE_INTERVAL, Chunker, Due, MAX_OUTPUT_BYTES, Stream},
-    reader::Reader,
+    reader::{Readers, STREAMS},
     readiness::{readable, register, sleep_or_never},
     sink::{Item, Sink},
     state::{self, Action, Cause, Outcome, State},
@@ -40,16 +40,12 @@ pub struct Driver {
     spawned: Instant,
     process: Option<Process>,
     leader: Option<AsyncFd<OwnedFd>>,
-    readers: [Option<Reader>; 2],
+    readers: Readers,
     feeder: Feeder,
     state: State,
     chunker: Chunker,
     scratch: Vec<u8>,
     sink: Sink,
-    /// Output is not watched yet: when it will be.
-    watch_at: Option<Duration>,
-    /// Nobody holds the terminal open, and the leader lives: when it is looked at again.
-    terminal_rests: Option<Duration>,
     /// The reader has no room for what is due.
     blocked: bool,
     accepted_told: u64,
@@ -83,29 +79,29 @@ impl Driver {
         progress: Arc<Progress>,
     ) -> io::Result<Self> {
         let leader = register(process.pidfd().try_clone()?, Interest::READABLE)?;
-        let (readers, feeder) = match stdio {
+        let (mut readers, feeder) = match stdio {
             Stdio::Pipes {
                 stdin: fd,
                 stdout,
                 stderr,
             } => (
-                [
-                    Some(Reader::new(Stream::Stdout, stdout)),
-                    Some(Reader::new(Stream::Stderr, stderr)),
-                ],
+                Readers::pipes(stdout, stderr),
                 Feeder::new(fd, false, stdin)?,
             ),
             Stdio::Terminal(master) => {
                 let input = master.try_clone()?;
-                let output = Reader::new(Stream::Terminal, master.into());
                 let feeder = Feeder::new(Some(input.into()), true, stdin)?;
-                ([Some(output), None], feeder)
+                (Readers::terminal(master.into()), feeder)
             }
         };
+        match sink {
+            Sink::Collect { .. } if !process.has_terminal() => readers.watch_at(UNWATCHED),
+            _ => readers.watch()?,
+        }
         progress
             .stdin_accepted
             .store(feeder.accepted(), Ordering::Relaxed);
-        let mut driver = Self {
+        Ok(Self {
             spawned: Instant::now(),
             process: Some(process),
             leader: Some(leader),
@@ -115,8 +111,6 @@ impl Driver {
             chunker: Chunker::default(),
             scratch: Vec::new(),
             sink,
-            watch_at: None,
-            terminal_rests: None,
             blocked: false,
             accepted_told: 0,
             accepted_told_at: Duration::ZERO,
@@ -124,21 +118,7 @@ impl Driver {
             progress,
             usage: Usage::default(),
             ended_at: None,
-        };
-        let on_terminal = driver.process.as_ref().is_some_and(Process::has_terminal);
-        match driver.sink {
-            Sink::Collect { .. } if !on_terminal => driver.watch_at = Some(UNWATCHED),
-            _ => driver.watch()?,
-        }
-        Ok(driver)
-    }
-
-    fn watch(&mut self) -> io::Result<()> {
-        self.watch_at = None;
-        self.readers
-            .iter_mut()
-            .flatten()
-            .try_for_each(Reader::watch)
+        })
     }
 
     /// Runs to the end of the execution, which `ended` is told before the last output has been sent.
@@ -165,7 +145,6 @@ impl Driver {
     async fn wait(&mut self) -> Input {
         let deadline = self.deadline().map(|at| (self.spawned + at).into());
         let reads = [self.may_read(0), self.may_read(1)];
-        let [first, second] = &self.readers;
         let room = match &self.sink {
             Sink::Stream { items, .. } if self.blocked => Some(items.clone()),
             _ => None,
@@ -178,8 +157,7 @@ impl Driver {
             () = sleep_or_never(deadline) => Input::Time,
             () = self.sink.gone() => Input::CallerGone,
             () = room_in(room) => Input::RoomToSend,
-            () = Reader::readable(first.as_ref(), reads[0]) => Input::Readable(0),
-            () = Reader::readable(second.as_ref(), reads[1]) => Input::Readable(1),
+            index = self.readers.readable(reads) => Input::Readable(index),
             () = self.feeder.writable() => Input::Writable,
             Some(stdin) = self.mailbox.stdin.recv(), if self.feeder.has_room() => Input::Stdin(stdin),
         }
@@ -234,20 +212,19 @@ impl Driver {
         {
             return Some(outcome);
         }
-        if self.watch_at.is_some_and(|at| at <= self.now())
+        if self.readers.is_watch_due(self.now())
             && let Some(outcome) = self.watch_now()
         {
             return Some(outcome);
         }
-        if self.terminal_rests.is_some_and(|until| until <= self.now()) {
-            self.terminal_rests = None;
-            if let Some(outcome) = self.read(0, true) {
-                return Some(outcome);
-            }
+        if self.readers.wake_if_due(self.now())
+            && let Some(outcome) = self.read(0, true)
+        {
+            return Some(outcome);
         }
         if self.ended_at.is_some() {
             // What is there to be read is not silence, however late this task came to look.
-            for index in 0..self.readers.len() {
+            for index in 0..STREAMS {
                 if self.may_read(index)
                     && let Some(outcome) = self.read(index, true)
                 {
@@ -265,33 +242,30 @@ impl Driver {
             Err(error) => {
                 tracing::error!(%error, "cannot read how a command ended; killing it");
                 self.leader = None;
-                self.terminal_rests = None;
+                self.readers.wake();
                 return self.tell(state::Event::Lost);
             }
         };
         self.leader = None;
-        self.terminal_rests = None;
+        self.readers.wake();
         self.usage = usage;
         self.ended_at = Some(self.now());
-        let unread = self.readers.iter().flatten().map(Reader::unread).sum();
+        let unread = self.readers.unread();
         let outcome = self.tell(state::Event::Exited { status, unread });
-        outcome.or_else(|| self.watch_at.and_then(|_| self.catch_up()))
+        if outcome.is_none() && self.readers.are_unwatched() {
+            return self.catch_up();
+        }
+        outcome
     }
 
     /// Reads what there is of output that nobody has watched, and watches what is not at its end.
     fn catch_up(&mut self) -> Option<Outcome> {
-        for index in 0..self.readers.len() {
-            while self.readers[index]
-                .as_ref()
-                .is_some_and(|reader| reader.unread() > 0)
-            {
+        for index in 0..STREAMS {
+            // A pipe that was never enlarged holds no more than one read takes; behind it is the end, if it is there.
+            for _ in 0..2 {
                 if let Some(outcome) = self.read(index, true) {
                     return Some(outcome);
                 }
-            }
-            // The end, if it is there.
-            if let Some(outcome) = self.read(index, true) {
-                return Some(outcome);
             }
         }
         self.watch_now()
@@ -299,7 +273,7 @@ impl Driver {
 
     /// What cannot be watched has ended.
     fn watch_now(&mut self) -> Option<Outcome> {
-        if let Err(error) = self.watch() {
+        if let Err(error) = self.readers.watch() {
             tracing::error!(%error, "cannot watch a command's output; killing it");
             return self.tell(state::Event::Lost);
         }
@@ -335,7 +309,7 @@ impl Driver {
                 return self.tell(seen);
             }
             Action::CloseOutput => {
-                for index in 0..self.readers.len() {
+                for index in 0..STREAMS {
                     self.end_output(index);
                 }
             }
@@ -441,28 +415,30 @@ impl Driver {
             _ => None,
         };
         let accepted = self.accepted_due().filter(|_| self.has_room_to_send());
-        let looks = [self.terminal_rests, self.watch_at];
-        [self.state.deadline(), chunk, accepted]
-            .into_iter()
-            .chain(looks)
-            .flatten()
-            .min()
+        [
+            self.state.deadline(),
+            chunk,
+            accepted,
+            self.readers.next_look(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn may_read(&self, index: usize) -> bool {
-        let Some(output) = &self.readers[index] else {
+        let Some(stream) = self.readers.stream(index) else {
             return false;
         };
         match self.sink {
-            _ if self.terminal_rests.is_some() => false,
-            Sink::Stream { .. } => self.chunker.has_room(output.stream),
+            Sink::Stream { .. } => self.chunker.has_room(stream),
             Sink::Collect { .. } | Sink::Discard => true,
         }
     }
 
     /// One read of at most [`MAX_OUTPUT_BYTES`].
     fn read(&mut self, index: usize, now: bool) -> Option<Outcome> {
-        let output = self.readers[index].as_mut()?;
+        let output = self.readers.get_mut(index)?;
         let stream = output.stream;
         let result = match &mut self.sink {
             Sink::Stream { .. } => {
@@ -479,15 +455,16 @@ impl Driver {
         match result {
             // To close the master now would hang its session up: a leader on its way out would die of SIGHUP.
             Ok(0) if stream == Stream::Terminal && self.leader.is_some() => {
-                self.terminal_rests = Some(self.now() + TERMINAL_LOOK_INTERVAL);
+                let until = self.now() + TERMINAL_LOOK_INTERVAL;
+                self.readers.rest(until);
                 None
             }
             Ok(0) => {
                 self.end_output(index);
-                if self.readers.iter().any(Option::is_some) {
-                    return None;
+                if self.readers.have_ended() {
+                    return self.tell(state::Event::OutputEnded);
                 }
-                self.tell(state::Event::OutputEnded)
+                None
             }
             Ok(bytes) => {
                 if matches!(self.sink, Sink::Stream { .. }) {
@@ -506,11 +483,11 @@ impl Driver {
     }
 
     fn end_output(&mut self, index: usize) {
-        let Some(output) = self.readers[index].take() else {
+        let Some(stream) = self.readers.close(index) else {
             return;
         };
-        self.chunker.end(output.stream);
-        if output.stream == Stream::Terminal {
+        self.chunker.end(stream);
+        if stream == Stream::Terminal {
             // With the last master closed, the terminal is hung up.
             self.feeder.close();
             if let Some(process) = &mut self.process {

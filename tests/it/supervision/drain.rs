@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use remex::v1::exit::Reason;
+use remex::v1::{RunRequest, exit::Reason};
 
 use super::support::{RequestExt, Server, argv, shell};
-use crate::harness::Marker;
+use crate::harness::{Marker, soon};
 
 /// Longer than what others that hold the output open are waited for.
 const HOLD_UP: Duration = Duration::from_millis(1500);
@@ -24,6 +24,16 @@ async fn writes_for_ever(server: Server) {
         // The read end is closed, so its next write ends it.
         marker.is_gone().await;
     }
+    // Into one answer, and faster than it is read.
+    let marker = Marker::new();
+    let text = format!("yes {marker} & exit 3");
+    let run = RunRequest {
+        command: shell(text).command,
+        ..RunRequest::default()
+    };
+    let response = soon("a run", server.exec().run(run)).await.unwrap();
+    assert_eq!(response.get_ref().exit.unwrap().code, Some(3));
+    marker.is_gone().await;
     server.daemon.stop().await;
 }
 
