@@ -23,6 +23,8 @@ pub struct TcpInfo {
     pub snd_mss: u32,
     /// Segments that had to be sent again, those of the handshake among them.
     pub total_retrans: u32,
+    /// Segments with data that have come.
+    pub data_segs_in: u32,
 }
 
 impl TcpInfo {
@@ -49,6 +51,7 @@ impl TcpInfo {
             rcv_mss: info.tcpi_rcv_mss,
             snd_mss: info.tcpi_snd_mss,
             total_retrans: info.tcpi_total_retrans,
+            data_segs_in: info.tcpi_data_segs_in,
         })
     }
 

@@ -136,7 +136,8 @@ async fn assert_conforms(row: &Row, manner: Manner) {
         }
         let sent = path.sent();
         assert_eq!(sent.reads.len(), round * row.segments.len());
-        assert_eq!(sent.segments, sent.reads.len(), "{} {manner:?}", row.url);
+        let segments = u32::try_from(sent.reads.len()).unwrap();
+        assert_eq!(sent.segments, segments, "{} {manner:?}", row.url);
         for (read, segment) in sent.reads.iter().zip(row.segments.iter().cycle()) {
             assert!(
                 read == segment,

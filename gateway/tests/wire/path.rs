@@ -1,16 +1,14 @@
 //! A path between a client and a gateway: it splits, delays or puts together what the gateway sends, and keeps it as it
 //! came, with the number of segments that the kernel has seen.
 
-#![expect(unsafe_code, reason = "getsockopt(TCP_INFO), to count segments")]
-
 use std::{
-    io, mem,
+    io,
     net::SocketAddr,
-    os::fd::AsRawFd,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use remex_gateway::net::TcpInfo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
@@ -41,7 +39,7 @@ pub(crate) struct Sent {
     /// What each read brought.
     pub(crate) reads: Vec<Vec<u8>>,
     /// The segments that they came in.
-    pub(crate) segments: usize,
+    pub(crate) segments: u32,
 }
 
 /// A path for one connection.
@@ -103,7 +101,7 @@ async fn carry(
                 return to_client.shutdown().await;
             }
             waiting.extend_from_slice(&segment);
-            let segments = segments_from(from_gateway.as_ref())?;
+            let segments = TcpInfo::of(from_gateway.as_ref())?.data_segs_in;
             {
                 let mut sent = sent.lock().unwrap();
                 sent.reads.push(segment);
@@ -126,25 +124,4 @@ async fn carry(
     };
     tokio::try_join!(there, back)?;
     Ok(())
-}
-
-/// Segments with data that have come over `stream`.
-fn segments_from(stream: &TcpStream) -> io::Result<usize> {
-    // SAFETY: all its fields are numbers, for which zero is a value.
-    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
-    let mut length = libc::socklen_t::try_from(size_of_val(&info)).map_err(io::Error::other)?;
-    // SAFETY: the kernel writes at most `length` bytes, the size of `info`; both live through the call.
-    let result = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        )
-    };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    usize::try_from(info.tcpi_data_segs_in).map_err(io::Error::other)
 }
