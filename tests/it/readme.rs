@@ -93,6 +93,7 @@ fn placed(text: &str, daemon: &Daemon, gateway: SocketAddr) -> String {
             &daemon.home().path("gateway").display().to_string(),
         )
         .replace("127.0.0.1:50051", &daemon.socket("grpc").to_string())
+        .replace("udp://127.0.0.1:8080", daemon.url("udp-exec"))
         .replace("127.0.0.1:8080", &daemon.socket("tcp-exec").to_string());
     let port = |name: &str| format!("127.0.0.1 {}", daemon.socket(name).port());
     text = text.replace("127.0.0.1 8080", &port("udp-exec"));
