@@ -9,9 +9,10 @@ use std::{
 
 use remex::v1::exit::Reason;
 
-use super::support::{RequestExt, Server, argv, shell};
+use super::support::{Server, argv, children_of, shell, state_of};
 use crate::harness::{
     Home, Marker, eventually,
+    processes::Process,
     tools::{self, Missing},
 };
 
@@ -70,21 +71,37 @@ impl Drop for Frozen {
     }
 }
 
+fn is_held(process: &Process) -> bool {
+    state_of(process.pid.as_raw_nonzero().get()) == Some('D')
+}
+
 async fn reported(server: Server) {
     let frozen = skip_unless!(Frozen::new(server.daemon.home()));
     // A child, and the leader itself.
     let markers = [Marker::new(), Marker::new()];
     let [child, leader] = markers.each_ref().map(|marker| frozen.file(marker));
-    for (request, signal) in [
-        (shell(format!("touch {child}; true")), 15),
+    for (request, marker, ending) in [
+        (
+            shell(format!("touch {child}; true")),
+            &markers[0],
+            (-1, 9, Reason::Signal),
+        ),
         // Whose end nobody sees.
-        (argv(["touch", &leader]), 0),
+        (
+            argv(["touch", &leader]),
+            &markers[1],
+            (-1, 0, Reason::LostExit),
+        ),
     ] {
-        let record = server.run(request.timeout(100).kill_after(100)).await;
-        assert_eq!(record.ending(), (-1, signal, Reason::Timeout));
-    }
-    for marker in &markers {
-        assert!(!marker.processes().is_empty(), "it is not held");
+        let running = server.begin(request).await;
+        eventually("a process that is held", || {
+            let processes = marker.processes();
+            processes.iter().any(is_held).then_some(())
+        })
+        .await;
+        running.signal(9).await.unwrap();
+        assert_eq!(running.end().await.ending(), ending);
+        assert!(marker.processes().iter().any(is_held));
     }
     let log = server.daemon.home().log();
     assert_eq!(log.matches("a process survives its KILL").count(), 2);
@@ -98,7 +115,7 @@ async fn reported(server: Server) {
     // Nothing of them is left with the server either.
     let pid = server.daemon.pid().as_raw_nonzero().get();
     eventually("the end of all zombies", || {
-        super::support::children_of(pid).is_empty().then_some(())
+        children_of(pid).is_empty().then_some(())
     })
     .await;
     server.daemon.stop().await;

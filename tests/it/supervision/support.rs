@@ -355,10 +355,10 @@ impl Record {
             Kind::Exited(exited) => {
                 let exit = exited.exit.expect("an exit");
                 let code = exit.code.expect("a code is always set");
-                let has_none = exit.signal != 0 || exit.reason() >= Reason::LostStart;
-                // The server ended it, and the kernel did not let go of it.
-                let was_held = code == -1 && exit.reason() != Reason::Self_;
-                assert!((code == -1) == has_none || was_held, "{exit:?}");
+                assert_eq!(
+                    code == -1,
+                    exit.signal != 0 || exit.reason() >= Reason::LostStart
+                );
                 assert!(exit.wall_time.is_some() && exit.usage.is_some());
                 self.exit = Some(exit);
             }
