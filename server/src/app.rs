@@ -10,7 +10,10 @@ use remex_gateway::{
     limits::Limits,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
 };
-use tokio::time::{interval, timeout};
+use tokio::{
+    task::block_in_place,
+    time::{interval, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -232,7 +235,8 @@ async fn sweep(executions: Arc<Executions>, stop: CancellationToken) {
     let mut ticks = interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
-            _ = ticks.tick() => executions.sweep(),
+            // It may have to look at all processes of the machine.
+            _ = ticks.tick() => block_in_place(|| executions.sweep()),
             () = stop.cancelled() => return,
         }
     }

@@ -65,15 +65,7 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Transport;
-
-    fn peer(address: &str, uid: Option<u32>) -> Caller {
-        Caller {
-            transport: Transport::Tcp,
-            address: Some(address.parse().unwrap()),
-            uid,
-        }
-    }
+    use crate::admission::peer;
 
     fn access(allow: &[&str]) -> Access {
         Access {

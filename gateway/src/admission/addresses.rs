@@ -74,15 +74,7 @@ impl Drop for Entry<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Transport;
-
-    fn peer(address: &str, uid: Option<u32>) -> Caller {
-        Caller {
-            transport: Transport::Tcp,
-            address: Some(address.parse().unwrap()),
-            uid,
-        }
-    }
+    use crate::admission::peer;
 
     #[test]
     fn an_address_may_have_as_many_as_the_limit_and_no_more() {

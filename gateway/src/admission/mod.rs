@@ -16,3 +16,13 @@ pub(crate) use self::{
     rates::Rates,
     sources::{check_source, may_amplify},
 };
+
+/// A peer over TCP, local if it has a user, for tests.
+#[cfg(test)]
+fn peer(address: &str, uid: Option<u32>) -> crate::net::Caller {
+    crate::net::Caller {
+        transport: crate::net::Transport::Tcp,
+        address: Some(address.parse().unwrap()),
+        uid,
+    }
+}

@@ -292,16 +292,17 @@ impl Driver {
 
     fn act(&mut self, action: Action) -> Option<Outcome> {
         let process = self.process.as_ref()?;
+        let is_long = process.is_searched_for();
         match action {
             Action::SignalGroup(number) => {
                 if let Err(error) = process.signal_group(number) {
                     tracing::debug!(%error, number, "signal not sent");
                 }
             }
-            Action::SignalTree(number) => aside(process, || process.signal_tree(number)),
-            Action::KillTree => aside(process, || process.kill_tree()),
+            Action::SignalTree(number) => aside(is_long, || process.signal_tree(number)),
+            Action::KillTree => aside(is_long, || process.kill_tree()),
             Action::LookAtTree => {
-                let seen = match aside(process, || process.look_at_tree()) {
+                let seen = match aside(is_long, || process.look_at_tree()) {
                     TreeLook::Gone => state::Event::TreeGone,
                     TreeLook::Alive => state::Event::TreeLives { held: false },
                     TreeLook::Held => state::Event::TreeLives { held: true },
@@ -516,9 +517,9 @@ impl Driver {
                     pid = process.pid(),
                     "a process survives its KILL: the kernel holds it"
                 );
-                process.give_up();
+                aside(process.is_searched_for(), || process.give_up());
             } else {
-                process.leave();
+                aside(process.is_searched_for(), || process.leave());
             }
         }
         Exit {
@@ -553,9 +554,9 @@ impl Driver {
     }
 }
 
-/// Does something with a tree, without holding up this thread's other tasks where it takes long.
-fn aside<T>(process: &Process, work: impl FnOnce() -> T) -> T {
-    if process.is_searched_for() {
+/// Does something with a tree, without holding up this thread's other tasks if it may take long.
+fn aside<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
+    if is_long {
         block_in_place(work)
     } else {
         work()
