@@ -20,6 +20,7 @@ use tonic::body::Body;
 
 use crate::{
     Endpoint,
+    gather::Gather,
     greeting::{Greeted, Greeting},
 };
 
@@ -137,6 +138,7 @@ where
         Err(source) => return Err(ConnectError::Io { endpoint, source }),
     };
     let (stream, greeting) = Greeted::new(stream);
+    let stream = Gather::new(stream);
     let Ok((sender, connection)) = settings().handshake(TokioIo::new(stream)).await else {
         return Err(ConnectError::Closed { endpoint });
     };

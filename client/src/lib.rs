@@ -36,6 +36,7 @@ mod error;
 mod event;
 mod execution;
 mod exit;
+mod gather;
 mod greeting;
 mod interaction;
 mod signal;

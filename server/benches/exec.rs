@@ -1,7 +1,7 @@
 //! What a unary Run costs over a local vfork, exec and wait of the same command: `cargo bench -p remex-server`.
 //!
-//! The floor, a small server and one with 500 MB resident take turns within each round; the figures are medians over
-//! rounds of each round's median. Needs a C compiler for the floor.
+//! The floor, a small server, one with 500 MB resident, and a call that runs nothing take turns within each round; the
+//! figures are medians over rounds of each round's median. Needs a C compiler for the floor.
 
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
@@ -48,28 +48,30 @@ fn main() -> Outcome<()> {
         runtime.block_on(small.connect())?,
         runtime.block_on(large.connect())?,
     ];
-    let mut medians = [Vec::new(), Vec::new(), Vec::new()];
+    let mut medians = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     let mut ratios = [Vec::new(), Vec::new()];
     // The first round warms up and is not counted.
     for round in 0..=ROUNDS {
         let floor = median(floor.run(RUNS)?);
         let small = median(runtime.block_on(runs(&clients[0]))?);
         let large = median(runtime.block_on(runs(&clients[1]))?);
+        let echo = median(runtime.block_on(echoes(&clients[0]))?);
         if round == 0 {
             continue;
         }
-        for (list, value) in medians.iter_mut().zip([floor, small, large]) {
+        for (list, value) in medians.iter_mut().zip([floor, small, large, echo]) {
             list.push(value);
         }
         ratios[0].push(small.as_secs_f64() / floor.as_secs_f64());
         ratios[1].push(large.as_secs_f64() / floor.as_secs_f64());
     }
-    let [floor, small, large] = medians.map(median);
+    let [floor, small, large, echo] = medians.map(median);
     let [ratio_small, ratio_large] = ratios.map(median_ratio);
     println!("sh -c {SHELL_TEXT:?}, p50 of {RUNS} runs, median of {ROUNDS} interleaved rounds");
     println!("  local vfork            {floor:>10.1?}");
     println!("  Run, small server      {small:>10.1?}  {ratio_small:.2} of the floor (goal 1.40)");
     println!("  Run, 500 MB server     {large:>10.1?}  {ratio_large:.2} of the floor (goal 1.45)");
+    println!("  Echo, small server     {echo:>10.1?}  what of that is gRPC");
     Ok(())
 }
 
@@ -89,6 +91,19 @@ async fn runs(client: &Client) -> Outcome<Vec<Duration>> {
         if response.stdout_data != b"hi\n"[..] {
             return Err("the command did not print what it should".into());
         }
+    }
+    Ok(times)
+}
+
+async fn echoes(client: &Client) -> Outcome<Vec<Duration>> {
+    let mut times = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        let begin = Instant::now();
+        let request = v1::EchoRequest {
+            content: Some(v1::echo_request::Content::Text(SHELL_TEXT.into())),
+        };
+        client.echo().echo(request).await?;
+        times.push(begin.elapsed());
     }
     Ok(times)
 }
