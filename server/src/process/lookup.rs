@@ -14,7 +14,8 @@ use super::error::StartError;
 /// Where a program is looked for if the command has no PATH, as execvp(3) has it.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// The path to execute, resolved from `directory` when it is relative.
+/// The path to execute, resolved from `directory` when it is relative. A name with a slash is one, whatever is there:
+/// that is for the kernel to say.
 ///
 /// `switch` says that the command runs as another user, whose rights the kernel asks for when it executes; else ours are
 /// asked for here.
@@ -26,11 +27,7 @@ pub(super) fn program(
 ) -> Result<CString, StartError> {
     let name = argv0.to_bytes();
     if name.contains(&b'/') {
-        return match look(directory, name, switch) {
-            Ok(()) => Ok(argv0.to_owned()),
-            Err(Verdict::Absent) => Err(not_found(argv0, String::new())),
-            Err(Verdict::Refused(why)) => Err(not_executable(argv0, why)),
-        };
+        return Ok(argv0.to_owned());
     }
     let path = path.unwrap_or(DEFAULT_PATH);
     let searched = || format!(" in PATH {:?}", String::from_utf8_lossy(path));
@@ -83,9 +80,14 @@ fn look(directory: &Path, candidate: &[u8], switch: bool) -> Result<(), Verdict>
     Ok(())
 }
 
-/// What execve's errno says of `program`, which was there a moment ago.
-pub(super) fn exec_error(program: &CStr, errno: i32) -> StartError {
+/// Why `program` could not be executed: what is to be seen of the file itself, else what execve's errno says.
+pub(super) fn exec_error(program: &CStr, directory: &Path, switch: bool, errno: i32) -> StartError {
     let source = io::Error::from_raw_os_error(errno);
+    match look(directory, program.to_bytes(), switch) {
+        Ok(()) => {}
+        Err(Verdict::Absent) => return not_found(program, String::new()),
+        Err(Verdict::Refused(why)) => return not_executable(program, why),
+    }
     match errno {
         // The file is there, so it is the interpreter or loader it names that is not.
         libc::ENOENT => not_executable(
@@ -161,27 +163,49 @@ mod tests {
     fn a_path_with_a_slash_is_not_looked_up() {
         let dir = tempfile::tempdir().unwrap();
         file(dir.path(), "tool", 0o755);
-        assert_eq!(
-            find("./tool", Some("/nowhere"), dir.path()).unwrap(),
-            "./tool"
-        );
-        assert!(matches!(
-            find("./absent", None, dir.path()),
-            Err(StartError::ProgramNotFound { .. })
-        ));
+        for argv0 in ["./tool", "./absent"] {
+            assert_eq!(find(argv0, Some("/nowhere"), dir.path()).unwrap(), argv0);
+        }
     }
 
     #[test]
-    fn what_cannot_be_executed_says_why() {
+    fn what_was_not_executed_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        file(dir.path(), "tool", 0o755);
+        file(dir.path(), "data", 0o644);
+        let error = |program: &str, errno| {
+            let program = CString::new(program).unwrap();
+            exec_error(&program, dir.path(), false, errno)
+        };
+        assert!(matches!(
+            error("./absent", libc::ENOENT),
+            StartError::ProgramNotFound { .. }
+        ));
+        for (program, errno, expected) in [
+            ("./data", libc::EACCES, "chmod +x"),
+            ("/etc", libc::EACCES, "folder"),
+            ("./tool", libc::ENOENT, "interpreter"),
+            ("./tool", libc::ENOEXEC, "neither a binary"),
+            ("./tool", libc::EACCES, "denied"),
+        ] {
+            match error(program, errno) {
+                StartError::ProgramNotExecutable { why, .. } => {
+                    assert!(why.contains(expected), "{program}: {why}");
+                }
+                error => panic!("{program}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_found_and_cannot_be_executed_says_why() {
         let dir = tempfile::tempdir().unwrap();
         file(dir.path(), "data", 0o644);
-        for argv0 in ["./data", "data", "/etc"] {
-            let error = find(argv0, Some("."), dir.path()).unwrap_err();
-            assert!(
-                matches!(error, StartError::ProgramNotExecutable { .. }),
-                "{argv0}: {error}"
-            );
-        }
+        let error = find("data", Some("."), dir.path()).unwrap_err();
+        assert!(
+            matches!(error, StartError::ProgramNotExecutable { .. }),
+            "{error}"
+        );
         assert!(matches!(
             find("no-such-program", None, dir.path()),
             Err(StartError::ProgramNotFound { .. })

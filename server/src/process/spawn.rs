@@ -148,7 +148,6 @@ impl Spawner {
             (None, Some(user)) => &user.home,
             (None, None) => &self.directory,
         };
-        check_directory(directory)?;
         let own_uid = || rustix::process::geteuid().as_raw();
         let uid = identity.as_ref().map_or_else(own_uid, |user| user.uid);
         let mut limits = limits::calls(&spec.limits, uid)?;
@@ -158,8 +157,10 @@ impl Spawner {
         let environment = self.environment.of(spec, user.as_ref());
         let switch = identity.is_some();
         let path = environment.get("PATH");
+        let program = lookup::program(&spec.argv[0], path, directory, switch)
+            .or_else(|error| check_directory(directory).and(Err(error)))?;
         Ok(Plan {
-            program: lookup::program(&spec.argv[0], path, directory, switch)?,
+            program,
             directory: directory.to_owned(),
             environment,
             limits,
@@ -253,7 +254,12 @@ fn failure(step: Step, errno: i32, spec: &CommandSpec, plan: &Plan) -> StartErro
         Step::WorkingDirectory => {
             directory_error(&plan.directory, io::Error::from_raw_os_error(errno))
         }
-        Step::Exec => lookup::exec_error(&plan.program, errno),
+        Step::Exec => lookup::exec_error(
+            &plan.program,
+            &plan.directory,
+            plan.identity.is_some(),
+            errno,
+        ),
     }
 }
 
