@@ -9,6 +9,7 @@
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -133,11 +134,22 @@ fn measure(usage: &libc::rusage) -> Usage {
     Usage {
         user: time(usage.ru_utime),
         system: time(usage.ru_stime),
-        max_rss_bytes: (bytes > own_max_rss_bytes()).then_some(bytes),
+        max_rss_bytes: is_above_own(bytes).then_some(bytes),
     }
 }
 
-/// The server's own high-water mark, which it never falls below again.
+/// Whether `bytes` is above the server's own high-water mark. Since that never falls, the kernel is asked only about what
+/// is above all that it has said before.
+fn is_above_own(bytes: u64) -> bool {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    if bytes <= SEEN.load(Ordering::Relaxed) {
+        return false;
+    }
+    let own = own_max_rss_bytes();
+    SEEN.fetch_max(own, Ordering::Relaxed);
+    bytes > own
+}
+
 fn own_max_rss_bytes() -> u64 {
     // SAFETY: plain data, valid when zeroed, and a place to write to.
     let usage = unsafe {
