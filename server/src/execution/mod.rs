@@ -7,7 +7,7 @@ mod registry;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use remex_gateway::net::Caller;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, oneshot},
     task::block_in_place,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,7 +30,7 @@ use crate::{
         driver::Driver,
         event::Exit,
         feeder::StdinRequest,
-        mailbox::{Mailbox, Progress, REQUESTS, Request},
+        mailbox::{Link, Progress, Request, mailbox},
         sink::Sink,
         state::{Cause, State},
         stdin::{Stdin, StdinChunk, StdinError},
@@ -92,8 +92,8 @@ pub struct Execution {
     pub pid: i32,
     /// How far it has come.
     pub progress: Arc<Progress>,
-    requests: mpsc::Sender<Request>,
-    stdin: mpsc::Sender<StdinRequest>,
+    /// `None` once it has ended: its queues are not kept with its record.
+    link: Mutex<Option<Link>>,
     end: OnceLock<(Exit, SystemTime)>,
     ended: CancellationToken,
 }
@@ -144,8 +144,7 @@ impl Executions {
             Some(_) => block_in_place(spawn),
             None => spawn(),
         }?;
-        let (requests, requests_in) = mpsc::channel(REQUESTS);
-        let (stdin, stdin_in) = mpsc::channel(REQUESTS);
+        let (link, mailbox) = mailbox();
         let progress = Arc::new(Progress::default());
         let execution = Arc::new(Execution {
             id,
@@ -154,8 +153,7 @@ impl Executions {
             caller: new.caller,
             created,
             progress: Arc::clone(&progress),
-            requests,
-            stdin,
+            link: Mutex::new(Some(link)),
             end: OnceLock::new(),
             ended: CancellationToken::new(),
             spec: new.spec,
@@ -166,10 +164,7 @@ impl Executions {
             Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
             State::new(spec.timeout, spec.kill_after).until_end(new.until_end),
             sink,
-            Mailbox {
-                requests: requests_in,
-                stdin: stdin_in,
-            },
+            mailbox,
             progress,
         )
         .map_err(|source| StartError::Resources {
@@ -178,9 +173,12 @@ impl Executions {
         })?;
         self.registry.insert(Arc::clone(&execution));
         let (ending, registry) = (Arc::clone(&execution), self.registry.clone());
+        // Boxed: the future would be moved about with all of it inside.
+        let driver = Box::new(driver);
         self.drivers.spawn(async move {
-            driver.run(|exit| registry.retire(&ending, *exit)).await;
-            drop(permit);
+            let retire = |exit: &Exit| registry.retire(&ending, *exit);
+            driver.run(permit, retire).await;
+            registry.forget();
         });
         Ok(execution)
     }
@@ -240,7 +238,7 @@ impl Executions {
     pub async fn end_all(&self, cause: Cause) {
         for execution in self.registry.running() {
             // One that has ended meanwhile needs no end.
-            let _ = execution.requests.send(Request::End(cause)).await;
+            let _ = execution.request(Request::End(cause)).await;
         }
     }
 }
@@ -288,22 +286,33 @@ impl Execution {
     pub async fn write(&self, chunk: StdinChunk) -> Result<Result<u64, StdinError>, Ended> {
         let (answer, answered) = oneshot::channel();
         let request = StdinRequest::Chunk(chunk, answer);
-        self.stdin.send(request).await.map_err(|_| Ended)?;
+        let stdin = self.link()?.stdin;
+        stdin.send(request).await.map_err(|_| Ended)?;
         answered.await.map_err(|_| Ended)
     }
 
     /// Ends its stdin.
     pub async fn close_stdin(&self) -> Result<(), Ended> {
-        let sent = self.stdin.send(StdinRequest::Close).await;
+        let sent = self.link()?.stdin.send(StdinRequest::Close).await;
         sent.map_err(|_| Ended)
     }
 
     async fn request(&self, request: Request) -> Result<(), Ended> {
-        self.requests.send(request).await.map_err(|_| Ended)
+        let sent = self.link()?.requests.send(request).await;
+        sent.map_err(|_| Ended)
+    }
+
+    fn link(&self) -> Result<Link, Ended> {
+        self.lock_link().clone().ok_or(Ended)
+    }
+
+    fn lock_link(&self) -> MutexGuard<'_, Option<Link>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self, exit: Exit) {
         let _ = self.end.set((exit, SystemTime::now()));
+        self.lock_link().take();
         self.ended.cancel();
     }
 

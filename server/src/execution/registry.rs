@@ -70,7 +70,11 @@ impl Registry {
         execution.end(exit);
         records.ended_bytes += execution.cost();
         records.ended.push_back((Instant::now(), execution.id));
-        records.forget(Instant::now());
+    }
+
+    /// Drops the records of ended executions that are too old or too many.
+    pub(super) fn forget(&self) {
+        self.lock().forget(Instant::now());
     }
 
     pub(super) fn find(&self, id: Uuid) -> Option<Arc<Execution>> {

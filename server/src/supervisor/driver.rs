@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
     task::block_in_place,
 };
 
@@ -18,7 +18,7 @@ use super::{
     event::{Event, Exit, Kind},
     feeder::{Feeder, StdinRequest},
     mailbox::{Mailbox, Progress, Request},
-    output::{COALESCE_INTERVAL, Chunker, Due, MAX_OUTPUT_BYTES, Stream},
+    output::{COALESCE_INTERVAL, Chunker, Due, Stream},
     reader::{Readers, STREAMS},
     readiness::{readable, register, sleep_or_never},
     sink::{Item, Sink},
@@ -44,7 +44,6 @@ pub struct Driver {
     feeder: Feeder,
     state: State,
     chunker: Chunker,
-    scratch: Vec<u8>,
     sink: Sink,
     /// The reader has no room for what is due.
     blocked: bool,
@@ -109,7 +108,6 @@ impl Driver {
             feeder,
             state,
             chunker: Chunker::default(),
-            scratch: Vec::new(),
             sink,
             blocked: false,
             accepted_told: 0,
@@ -121,8 +119,9 @@ impl Driver {
         })
     }
 
-    /// Runs to the end of the execution, which `ended` is told before the last output has been sent.
-    pub async fn run(mut self, ended: impl FnOnce(&Exit)) {
+    /// Runs to the end of the execution, which `ended` is told before the last output has been sent. `slot` is held until
+    /// nothing of it waits for its caller any more.
+    pub async fn run(mut self: Box<Self>, slot: OwnedSemaphorePermit, ended: impl FnOnce(&Exit)) {
         if let Some(process) = &self.process {
             self.send(Kind::Started { pid: process.pid() });
         }
@@ -138,7 +137,7 @@ impl Driver {
         };
         let exit = self.finish(outcome);
         ended(&exit);
-        self.deliver(exit).await;
+        self.deliver(exit, slot).await;
     }
 
     /// Waits for the next thing to happen. Every arm can be dropped without loss.
@@ -250,12 +249,13 @@ impl Driver {
         self.readers.wake();
         self.usage = usage;
         self.ended_at = Some(self.now());
-        let unread = self.readers.unread();
-        let outcome = self.tell(state::Event::Exited { status, unread });
-        if outcome.is_none() && self.readers.are_unwatched() {
-            return self.catch_up();
+        if self.readers.are_unwatched()
+            && let Some(outcome) = self.catch_up()
+        {
+            return Some(outcome);
         }
-        outcome
+        let unread = self.readers.unread();
+        self.tell(state::Event::Exited { status, unread })
     }
 
     /// Reads what there is of output that nobody has watched, and watches what is not at its end.
@@ -437,7 +437,7 @@ impl Driver {
         }
     }
 
-    /// One read of at most [`MAX_OUTPUT_BYTES`].
+    /// One read.
     fn read(&mut self, index: usize, now: bool) -> Option<Outcome> {
         let output = self.readers.get_mut(index)?;
         let stream = output.stream;
@@ -447,11 +447,9 @@ impl Driver {
                 output.read(buffer, now)
             }
             Sink::Collect { collected, .. } => {
-                let result = output.read(emptied(&mut self.scratch), now);
-                collected.push(stream, &self.scratch);
-                result
+                output.read_to(now, |data| collected.push(stream, data))
             }
-            Sink::Discard => output.read(emptied(&mut self.scratch), now),
+            Sink::Discard => output.read_to(now, |_| {}),
         };
         match result {
             // To close the master now would hang its session up: a leader on its way out would die of SIGHUP.
@@ -530,8 +528,9 @@ impl Driver {
         }
     }
 
-    /// Sends what is left, then the exit, as fast as the reader takes it.
-    async fn deliver(mut self, exit: Exit) {
+    /// Sends what is left, then the exit, as fast as the reader takes it. `slot` is given back before the last: whoever has
+    /// that may come back at once.
+    async fn deliver(mut self: Box<Self>, exit: Exit, slot: OwnedSemaphorePermit) {
         let now = self.now();
         while let Sink::Stream { items, .. } = &self.sink {
             let items = items.clone();
@@ -541,9 +540,13 @@ impl Driver {
             match self.chunker.take(now) {
                 Some(chunk) => permit.send(self.item(Kind::Output(chunk))),
                 None if self.chunker.due(now, true) == Due::Now => {}
-                None => return permit.send(self.item(Kind::Exited(exit))),
+                None => {
+                    drop(slot);
+                    return permit.send(self.item(Kind::Exited(exit)));
+                }
             }
         }
+        drop(slot);
         if let Sink::Collect { collected, answer } = self.sink {
             let _ = answer.send((*collected, exit));
         }
@@ -561,15 +564,6 @@ fn aside<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
     } else {
         work()
     }
-}
-
-/// A buffer for one read of at most [`MAX_OUTPUT_BYTES`].
-fn emptied(buffer: &mut Vec<u8>) -> &mut Vec<u8> {
-    buffer.clear();
-    if buffer.capacity() < MAX_OUTPUT_BYTES {
-        *buffer = Vec::with_capacity(MAX_OUTPUT_BYTES);
-    }
-    buffer
 }
 
 async fn room_in(items: Option<mpsc::Sender<Item>>) {

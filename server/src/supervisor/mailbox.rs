@@ -36,11 +36,31 @@ pub struct Progress {
     pub abandoned: AtomicBool,
 }
 
-/// How a driver is reached.
+/// What reaches a driver.
 #[derive(Debug)]
 pub struct Mailbox {
     /// Signals, window sizes, ends.
     pub requests: mpsc::Receiver<Request>,
     /// stdin, which may wait while the former pass.
     pub stdin: mpsc::Receiver<StdinRequest>,
+}
+
+/// How it is reached.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// For signals, window sizes, ends.
+    pub requests: mpsc::Sender<Request>,
+    /// For stdin.
+    pub stdin: mpsc::Sender<StdinRequest>,
+}
+
+/// Both ends; each queue holds [`REQUESTS`].
+pub fn mailbox() -> (Link, Mailbox) {
+    let (requests, requests_in) = mpsc::channel(REQUESTS);
+    let (stdin, stdin_in) = mpsc::channel(REQUESTS);
+    let mailbox = Mailbox {
+        requests: requests_in,
+        stdin: stdin_in,
+    };
+    (Link { requests, stdin }, mailbox)
 }

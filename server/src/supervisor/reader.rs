@@ -1,6 +1,6 @@
 //! The streams of a command that are read: one terminal, or stdout and stderr.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{cell::RefCell, io, os::fd::OwnedFd, time::Duration};
 
 use rustix::{buffer::spare_capacity, pipe::fcntl_setpipe_size};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -190,6 +190,19 @@ impl Reader {
             // EIO is how a terminal's output ends.
             Err(_) => Ok(0),
         }
+    }
+
+    /// The same, where `take` gets what was read, and nobody keeps a buffer meanwhile.
+    pub(super) fn read_to(&mut self, now: bool, take: impl FnOnce(&[u8])) -> io::Result<usize> {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(MAX_OUTPUT_BYTES));
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            let bytes = self.read(buffer, now)?;
+            take(buffer);
+            Ok(bytes)
+        })
     }
 
     /// Returns when there is something to read, if that is wanted; never if there is no reader, or it is not watched.
