@@ -1,0 +1,211 @@
+//! What a unary Run costs over a local vfork, exec and wait of the same command: `cargo bench -p remex-server --bench exec`.
+//!
+//! The floor, a small server, one with 500 MB resident, and the least that a server of tonic can do take turns within each
+//! round, each with the same command in an environment of the same size; so does a call that runs nothing. Figures are
+//! medians over rounds of each round's median, ratios medians of each round's. Needs a C compiler for the floor.
+//!
+//! Where the kernel moves processes between CPUs, wake-ups across them come on top, and are the machine's: `taskset -c 0`
+//! before it leaves the work alone.
+
+#![expect(clippy::print_stdout, reason = "its figures are its output")]
+
+mod servers;
+
+use std::{
+    error::Error,
+    io::{BufRead, BufReader, Lines, Write},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use remex::v1::{self, echo_request::Content};
+use remex_client::Client;
+
+use self::servers::{BARE, Server, serve};
+
+const ROUNDS: usize = 30;
+const RUNS: usize = 60;
+const SHELL_TEXT: &str = "echo hi";
+const BALLAST_BYTES: usize = 500 << 20;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// What takes turns, in the order of the turns.
+const NAMES: [&str; 5] = [
+    "local vfork",
+    "Run, small server",
+    "Run, 500 MB server",
+    "bare tonic server",
+    "Echo, which runs nothing",
+];
+
+/// Ratios to the floor that are asked for.
+const GOALS: [Option<f64>; 5] = [None, Some(1.40), Some(1.45), None, None];
+
+fn main() -> Outcome<()> {
+    if let Some(served) = serve() {
+        return served;
+    }
+    let folder = tempfile::tempdir()?;
+    // As in `remex`: a client that does one thing at a time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ballast = BALLAST_BYTES.to_string();
+    let servers = [("small", "0"), ("large", ballast.as_str()), (BARE, BARE)]
+        .map(|(name, role)| Server::start(&folder.path().join(name), role));
+    let [small, large, bare] = servers;
+    let (small, large, bare) = (small?, large?, bare?);
+    let small = runtime.block_on(small.connect())?;
+    let large = runtime.block_on(large.connect())?;
+    let bare = runtime.block_on(bare.connect())?;
+    let mut floor = Floor::start(folder.path(), &runtime.block_on(environment(&small))?)?;
+
+    let mut medians: [Vec<Duration>; NAMES.len()] = Default::default();
+    let mut ratios: [Vec<f64>; NAMES.len()] = Default::default();
+    // The first round warms up and is not counted.
+    for round in 0..=ROUNDS {
+        let turns = [
+            floor.run(RUNS)?,
+            runtime.block_on(times(|| run(&small)))?,
+            runtime.block_on(times(|| run(&large)))?,
+            runtime.block_on(times(|| echo(&bare, b"hi\n")))?,
+            runtime.block_on(times(|| echo(&small, b"ECHO HI")))?,
+        ]
+        .map(median);
+        if round == 0 {
+            continue;
+        }
+        for (index, time) in turns.into_iter().enumerate() {
+            medians[index].push(time);
+            ratios[index].push(time.as_secs_f64() / turns[0].as_secs_f64());
+        }
+    }
+    println!("sh -c {SHELL_TEXT:?}, p50 of {RUNS} runs, median of {ROUNDS} interleaved rounds");
+    let figures = medians
+        .map(median)
+        .into_iter()
+        .zip(ratios.map(median_ratio));
+    for ((name, goal), (time, ratio)) in NAMES.iter().zip(GOALS).zip(figures) {
+        let micros = time.as_secs_f64() * 1e6;
+        let goal = goal.map_or_else(String::new, |goal| format!("  (goal {goal:.2})"));
+        println!("  {name:26}{micros:7.1} us  {ratio:.2} of the floor{goal}");
+    }
+    Ok(())
+}
+
+/// The variables of a command's environment, as the server sets it.
+async fn environment(client: &Client) -> Outcome<Vec<(String, String)>> {
+    let response = client.exec().run(request("env")).await?.into_inner();
+    let text = String::from_utf8(response.stdout_data.to_vec())?;
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    Ok(pairs
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect())
+}
+
+fn request(shell: &str) -> v1::RunRequest {
+    v1::RunRequest {
+        command: Some(v1::Command {
+            shell: shell.into(),
+            ..v1::Command::default()
+        }),
+        ..v1::RunRequest::default()
+    }
+}
+
+/// How long each of [`RUNS`] calls took.
+async fn times<F: Future<Output = Outcome<()>>>(call: impl Fn() -> F) -> Outcome<Vec<Duration>> {
+    let mut times = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        let begin = Instant::now();
+        call().await?;
+        times.push(begin.elapsed());
+    }
+    Ok(times)
+}
+
+async fn run(client: &Client) -> Outcome<()> {
+    let response = client.exec().run(request(SHELL_TEXT)).await?.into_inner();
+    expect(&response.stdout_data, b"hi\n")
+}
+
+async fn echo(client: &Client, expected: &[u8]) -> Outcome<()> {
+    let content = Some(Content::Text(SHELL_TEXT.into()));
+    let request = v1::EchoRequest { content };
+    let response = client.echo().echo(request).await?.into_inner();
+    match response.content {
+        Some(v1::echo_response::Content::Text(text)) => expect(text.as_bytes(), expected),
+        Some(v1::echo_response::Content::Data(data)) => expect(&data, expected),
+        None => Err("an empty answer".into()),
+    }
+}
+
+fn expect(answer: &[u8], expected: &[u8]) -> Outcome<()> {
+    if answer == expected {
+        return Ok(());
+    }
+    Err("the command did not print what it should".into())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn median_ratio(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_unstable_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+/// The local floor, in a small process of its own.
+struct Floor {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Floor {
+    fn start(folder: &Path, environment: &[(String, String)]) -> Outcome<Self> {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/exec/floor.c");
+        let program = folder.join("floor");
+        let built = Command::new("cc")
+            .args(["-O2", "-D_GNU_SOURCE", "-o"])
+            .arg(&program)
+            .arg(source)
+            .status()?;
+        if !built.success() {
+            return Err("the floor could not be compiled".into());
+        }
+        let mut child = Command::new(program)
+            .args(["/bin/sh", "-c", SHELL_TEXT])
+            // What the loader and the shell read of it costs time, too.
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdin = child.stdin.take().ok_or("no stdin")?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        Ok(Self {
+            child,
+            stdin,
+            lines: BufReader::new(stdout).lines(),
+        })
+    }
+
+    fn run(&mut self, count: usize) -> Outcome<Vec<Duration>> {
+        writeln!(self.stdin, "{count}")?;
+        let lines = self.lines.by_ref().take(count);
+        let times = lines.map(|line| Ok(Duration::from_nanos(line?.parse()?)));
+        times.collect()
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
