@@ -5,23 +5,24 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::OwnedSemaphorePermit,
     task::block_in_place,
 };
 
 use super::{
-    event::{Event, Exit, Kind},
+    event::Exit,
     feeder::{Feeder, StdinRequest},
     mailbox::{Mailbox, Progress, Request},
-    output::{COALESCE_INTERVAL, Chunker, Due, Stream},
+    outlet::{Flow, Outlet},
+    output::Stream,
     reader::{Readers, STREAMS},
     readiness::{readable, register, sleep_or_never},
-    sink::{Item, Sink},
+    sink::Sink,
     state::{self, Action, Cause, Outcome, State},
     stdin::Stdin,
 };
@@ -43,12 +44,7 @@ pub struct Driver {
     readers: Readers,
     feeder: Feeder,
     state: State,
-    chunker: Chunker,
-    sink: Sink,
-    /// The reader has no room for what is due.
-    blocked: bool,
-    accepted_told: u64,
-    accepted_told_at: Duration,
+    outlet: Outlet,
     mailbox: Mailbox,
     progress: Arc<Progress>,
     usage: Usage,
@@ -93,9 +89,11 @@ impl Driver {
                 (Readers::terminal(master.into()), feeder)
             }
         };
-        match sink {
-            Sink::Collect { .. } if !process.has_terminal() => readers.watch_at(UNWATCHED),
-            _ => readers.watch()?,
+        let outlet = Outlet::new(sink, Arc::clone(&progress));
+        if outlet.is_collecting() && !process.has_terminal() {
+            readers.watch_at(UNWATCHED);
+        } else {
+            readers.watch()?;
         }
         progress
             .stdin_accepted
@@ -107,11 +105,7 @@ impl Driver {
             readers,
             feeder,
             state,
-            chunker: Chunker::default(),
-            sink,
-            blocked: false,
-            accepted_told: 0,
-            accepted_told_at: Duration::ZERO,
+            outlet,
             mailbox,
             progress,
             usage: Usage::default(),
@@ -123,7 +117,7 @@ impl Driver {
     /// nothing of it waits for its caller any more.
     pub async fn run(mut self: Box<Self>, slot: OwnedSemaphorePermit, ended: impl FnOnce(&Exit)) {
         if let Some(process) = &self.process {
-            self.send(Kind::Started { pid: process.pid() });
+            self.outlet.started(self.now(), process.pid());
         }
         self.feeder.feed();
         let outcome = loop {
@@ -137,25 +131,23 @@ impl Driver {
         };
         let exit = self.finish(outcome);
         ended(&exit);
-        self.deliver(exit, slot).await;
+        let now = self.now();
+        self.outlet.deliver(now, exit, slot).await;
     }
 
     /// Waits for the next thing to happen. Every arm can be dropped without loss.
     async fn wait(&mut self) -> Input {
         let deadline = self.deadline().map(|at| (self.spawned + at).into());
         let reads = [self.may_read(0), self.may_read(1)];
-        let room = match &self.sink {
-            Sink::Stream { items, .. } if self.blocked => Some(items.clone()),
-            _ => None,
-        };
+        let room = self.outlet.room();
         tokio::select! {
             biased;
             Some(request) = self.mailbox.requests.recv() => Input::Request(request),
             // Once, and before the clock: a look at a tree may take so long that the next one is due behind it.
             () = readable(self.leader.as_ref(), true) => Input::LeaderEnded,
             () = sleep_or_never(deadline) => Input::Time,
-            () = self.sink.gone() => Input::CallerGone,
-            () = room_in(room) => Input::RoomToSend,
+            () = self.outlet.gone() => Input::CallerGone,
+            () = room => Input::RoomToSend,
             index = self.readers.readable(reads) => Input::Readable(index),
             () = self.feeder.writable() => Input::Writable,
             Some(stdin) = self.mailbox.stdin.recv(), if self.feeder.has_room() => Input::Stdin(stdin),
@@ -168,9 +160,8 @@ impl Driver {
             Input::Time => self.time_passed(),
             Input::LeaderEnded => self.leader_ended(),
             Input::CallerGone => {
-                self.sink = Sink::Discard;
-                self.progress.abandoned.store(true, Ordering::Relaxed);
-                let unblocked = self.unblock();
+                let flow = self.outlet.abandon();
+                let unblocked = self.flow(flow);
                 unblocked.or_else(|| self.tell(state::Event::End(Cause::Disconnect)))
             }
             Input::RoomToSend => None,
@@ -319,107 +310,24 @@ impl Driver {
         None
     }
 
-    /// Sends what is due, and tells whether the reader holds it up.
+    /// Sends what is due, and tells whether the caller holds it up.
     fn pass_on(&mut self) -> Option<Outcome> {
-        if !matches!(self.sink, Sink::Stream { .. }) {
-            return None;
-        }
-        let now = self.now();
-        while self.chunker.due(now, self.state.is_ending()) == Due::Now {
-            if !self.has_room_to_send() {
-                if self.blocked {
-                    return None;
-                }
-                self.blocked = true;
-                return self.tell(state::Event::Blocked);
-            }
-            if let Some(chunk) = self.chunker.take(now) {
-                self.send(Kind::Output(chunk));
-            }
-        }
-        self.tell_accepted(now);
-        self.unblock()
+        let flow = self.outlet.pass_on(self.now(), self.state.is_ending());
+        self.flow(flow)
     }
 
-    fn unblock(&mut self) -> Option<Outcome> {
-        if !std::mem::take(&mut self.blocked) {
-            return None;
+    fn flow(&mut self, flow: Flow) -> Option<Outcome> {
+        match flow {
+            Flow::Same => None,
+            Flow::Blocked => self.tell(state::Event::Blocked),
+            Flow::Unblocked => self.tell(state::Event::Unblocked),
         }
-        self.tell(state::Event::Unblocked)
-    }
-
-    fn has_room_to_send(&self) -> bool {
-        match &self.sink {
-            Sink::Stream { items, .. } => items.capacity() > 0,
-            _ => true,
-        }
-    }
-
-    /// Sends an event, for which there is room.
-    fn send(&mut self, kind: Kind) {
-        let Sink::Stream { items, .. } = &self.sink else {
-            return;
-        };
-        let item = self.item(kind);
-        // Refused only when the caller has gone, which is noticed on its own.
-        let _ = items.try_send(item);
-        self.accepted_told = self.feeder.accepted();
-        self.accepted_told_at = self.now();
-    }
-
-    fn item(&self, kind: Kind) -> Item {
-        let sequence = self.progress.last_sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        Item {
-            event: Some(Event {
-                sequence,
-                time: SystemTime::now(),
-                kind,
-            }),
-            stdin_accepted: self.feeder.accepted(),
-        }
-    }
-
-    fn tell_accepted(&mut self, now: Duration) {
-        if self.accepted_due().is_none_or(|due| due > now) {
-            return;
-        }
-        if let Sink::Stream { items, .. } = &self.sink {
-            let item = Item {
-                event: None,
-                stdin_accepted: self.feeder.accepted(),
-            };
-            // Refused only when the caller has gone, which is noticed on its own.
-            let _ = items.try_send(item);
-            self.accepted_told = self.feeder.accepted();
-            self.accepted_told_at = now;
-        }
-    }
-
-    /// When an item for accepted stdin alone is due.
-    fn accepted_due(&self) -> Option<Duration> {
-        let tells = matches!(
-            &self.sink,
-            Sink::Stream {
-                tells_accepted: true,
-                ..
-            }
-        );
-        (tells && self.feeder.accepted() > self.accepted_told)
-            .then(|| self.accepted_told_at + COALESCE_INTERVAL)
     }
 
     fn deadline(&self) -> Option<Duration> {
-        let streams = matches!(self.sink, Sink::Stream { .. });
-        let chunk = match self.chunker.due(self.now(), self.state.is_ending()) {
-            Due::At(at) if streams => Some(at),
-            // What is due already is held up by the reader alone.
-            _ => None,
-        };
-        let accepted = self.accepted_due().filter(|_| self.has_room_to_send());
         [
             self.state.deadline(),
-            chunk,
-            accepted,
+            self.outlet.deadline(self.now(), self.state.is_ending()),
             self.readers.next_look(),
         ]
         .into_iter()
@@ -428,30 +336,15 @@ impl Driver {
     }
 
     fn may_read(&self, index: usize) -> bool {
-        let Some(stream) = self.readers.stream(index) else {
-            return false;
-        };
-        match self.sink {
-            Sink::Stream { .. } => self.chunker.has_room(stream),
-            Sink::Collect { .. } | Sink::Discard => true,
-        }
+        let stream = self.readers.stream(index);
+        stream.is_some_and(|stream| self.outlet.takes(stream))
     }
 
     /// One read.
     fn read(&mut self, index: usize, now: bool) -> Option<Outcome> {
-        let output = self.readers.get_mut(index)?;
-        let stream = output.stream;
-        let result = match &mut self.sink {
-            Sink::Stream { .. } => {
-                let buffer = self.chunker.buffer_for(stream)?;
-                output.read(buffer, now)
-            }
-            Sink::Collect { collected, .. } => {
-                output.read_to(now, |data| collected.push(stream, data))
-            }
-            Sink::Discard => output.read_to(now, |_| {}),
-        };
-        match result {
+        let reader = self.readers.get_mut(index)?;
+        let stream = reader.stream;
+        match self.outlet.read(reader, now) {
             // To close the master now would hang its session up: a leader on its way out would die of SIGHUP.
             Ok(0) if stream == Stream::Terminal && self.leader.is_some() => {
                 let until = self.now() + TERMINAL_LOOK_INTERVAL;
@@ -465,17 +358,7 @@ impl Driver {
                 }
                 None
             }
-            Ok(bytes) => {
-                if matches!(self.sink, Sink::Stream { .. }) {
-                    self.chunker.filled(stream);
-                }
-                let total = match stream {
-                    Stream::Stdout | Stream::Terminal => &self.progress.stdout_bytes,
-                    Stream::Stderr => &self.progress.stderr_bytes,
-                };
-                total.fetch_add(bytes as u64, Ordering::Relaxed);
-                self.tell(state::Event::Output { bytes })
-            }
+            Ok(bytes) => self.tell(state::Event::Output { bytes }),
             // Nothing there after all.
             Err(_) => None,
         }
@@ -485,7 +368,7 @@ impl Driver {
         let Some(stream) = self.readers.close(index) else {
             return;
         };
-        self.chunker.end(stream);
+        self.outlet.end(stream);
         if stream == Stream::Terminal {
             // With the last master closed, the terminal is hung up.
             self.feeder.close();
@@ -528,30 +411,6 @@ impl Driver {
         }
     }
 
-    /// Sends what is left, then the exit, as fast as the reader takes it. `slot` is given back before the last: whoever has
-    /// that may come back at once.
-    async fn deliver(mut self: Box<Self>, exit: Exit, slot: OwnedSemaphorePermit) {
-        let now = self.now();
-        while let Sink::Stream { items, .. } = &self.sink {
-            let items = items.clone();
-            let Ok(permit) = items.reserve().await else {
-                return;
-            };
-            match self.chunker.take(now) {
-                Some(chunk) => permit.send(self.item(Kind::Output(chunk))),
-                None if self.chunker.due(now, true) == Due::Now => {}
-                None => {
-                    drop(slot);
-                    return permit.send(self.item(Kind::Exited(exit)));
-                }
-            }
-        }
-        drop(slot);
-        if let Sink::Collect { collected, answer } = self.sink {
-            let _ = answer.send((*collected, exit));
-        }
-    }
-
     fn now(&self) -> Duration {
         self.spawned.elapsed()
     }
@@ -563,13 +422,5 @@ fn aside<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
         block_in_place(work)
     } else {
         work()
-    }
-}
-
-async fn room_in(items: Option<mpsc::Sender<Item>>) {
-    match items {
-        // The permit is given back: the event is made when it is sent, by one task alone.
-        Some(items) => drop(items.reserve().await),
-        None => std::future::pending().await,
     }
 }

@@ -98,11 +98,6 @@ impl Sink {
             Self::Discard => std::future::pending().await,
         }
     }
-
-    /// Whether there is still a caller.
-    pub fn is_attached(&self) -> bool {
-        !matches!(self, Self::Discard)
-    }
 }
 
 #[cfg(test)]
