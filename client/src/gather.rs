@@ -1,5 +1,8 @@
 //! Gathers what is written in one turn of the runtime. hyper hands a call's headers to its connection before its message,
 //! and each would leave in a packet of its own: the peer would be woken twice, and twice as much would be sent.
+//!
+//! Only on a runtime of one thread, as `remex` has: where there are more, a task that lets others run has another thread
+//! woken for it, which costs more than the packet.
 
 use std::{
     io,
@@ -7,24 +10,32 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::{Handle, RuntimeFlavor},
+};
 
 /// What would make more than this is passed on at once.
 const MAX_HELD_BYTES: usize = 4 * 1024;
 
-/// A stream that holds small writes until it is flushed, and then until every task that is ready by now has run.
+/// A stream that holds small writes until it is flushed, on one thread until every task that is ready by then has run.
 pub(crate) struct Gather<S> {
     stream: S,
     held: Vec<u8>,
-    /// This flush has let the others run.
+    /// A flush lets the others run first.
+    yields: bool,
+    /// This one has.
     yielded: bool,
 }
 
 impl<S> Gather<S> {
+    /// For use on the runtime that this is called on.
     pub(crate) fn new(stream: S) -> Self {
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
         Self {
             stream,
             held: Vec::new(),
+            yields: matches!(flavor, Ok(RuntimeFlavor::CurrentThread)),
             yielded: false,
         }
     }
@@ -83,7 +94,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.held.is_empty() && !self.yielded {
+        if self.yields && !self.yielded && !self.held.is_empty() {
             self.yielded = true;
             // A task that wakes itself comes behind those that are ready.
             cx.waker().wake_by_ref();
@@ -159,6 +170,20 @@ mod tests {
         .unwrap();
         assert_eq!(polls, 2);
         assert_eq!(gather.stream.writes, [b"headers message"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn where_there_are_more_threads_a_flush_waits_for_nobody() {
+        let mut gather = gather(usize::MAX);
+        gather.write_all(b"headers").await.unwrap();
+        poll_fn(|cx| {
+            let poll = Pin::new(&mut gather).poll_flush(cx);
+            assert!(poll.is_ready());
+            poll
+        })
+        .await
+        .unwrap();
+        assert_eq!(gather.stream.writes, [b"headers"]);
     }
 
     #[tokio::test]
