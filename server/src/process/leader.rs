@@ -8,8 +8,11 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
-    sync::atomic::{AtomicU64, Ordering},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,16 @@ pub(super) struct Leader {
     pidfd: OwnedFd,
 }
 
+/// A leader's pidfd, shared with whoever reaps it: readable when the leader has ended.
+#[derive(Debug)]
+pub struct Pidfd(Arc<Leader>);
+
+impl AsRawFd for Pidfd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.pidfd.as_raw_fd()
+    }
+}
+
 impl Leader {
     pub(super) fn new(cloned: Cloned) -> Self {
         Self {
@@ -63,6 +76,11 @@ impl Leader {
     /// Readable when the process has ended.
     pub(super) fn pidfd(&self) -> &OwnedFd {
         &self.pidfd
+    }
+
+    /// The same, for as long as the answer lives.
+    pub(super) fn shared_pidfd(self: &Arc<Self>) -> Pidfd {
+        Pidfd(Arc::clone(self))
     }
 
     /// How it ended, if it has. It stays unreaped.

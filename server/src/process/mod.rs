@@ -26,7 +26,7 @@ mod user;
 
 pub use containment::Choice;
 pub use error::StartError;
-pub use leader::{Status, Usage};
+pub use leader::{Pidfd, Status, Usage};
 pub use pty::Master;
 pub use running::Process;
 pub use spawn::{Settings, Spawner};

@@ -1,10 +1,10 @@
 //! A process tree that runs, or has ended and is not let go of yet.
 
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{io, sync::Arc};
 
 use super::{
     containment::{Containment, Tree},
-    leader::{Leader, Status, Usage},
+    leader::{Leader, Pidfd, Status, Usage},
     pty::Master,
     table::TreeLook,
 };
@@ -44,8 +44,8 @@ impl Process {
     }
 
     /// Readable when the leader has ended.
-    pub fn pidfd(&self) -> &OwnedFd {
-        self.leader.pidfd()
+    pub fn pidfd(&self) -> Pidfd {
+        self.leader.shared_pidfd()
     }
 
     /// How the leader ended, if it has. It stays unreaped.

@@ -6,10 +6,7 @@ use std::{
     env,
     ffi::{CStr, CString, c_char},
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     ptr,
     sync::Arc,
@@ -180,11 +177,11 @@ impl Spawner {
         let (argv, envp) = (pointers(&spec.argv), pointers(plan.environment.variables()));
         let (ours, childs) = match &spec.terminal {
             Some(terminal) => stdio::terminal(terminal, plan.identity.as_ref()),
-            None => stdio::pipes(self.null.as_fd(), stdin),
+            None => stdio::pipes(stdin),
         }
         .map_err(StartError::resources("make the command's streams"))?;
         let mut job = Job {
-            stdio: childs.fds(),
+            stdio: childs.fds(&self.null),
             terminal: spec.terminal.is_some(),
             ignored: &self.ignored,
             limits: &plan.limits,

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
 };
 
 use rustix::{
@@ -36,15 +36,24 @@ pub enum Stdio {
 /// The child's ends, to be closed here once it runs; each above fd 2.
 #[derive(Debug)]
 pub(super) enum ChildStdio {
-    Pipes([OwnedFd; 3]),
+    Pipes {
+        /// `None`: the null device.
+        stdin: Option<OwnedFd>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
     Terminal(OwnedFd),
 }
 
 impl ChildStdio {
     /// What become fds 0, 1 and 2.
-    pub(super) fn fds(&self) -> [RawFd; 3] {
+    pub(super) fn fds(&self, null: &OwnedFd) -> [RawFd; 3] {
         match self {
-            Self::Pipes(ends) => ends.each_ref().map(AsRawFd::as_raw_fd),
+            Self::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            } => [stdin.as_ref().unwrap_or(null), stdout, stderr].map(AsRawFd::as_raw_fd),
             Self::Terminal(slave) => [slave.as_raw_fd(); 3],
         }
     }
@@ -57,12 +66,12 @@ pub(super) fn null() -> io::Result<OwnedFd> {
 }
 
 /// Pipes for a command that gets `stdin`.
-pub(super) fn pipes(null: BorrowedFd<'_>, stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
+pub(super) fn pipes(stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
     let (child_stdin, stdin) = match stdin {
-        StdinSpec::Null => (null.try_clone_to_owned()?, None),
+        StdinSpec::Null => (None, None),
         StdinSpec::Open => {
             let (read, write) = pipe()?;
-            (read, Some(non_blocking(write)?))
+            (Some(read), Some(non_blocking(write)?))
         }
     };
     let (stdout, child_stdout) = pipe()?;
@@ -72,10 +81,12 @@ pub(super) fn pipes(null: BorrowedFd<'_>, stdin: StdinSpec) -> io::Result<(Stdio
         stdout: non_blocking(stdout)?,
         stderr: non_blocking(stderr)?,
     };
-    Ok((
-        ours,
-        ChildStdio::Pipes([child_stdin, child_stdout, child_stderr]),
-    ))
+    let childs = ChildStdio::Pipes {
+        stdin: child_stdin,
+        stdout: child_stdout,
+        stderr: child_stderr,
+    };
+    Ok((ours, childs))
 }
 
 /// A terminal, which belongs to the user that the command runs as.

@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -26,7 +25,7 @@ use super::{
     state::{self, Action, Cause, Outcome, State},
     stdin::Stdin,
 };
-use crate::process::{Process, Stdio, TreeLook, Usage};
+use crate::process::{Pidfd, Process, Stdio, TreeLook, Usage};
 
 /// A command whose output goes into one answer is left alone for this long: most are over by then, and are read once, at
 /// their end, in place of being interrupted by each write.
@@ -40,7 +39,7 @@ const TERMINAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Driver {
     spawned: Instant,
     process: Option<Process>,
-    leader: Option<AsyncFd<OwnedFd>>,
+    leader: Option<AsyncFd<Pidfd>>,
     readers: Readers,
     feeder: Feeder,
     state: State,
@@ -73,7 +72,7 @@ impl Driver {
         mailbox: Mailbox,
         progress: Arc<Progress>,
     ) -> io::Result<Self> {
-        let leader = register(process.pidfd().try_clone()?, Interest::READABLE)?;
+        let leader = register(process.pidfd(), Interest::READABLE)?;
         let (mut readers, feeder) = match stdio {
             Stdio::Pipes {
                 stdin: fd,

@@ -2,21 +2,39 @@
 
 #![expect(unsafe_code, reason = "tokio asks for a promise about descriptors")]
 
-use std::{future::pending, io, os::fd::OwnedFd};
+use std::{
+    future::pending,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant, sleep_until},
 };
 
+use crate::process::Pidfd;
+
+/// What holds a descriptor.
+///
+/// # Safety
+///
+/// The descriptor must stay open, and the same, for as long as this lives.
+pub(super) unsafe trait Held: AsRawFd {}
+
+// SAFETY: it owns the descriptor, and nothing exchanges it.
+unsafe impl Held for OwnedFd {}
+// SAFETY: it shares the leader that owns the descriptor, which nothing exchanges.
+unsafe impl Held for Pidfd {}
+
 /// Watches a non-blocking descriptor.
-pub(super) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an OwnedFd keeps its descriptor open, and the same, for as long as it lives; the AsyncFd owns it.
+pub(super) fn register<F: Held>(fd: F, interest: Interest) -> io::Result<AsyncFd<F>> {
+    // SAFETY: the AsyncFd owns `fd`, which keeps to what Held says.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 /// Returns when `fd` may be read, if that is wanted. An error comes back from the read that follows.
-pub(super) async fn readable(fd: Option<&AsyncFd<OwnedFd>>, wanted: bool) {
+pub(super) async fn readable<F: Held>(fd: Option<&AsyncFd<F>>, wanted: bool) {
     match fd {
         Some(fd) if wanted => drop(fd.readable().await),
         _ => pending().await,
@@ -24,7 +42,7 @@ pub(super) async fn readable(fd: Option<&AsyncFd<OwnedFd>>, wanted: bool) {
 }
 
 /// Returns when `fd` may be written, if that is wanted. An error comes back from the write that follows.
-pub(super) async fn writable(fd: Option<&AsyncFd<OwnedFd>>, wanted: bool) {
+pub(super) async fn writable<F: Held>(fd: Option<&AsyncFd<F>>, wanted: bool) {
     match fd {
         Some(fd) if wanted => drop(fd.writable().await),
         _ => pending().await,
