@@ -150,6 +150,16 @@ mod tests {
         Gather::new(Record { writes, most })
     }
 
+    async fn flush_at_once(gather: &mut Gather<Record>) {
+        poll_fn(|cx| {
+            let poll = Pin::new(&mut *gather).poll_flush(cx);
+            assert!(poll.is_ready());
+            poll
+        })
+        .await
+        .unwrap();
+    }
+
     #[tokio::test]
     async fn what_is_written_during_a_flush_leaves_with_it() {
         let mut gather = gather(usize::MAX);
@@ -176,26 +186,15 @@ mod tests {
     async fn where_there_are_more_threads_a_flush_waits_for_nobody() {
         let mut gather = gather(usize::MAX);
         gather.write_all(b"headers").await.unwrap();
-        poll_fn(|cx| {
-            let poll = Pin::new(&mut gather).poll_flush(cx);
-            assert!(poll.is_ready());
-            poll
-        })
-        .await
-        .unwrap();
+        flush_at_once(&mut gather).await;
         assert_eq!(gather.stream.writes, [b"headers"]);
     }
 
     #[tokio::test]
     async fn a_flush_of_nothing_waits_for_nobody() {
         let mut gather = gather(usize::MAX);
-        poll_fn(|cx| {
-            let poll = Pin::new(&mut gather).poll_flush(cx);
-            assert!(poll.is_ready());
-            poll
-        })
-        .await
-        .unwrap();
+        flush_at_once(&mut gather).await;
+        assert!(gather.stream.writes.is_empty());
     }
 
     #[tokio::test]
