@@ -1,8 +1,9 @@
 //! What a unary Run costs over a local vfork, exec and wait of the same command: `cargo bench -p remex-server --bench exec`.
 //!
-//! The floor, a small server, one with 500 MB resident, and the least that a server of tonic can do take turns within each
-//! round, each with the same command in an environment of the same size; so does a call that runs nothing. Figures are
-//! medians over rounds of each round's median, ratios medians of each round's. Needs a C compiler for the floor.
+//! The floor, a small server over TCP and over a Unix socket, one with 500 MB resident, and the least that a server of tonic
+//! can do take turns within each round, each with the same command in an environment of the same size; so does a call that
+//! runs nothing. Figures are medians over rounds of each round's median, ratios medians of each round's. Needs a C compiler
+//! for the floor.
 //!
 //! Where the kernel moves processes between CPUs, wake-ups across them come on top, and are the machine's: `taskset -c 0`
 //! before it leaves the work alone.
@@ -32,16 +33,17 @@ const BALLAST_BYTES: usize = 500 << 20;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// What takes turns, in the order of the turns.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "local vfork",
     "Run, small server",
     "Run, 500 MB server",
+    "Run, over a Unix socket",
     "bare tonic server",
     "Echo, which runs nothing",
 ];
 
 /// Ratios to the floor that are asked for.
-const GOALS: [Option<f64>; 5] = [None, Some(1.40), Some(1.45), None, None];
+const GOALS: [Option<f64>; 6] = [None, Some(1.40), Some(1.45), None, None, None];
 
 fn main() -> Outcome<()> {
     if let Some(served) = serve() {
@@ -57,9 +59,10 @@ fn main() -> Outcome<()> {
         .map(|(name, role)| Server::start(&folder.path().join(name), role));
     let [small, large, bare] = servers;
     let (small, large, bare) = (small?, large?, bare?);
-    let small = runtime.block_on(small.connect())?;
-    let large = runtime.block_on(large.connect())?;
-    let bare = runtime.block_on(bare.connect())?;
+    let local = runtime.block_on(small.connect("unix:"))?;
+    let small = runtime.block_on(small.connect("http:"))?;
+    let large = runtime.block_on(large.connect("http:"))?;
+    let bare = runtime.block_on(bare.connect("http:"))?;
     let mut floor = Floor::start(folder.path(), &runtime.block_on(environment(&small))?)?;
 
     let mut medians: [Vec<Duration>; NAMES.len()] = Default::default();
@@ -70,6 +73,7 @@ fn main() -> Outcome<()> {
             floor.run(RUNS)?,
             runtime.block_on(times(|| run(&small)))?,
             runtime.block_on(times(|| run(&large)))?,
+            runtime.block_on(times(|| run(&local)))?,
             runtime.block_on(times(|| echo(&bare, b"hi\n")))?,
             runtime.block_on(times(|| echo(&small, b"ECHO HI")))?,
         ]

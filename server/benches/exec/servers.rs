@@ -2,7 +2,9 @@
 
 use std::{
     convert::Infallible,
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -66,11 +68,13 @@ impl Server {
         Ok(server)
     }
 
-    pub(crate) async fn connect(&self) -> Outcome<Client> {
+    /// Connects to the address that begins with `scheme`.
+    pub(crate) async fn connect(&self, scheme: &str) -> Outcome<Client> {
         let ready = fs::read_to_string(&self.ready)?;
         let address = ready
             .lines()
-            .find_map(|line| line.strip_prefix("grpc "))
+            .filter_map(|line| line.strip_prefix("grpc "))
+            .find(|address| address.starts_with(scheme))
             .ok_or("no address")?;
         let endpoint: Endpoint = address.parse()?;
         Ok(Client::connect(&endpoint).await?)
@@ -102,10 +106,14 @@ fn runtime() -> Outcome<Runtime> {
 fn remexd(folder: &Path, ballast: &str) -> Outcome<()> {
     // Written to, so that it is resident.
     let ballast = vec![1_u8; ballast.parse()?];
+    let mut unix = OsString::from("unix:");
+    unix.push(folder.join("socket"));
     let args = Args::try_parse_from([
         "remexd".into(),
         "--listen".into(),
         "127.0.0.1:0".into(),
+        "--listen".into(),
+        unix,
         "--no-legacy".into(),
         "--state-dir".into(),
         folder.join("state").into_os_string(),
