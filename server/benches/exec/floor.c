@@ -1,6 +1,8 @@
-/* The floor: vfork, exec, read to the end, wait; nothing else. Reads a count a line, prints as many durations in ns. */
+/* The floor: vfork, exec, read to the end, wait; nothing else. Reads how many and by how many threads, a line each time,
+   and prints the durations in ns, thread by thread. */
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,15 +39,43 @@ static int64_t once(char **argv)
 	return now() - begin;
 }
 
+struct job {
+	pthread_t thread;
+	char **argv;
+	long count;
+	int64_t *times;
+};
+
+static void *repeat(void *argument)
+{
+	struct job *job = argument;
+	for (long i = 0; i < job->count; i++)
+		job->times[i] = once(job->argv);
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
-	long count;
+	long count, threads;
 	if (argc < 2)
 		return 64;
-	while (scanf("%ld", &count) == 1) {
-		for (long i = 0; i < count; i++)
-			printf("%lld\n", (long long)once(argv + 1));
+	while (scanf("%ld %ld", &count, &threads) == 2) {
+		struct job *jobs = calloc(threads, sizeof *jobs);
+		int64_t *times = calloc(count * threads, sizeof *times);
+		if (!jobs || !times)
+			return 1;
+		for (long i = 0; i < threads; i++) {
+			jobs[i] = (struct job){0, argv + 1, count, times + i * count};
+			if (pthread_create(&jobs[i].thread, NULL, repeat, &jobs[i]))
+				return 1;
+		}
+		for (long i = 0; i < threads; i++)
+			pthread_join(jobs[i].thread, NULL);
+		for (long i = 0; i < count * threads; i++)
+			printf("%lld\n", (long long)times[i]);
 		fflush(stdout);
+		free(times);
+		free(jobs);
 	}
 	return 0;
 }

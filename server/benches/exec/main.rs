@@ -10,23 +10,25 @@
 
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
+mod crowd;
+mod floor;
 mod servers;
 
 use std::{
     error::Error,
-    io::{BufRead, BufReader, Lines, Write},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use remex::v1::{self, echo_request::Content};
 use remex_client::Client;
 
-use self::servers::{BARE, Server, serve};
+use self::{
+    floor::Floor,
+    servers::{BARE, Server, serve},
+};
 
 const ROUNDS: usize = 30;
-const RUNS: usize = 60;
+const RUNS: u32 = 60;
 const SHELL_TEXT: &str = "echo hi";
 const BALLAST_BYTES: usize = 500 << 20;
 
@@ -63,14 +65,15 @@ fn main() -> Outcome<()> {
     let small = runtime.block_on(small.connect("http:"))?;
     let large = runtime.block_on(large.connect("http:"))?;
     let bare = runtime.block_on(bare.connect("http:"))?;
-    let mut floor = Floor::start(folder.path(), &runtime.block_on(environment(&small))?)?;
+    let environment = runtime.block_on(environment(&small))?;
+    let mut floor = Floor::start(folder.path(), &environment)?;
 
     let mut medians: [Vec<Duration>; NAMES.len()] = Default::default();
     let mut ratios: [Vec<f64>; NAMES.len()] = Default::default();
     // The first round warms up and is not counted.
     for round in 0..=ROUNDS {
         let turns = [
-            floor.run(RUNS)?,
+            floor.run(RUNS, 1)?,
             runtime.block_on(times(|| run(&small)))?,
             runtime.block_on(times(|| run(&large)))?,
             runtime.block_on(times(|| run(&local)))?,
@@ -90,13 +93,13 @@ fn main() -> Outcome<()> {
     let figures = medians
         .map(median)
         .into_iter()
-        .zip(ratios.map(median_ratio));
+        .zip(ratios.map(median_figure));
     for ((name, goal), (time, ratio)) in NAMES.iter().zip(GOALS).zip(figures) {
         let micros = time.as_secs_f64() * 1e6;
         let goal = goal.map_or_else(String::new, |goal| format!("  (goal {goal:.2})"));
         println!("  {name:26}{micros:7.1} us  {ratio:.2} of the floor{goal}");
     }
-    Ok(())
+    runtime.block_on(crowd::measure(&small, &mut floor))
 }
 
 /// The variables of a command's environment, as the server sets it.
@@ -121,7 +124,7 @@ fn request(shell: &str) -> v1::RunRequest {
 
 /// How long each of [`RUNS`] calls took.
 async fn times<F: Future<Output = Outcome<()>>>(call: impl Fn() -> F) -> Outcome<Vec<Duration>> {
-    let mut times = Vec::with_capacity(RUNS);
+    let mut times = Vec::with_capacity(RUNS as usize);
     for _ in 0..RUNS {
         let begin = Instant::now();
         call().await?;
@@ -158,58 +161,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-fn median_ratio(mut ratios: Vec<f64>) -> f64 {
-    ratios.sort_unstable_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
-}
-
-/// The local floor, in a small process of its own.
-struct Floor {
-    child: Child,
-    stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Floor {
-    fn start(folder: &Path, environment: &[(String, String)]) -> Outcome<Self> {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/exec/floor.c");
-        let program = folder.join("floor");
-        let built = Command::new("cc")
-            .args(["-O2", "-D_GNU_SOURCE", "-o"])
-            .arg(&program)
-            .arg(source)
-            .status()?;
-        if !built.success() {
-            return Err("the floor could not be compiled".into());
-        }
-        let mut child = Command::new(program)
-            .args(["/bin/sh", "-c", SHELL_TEXT])
-            // What the loader and the shell read of it costs time, too.
-            .env_clear()
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdin = child.stdin.take().ok_or("no stdin")?;
-        let stdout = child.stdout.take().ok_or("no stdout")?;
-        Ok(Self {
-            child,
-            stdin,
-            lines: BufReader::new(stdout).lines(),
-        })
-    }
-
-    fn run(&mut self, count: usize) -> Outcome<Vec<Duration>> {
-        writeln!(self.stdin, "{count}")?;
-        let lines = self.lines.by_ref().take(count);
-        let times = lines.map(|line| Ok(Duration::from_nanos(line?.parse()?)));
-        times.collect()
-    }
-}
-
-impl Drop for Floor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn median_figure(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
