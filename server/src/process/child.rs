@@ -91,6 +91,7 @@ fn prepare(job: &Job<'_>) -> Outcome {
                 libc::syscall(libc::SYS_ioctl, stdin, libc::TIOCSCTTY, 0),
             )?;
         }
+        own_descriptors(job)?;
         for (to, from) in (0 as c_int..).zip(job.stdio) {
             check(Step::Stdio, libc::syscall(libc::SYS_dup3, from, to, 0))?;
         }
@@ -126,6 +127,29 @@ fn prepare(job: &Job<'_>) -> Outcome {
         check(
             Step::WorkingDirectory,
             libc::syscall(libc::SYS_chdir, job.working_directory),
+        )
+    }
+}
+
+/// From here on descriptors are the child's alone: a copy of the server's, up to the highest that it needs. To go on
+/// without would change the server's.
+fn own_descriptors(job: &Job<'_>) -> Outcome {
+    let [stdin, stdout, stderr] = job.stdio;
+    let above = stdin.max(stdout).max(stderr).max(2).unsigned_abs() + 1;
+    // SAFETY: syscalls on this task with plain values.
+    unsafe {
+        let result = libc::syscall(
+            libc::SYS_close_range,
+            above,
+            c_uint::MAX,
+            libc::CLOSE_RANGE_UNSHARE,
+        );
+        if result == 0 {
+            return Ok(());
+        }
+        check(
+            Step::Stdio,
+            libc::syscall(libc::SYS_unshare, libc::CLONE_FILES),
         )
     }
 }

@@ -53,8 +53,8 @@ pub(super) struct Cloned {
     pub(super) pidfd: OwnedFd,
 }
 
-/// Makes a child that runs `main(arg)`, in `cgroup` if one is given, with every signal blocked and every handler reset.
-/// Returns when it has executed or exited.
+/// Makes a child that runs `main(arg)`, in `cgroup` if one is given, with every signal blocked and every handler reset, and
+/// with this process's own table of descriptors. Returns when it has executed or exited.
 ///
 /// # Safety
 ///
@@ -79,6 +79,7 @@ pub(super) unsafe fn vfork(
         let mut args = CloneArgs {
             flags: libc::CLONE_VFORK as u64
                 | libc::CLONE_VM as u64
+                | libc::CLONE_FILES as u64
                 | libc::CLONE_PIDFD as u64
                 | CLONE_CLEAR_SIGHAND,
             pidfd: ptr::from_mut(&mut pidfd) as u64,

@@ -16,6 +16,7 @@ mod limits;
 mod lookup;
 mod pty;
 mod running;
+mod seats;
 mod signal;
 mod spawn;
 mod spec;

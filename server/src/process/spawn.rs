@@ -6,7 +6,7 @@ use std::{
     env,
     ffi::{CStr, CString, c_char},
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     ptr,
     sync::Arc,
@@ -26,6 +26,7 @@ use super::{
     leader::Leader,
     limits, lookup,
     running::Process,
+    seats::{Seats, Taken},
     signal,
     spec::{CommandSpec, StdinSpec},
     stdio::{self, Stdio},
@@ -53,7 +54,7 @@ pub struct Settings {
 pub struct Spawner {
     directory: PathBuf,
     environment: Environment,
-    null: OwnedFd,
+    seats: Seats,
     containment: Arc<Containment>,
     /// Signals that the server has ignored from its start, and commands do not.
     ignored: Vec<i32>,
@@ -74,6 +75,7 @@ impl Spawner {
     /// Readies this process for spawning, and kills what a crash of the instance before it has left. Returns how many
     /// trees or processes it killed.
     pub fn new(settings: Settings) -> io::Result<(Self, usize)> {
+        let seats = Seats::new()?;
         let (containment, killed) = Containment::open(
             &settings.instance,
             &settings.state_dir,
@@ -82,7 +84,7 @@ impl Spawner {
         let spawner = Self {
             directory: settings.directory,
             environment: Environment::passed(env::vars_os(), &settings.pass_environment),
-            null: stdio::null()?,
+            seats,
             containment: Arc::new(containment),
             ignored: signal::ignored(),
             open_files: limits::raise_open_files(),
@@ -180,8 +182,13 @@ impl Spawner {
             None => stdio::pipes(stdin),
         }
         .map_err(StartError::resources("make the command's streams"))?;
+        let ends = childs.ends(self.seats.null());
+        let seat = self.seats.take(ends);
+        let seat = seat.map_err(StartError::resources("place the command's streams"))?;
         let mut job = Job {
-            stdio: childs.fds(&self.null),
+            stdio: seat
+                .as_ref()
+                .map_or_else(|| ends.map(|end| end.as_raw_fd()), Taken::fds),
             terminal: spec.terminal.is_some(),
             ignored: &self.ignored,
             limits: &plan.limits,

@@ -2,11 +2,10 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
     pipe::{PipeFlags, pipe_with},
     process::{Gid, Uid},
 };
@@ -47,22 +46,20 @@ pub(super) enum ChildStdio {
 
 impl ChildStdio {
     /// What become fds 0, 1 and 2.
-    pub(super) fn fds(&self, null: &OwnedFd) -> [RawFd; 3] {
+    pub(super) fn ends<'a>(&'a self, null: BorrowedFd<'a>) -> [BorrowedFd<'a>; 3] {
         match self {
             Self::Pipes {
                 stdin,
                 stdout,
                 stderr,
-            } => [stdin.as_ref().unwrap_or(null), stdout, stderr].map(AsRawFd::as_raw_fd),
-            Self::Terminal(slave) => [slave.as_raw_fd(); 3],
+            } => [
+                stdin.as_ref().map_or(null, AsFd::as_fd),
+                stdout.as_fd(),
+                stderr.as_fd(),
+            ],
+            Self::Terminal(slave) => [slave.as_fd(); 3],
         }
     }
-}
-
-/// /dev/null as a stdin.
-pub(super) fn null() -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open("/dev/null", flags, Mode::empty())?)
 }
 
 /// Pipes for a command that gets `stdin`.
