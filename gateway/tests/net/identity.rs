@@ -199,15 +199,19 @@ async fn a_half_closed_connection_is_its_owners() {
 async fn the_next_owner_of_a_port_does_not_answer_for_the_last() {
     let mut acceptor = acceptor("127.0.0.1:0");
     let to = address(&acceptor);
-    let mut first = TcpStream::connect(to).unwrap();
+    // Both hold the port for a while, so that nobody else gets it between them.
+    let reusing = || {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+        socket
+    };
+    let (first, second) = (reusing(), reusing());
+    rustix::net::connect(&first, &to).unwrap();
+    let mut first = TcpStream::from(first);
     first.write_all(b"touch x").unwrap();
-    let port = first.local_addr().unwrap();
+    rustix::net::bind(&second, &first.local_addr().unwrap()).unwrap();
     reset_on_close(&first);
     drop(first);
-
-    let second = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    sockopt::set_socket_reuseaddr(&second, true).unwrap();
-    rustix::net::bind(&second, &port).unwrap();
     rustix::net::connect(&second, &to).unwrap();
 
     assert_nobody(&soon(acceptor.accept()).await);
