@@ -1,8 +1,8 @@
 //! What a unary Run costs over a local vfork, exec and wait of the same command: `cargo bench -p remex-server --bench exec`.
 //!
-//! The floor, a small server over TCP and over a Unix socket, one with 500 MB resident, and the least that a server of tonic
-//! can do take turns within each round, each with the same command in an environment of the same size; so does a call that
-//! runs nothing. Figures are medians over rounds of each round's median, ratios medians of each round's. Needs a C compiler
+//! The floor, a small server over TCP and over a Unix socket, one with 500 MB resident, one with 1,000 executions running,
+//! and the least that a server of tonic can do take turns within each round, each with the same command in an environment
+//! of the same size; so does a call that runs nothing. Figures are medians over rounds of each round's median, ratios medians of each round's. Needs a C compiler
 //! for the floor.
 //!
 //! Where the kernel moves processes between CPUs, wake-ups across them come on top, and are the machine's: `taskset -c 0`
@@ -31,21 +31,24 @@ const ROUNDS: usize = 30;
 const RUNS: u32 = 60;
 const SHELL_TEXT: &str = "echo hi";
 const BALLAST_BYTES: usize = 500 << 20;
+/// What runs on the busy server meanwhile.
+const OTHERS: usize = 1000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// What takes turns, in the order of the turns.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "local vfork",
     "Run, small server",
     "Run, 500 MB server",
+    "Run, 1,000 others running",
     "Run, over a Unix socket",
     "bare tonic server",
     "Echo, which runs nothing",
 ];
 
 /// Ratios to the floor that are asked for.
-const GOALS: [Option<f64>; 6] = [None, Some(1.40), Some(1.45), None, None, None];
+const GOALS: [Option<f64>; 7] = [None, Some(1.40), Some(1.45), None, None, None, None];
 
 fn main() -> Outcome<()> {
     if let Some(served) = serve() {
@@ -57,14 +60,21 @@ fn main() -> Outcome<()> {
         .enable_all()
         .build()?;
     let ballast = BALLAST_BYTES.to_string();
-    let servers = [("small", "0"), ("large", ballast.as_str()), (BARE, BARE)]
-        .map(|(name, role)| Server::start(&folder.path().join(name), role));
-    let [small, large, bare] = servers;
-    let (small, large, bare) = (small?, large?, bare?);
+    let roles = [
+        ("small", "0"),
+        ("large", &ballast),
+        ("busy", "0"),
+        (BARE, BARE),
+    ];
+    let servers = roles.map(|(name, role)| Server::start(&folder.path().join(name), role));
+    let [small, large, busy, bare] = servers;
+    let (small, large, busy, bare) = (small?, large?, busy?, bare?);
     let local = runtime.block_on(small.connect("unix:"))?;
     let small = runtime.block_on(small.connect("http:"))?;
     let large = runtime.block_on(large.connect("http:"))?;
+    let busy = runtime.block_on(busy.connect("http:"))?;
     let bare = runtime.block_on(bare.connect("http:"))?;
+    let others = runtime.block_on(occupy(&busy))?;
     let environment = runtime.block_on(environment(&small))?;
     let mut floor = Floor::start(folder.path(), &environment)?;
 
@@ -76,6 +86,7 @@ fn main() -> Outcome<()> {
             floor.run(RUNS, 1)?,
             runtime.block_on(times(|| run(&small)))?,
             runtime.block_on(times(|| run(&large)))?,
+            runtime.block_on(times(|| run(&busy)))?,
             runtime.block_on(times(|| run(&local)))?,
             runtime.block_on(times(|| echo(&bare, b"hi\n")))?,
             runtime.block_on(times(|| echo(&small, b"ECHO HI")))?,
@@ -89,6 +100,7 @@ fn main() -> Outcome<()> {
             ratios[index].push(time.as_secs_f64() / turns[0].as_secs_f64());
         }
     }
+    drop(others);
     println!("sh -c {SHELL_TEXT:?}, p50 of {RUNS} runs, median of {ROUNDS} interleaved rounds");
     let figures = medians
         .map(median)
@@ -100,6 +112,22 @@ fn main() -> Outcome<()> {
         println!("  {name:26}{micros:7.1} us  {ratio:.2} of the floor{goal}");
     }
     runtime.block_on(crowd::measure(&small, &mut floor))
+}
+
+/// Starts [`OTHERS`], which end when they are dropped.
+async fn occupy(client: &Client) -> Outcome<Vec<tonic::Streaming<v1::StartResponse>>> {
+    let mut others = Vec::with_capacity(OTHERS);
+    for _ in 0..OTHERS {
+        let request = v1::StartRequest {
+            command: Some(v1::Command {
+                argv: vec!["sleep".into(), "1000".into()],
+                ..v1::Command::default()
+            }),
+            ..v1::StartRequest::default()
+        };
+        others.push(client.exec().start(request).await?.into_inner());
+    }
+    Ok(others)
 }
 
 /// The variables of a command's environment, as the server sets it.

@@ -22,6 +22,7 @@ use remex_server::{
     app,
     config::{Args, Config},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
@@ -82,8 +83,9 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// remexd then ends what it runs.
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
