@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 use tokio::{
@@ -16,29 +14,16 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
 };
-use tonic::body::Body;
 
 use crate::{
     Endpoint,
-    gather::Gather,
-    greeting::{Greeted, Greeting},
+    heard::{Greeting, Heard},
+    http2::Sender,
 };
 
 /// Bound on connecting: name, socket and the server's first word together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Flow-control window of one call. Set by hand as all of these: what hyper adapts would reset both windows to 64 KiB.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Flow-control window of a connection, so that it takes sixteen calls that nobody reads to hold up the others.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// The largest DATA frame taken.
-const MAX_FRAME_BYTES: u32 = 128 << 10;
-/// The most metadata that one answer may carry.
-const MAX_HEADER_BYTES: u32 = 64 << 10;
-/// In silence, the peer is asked this often whether it is still there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long it may take to answer that.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest path that fits into a socket's address.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
@@ -85,8 +70,6 @@ fn hint(endpoint: &Endpoint, error: &io::Error) -> &'static str {
         _ => "check the address, and that remexd runs there",
     }
 }
-
-pub(crate) type Sender = http2::SendRequest<Body>;
 
 /// Connects, within [`CONNECT_TIMEOUT`], and drives the connection for as long as its sender or a call lives.
 pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Sender, ConnectError> {
@@ -137,31 +120,13 @@ where
         Ok(stream) => stream,
         Err(source) => return Err(ConnectError::Io { endpoint, source }),
     };
-    let (stream, greeting) = Greeted::new(stream);
-    let stream = Gather::new(stream);
-    let Ok((sender, connection)) = settings().handshake(TokioIo::new(stream)).await else {
+    let (stream, greeting) = Heard::new(stream);
+    let Ok(sender) = Sender::open(stream).await else {
         return Err(ConnectError::Closed { endpoint });
     };
-    // Ends with its last sender and call; every error it ends with is also told to the calls.
-    tokio::spawn(connection);
     match greeting.await {
         Ok(Greeting::Http2) => Ok(sender),
         Ok(Greeting::Foreign) => Err(ConnectError::NotHttp2 { endpoint }),
         Err(_) => Err(ConnectError::Closed { endpoint }),
     }
-}
-
-fn settings() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .adaptive_window(false)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(MAX_FRAME_BYTES)
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    builder
 }

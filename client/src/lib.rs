@@ -36,8 +36,10 @@ mod error;
 mod event;
 mod execution;
 mod exit;
-mod gather;
-mod greeting;
+mod heard;
+mod http2;
+#[cfg(test)]
+mod http2_tests;
 mod interaction;
 mod signal;
 mod transport;

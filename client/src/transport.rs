@@ -1,8 +1,7 @@
 //! A service over one HTTP/2 connection that is opened when it is needed and again when it was lost, with a pause that
-//! grows between attempts. A call is never sent twice: only one that never left is tried on a fresh connection.
+//! grows between attempts. A call is never sent twice.
 
 use std::{
-    error::Error,
     future::Future,
     pin::Pin,
     sync::{Arc, PoisonError, RwLock},
@@ -11,16 +10,11 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT, uri};
-use http_body_util::BodyExt;
 use tokio::sync::Mutex;
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 use tower::{BoxError, Service};
 
-use crate::{
-    ConnectError, Endpoint,
-    backoff::Backoff,
-    dial::{Sender, dial},
-};
+use crate::{ConnectError, Endpoint, backoff::Backoff, dial::dial, http2::Sender};
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("remex/", env!("CARGO_PKG_VERSION")));
 
@@ -65,10 +59,9 @@ impl Transport {
 impl Shared {
     fn current(&self) -> Option<Sender> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current
-            .as_ref()
-            .filter(|sender| !sender.is_closed())
-            .cloned()
+        let mut sender = current.clone()?;
+        drop(current);
+        (!sender.is_closed()).then_some(sender)
     }
 
     fn store(&self, sender: Sender) {
@@ -105,23 +98,6 @@ impl Shared {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let mut sender = self.sender().await?;
-        let mut failed = match sender.try_send_request(request).await {
-            Ok(response) => return Ok(response.map(body)),
-            Err(failed) => failed,
-        };
-        // Handed back: the connection had ended before a byte of it was sent.
-        if let Some(request) = failed.take_message() {
-            let mut sender = self.sender().await?;
-            let sent = sender.send_request(request).await;
-            return sent
-                .map(|response| response.map(body))
-                .map_err(|error| lost(&error));
-        }
-        Err(lost(failed.error()))
-    }
-
     fn address(&self, request: &mut Request<Body>) -> Result<(), Status> {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(uri::Scheme::HTTP);
@@ -146,49 +122,7 @@ impl Service<Request<Body>> for Transport {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             shared.address(&mut request)?;
-            Ok(shared.send(request).await?)
+            Ok(shared.sender().await?.call(request).await?)
         })
     }
-}
-
-fn body(incoming: hyper::body::Incoming) -> Body {
-    Body::new(incoming.map_err(|error| lost(&error)))
-}
-
-/// What a call ends with when HTTP/2 breaks under it.
-fn lost(error: &hyper::Error) -> Status {
-    let reset = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-        .filter(|error| error.is_reset())
-        .and_then(h2::Error::reason);
-    match reset {
-        Some(reason) => Status::new(
-            code_of(reason),
-            format!("the server cut the call off: {reason}"),
-        ),
-        None => Status::unavailable(format!(
-            "the connection to the server was lost: {}",
-            root(error)
-        )),
-    }
-}
-
-/// The mapping of gRPC's PROTOCOL-HTTP2.
-fn code_of(reason: h2::Reason) -> Code {
-    match reason {
-        h2::Reason::REFUSED_STREAM => Code::Unavailable,
-        h2::Reason::CANCEL => Code::Cancelled,
-        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
-        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
-        _ => Code::Internal,
-    }
-}
-
-fn root(error: &dyn Error) -> &dyn Error {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error
 }

@@ -1,15 +1,19 @@
-//! Tells a server of HTTP/2 from anything else by the first byte that it sends. An HTTP/2 client's handshake is over
-//! before the peer has said a word, so without this a silent or foreign port would look like a connection.
+//! What was heard of a peer: the first byte, which tells a server of HTTP/2 from anything else, and when there was
+//! anything at all. An HTTP/2 client's handshake is over before the peer has said a word, so without this a silent or
+//! foreign port would look like a connection.
 
 use std::{
     io,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
+    time::Instant,
 };
 
 /// What the peer said first.
@@ -33,22 +37,51 @@ impl Greeting {
     }
 }
 
-/// A stream that reports its peer's greeting once.
-pub(crate) struct Greeted<S> {
-    stream: S,
-    report: Option<oneshot::Sender<Greeting>>,
-}
+/// When something was heard last.
+#[derive(Clone)]
+pub(crate) struct LastHeard(Arc<Mutex<Instant>>);
 
-impl<S> Greeted<S> {
-    /// `stream`, and the greeting; the receiver fails if the stream is dropped before the peer sent anything.
-    pub(crate) fn new(stream: S) -> (Self, oneshot::Receiver<Greeting>) {
-        let (sender, receiver) = oneshot::channel();
-        let report = Some(sender);
-        (Self { stream, report }, receiver)
+impl LastHeard {
+    /// How long ago.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.lock().elapsed()
+    }
+
+    fn note(&self) {
+        *self.lock() = Instant::now();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
+/// A stream that reports its peer's greeting once, and notes when it hears something.
+pub(crate) struct Heard<S> {
+    stream: S,
+    report: Option<oneshot::Sender<Greeting>>,
+    last: LastHeard,
+}
+
+impl<S> Heard<S> {
+    /// `stream`, and the greeting; the receiver fails if the stream is dropped before the peer sent anything.
+    pub(crate) fn new(stream: S) -> (Self, oneshot::Receiver<Greeting>) {
+        let (sender, receiver) = oneshot::channel();
+        let heard = Self {
+            stream,
+            report: Some(sender),
+            last: LastHeard(Arc::new(Mutex::new(Instant::now()))),
+        };
+        (heard, receiver)
+    }
+
+    /// When it heard something last; until then, when it was made.
+    pub(crate) fn last(&self) -> LastHeard {
+        self.last.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -56,18 +89,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if self.report.is_some()
-            && let Some(&first) = buf.filled().get(before)
-            && let Some(report) = self.report.take()
-        {
-            // Nobody listens any more if connecting was given up.
-            let _ = report.send(Greeting::of(first));
+        if let Some(&first) = buf.filled().get(before) {
+            self.last.note();
+            if let Some(report) = self.report.take() {
+                // Nobody listens any more if connecting was given up.
+                let _ = report.send(Greeting::of(first));
+            }
         }
         poll
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -107,7 +140,7 @@ mod tests {
         let (mut far, near) = tokio::io::duplex(64);
         far.write_all(sent).await.unwrap();
         drop(far);
-        let (mut stream, greeting) = Greeted::new(near);
+        let (mut stream, greeting) = Heard::new(near);
         let mut read = Vec::new();
         stream.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, sent);
