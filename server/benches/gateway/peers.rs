@@ -10,15 +10,25 @@ use std::{
 };
 
 use clap::Parser;
+use remex_client::Client;
+use remex_gateway::{
+    Bound, Gateway,
+    limits::Limits,
+    net::{BoundAddress, Users},
+};
 use remex_server::{
     app,
     config::{Args, Config},
 };
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 
 /// Set in the process that is to be remexd: where its files are.
-pub(super) const FOLDER_VARIABLE: &str = "REMEX_BENCH_DIR";
+const FOLDER_VARIABLE: &str = "REMEX_BENCH_DIR";
+/// Set in the process that is to be a gateway of its own: what it serves.
+const UPSTREAM_VARIABLE: &str = "REMEX_BENCH_UPSTREAM";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Killed when it is dropped.
@@ -71,8 +81,20 @@ impl Remexd {
     }
 }
 
-pub(super) fn serve() -> Outcome<()> {
-    let folder = PathBuf::from(env::var_os(FOLDER_VARIABLE).ok_or("no folder")?);
+/// Serves, if this process is to be a server; else `None`.
+pub(super) fn serve() -> Option<Outcome<()>> {
+    if let Ok(upstream) = env::var(UPSTREAM_VARIABLE) {
+        return Some(serve_gateway(&upstream));
+    }
+    let folder = env::var_os(FOLDER_VARIABLE)?;
+    Some(serve_remexd(&PathBuf::from(folder)))
+}
+
+fn runtime() -> Outcome<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn serve_remexd(folder: &Path) -> Outcome<()> {
     let args = Args::try_parse_from([
         "remexd".into(),
         "--listen=127.0.0.1:0".into(),
@@ -84,11 +106,44 @@ pub(super) fn serve() -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(app::run(config))?;
+    runtime()?.block_on(app::run(config))?;
     Ok(())
+}
+
+/// Prints its port.
+fn serve_gateway(upstream: &str) -> Outcome<()> {
+    runtime()?.block_on(async {
+        let client = Client::connect(&upstream.parse()?).await?;
+        let listener = "tcp://127.0.0.1:0/exec".parse()?;
+        let bound = Bound::bind(listener, Users::daemon())?;
+        let BoundAddress::Tcp(address) = bound.local() else {
+            return Err("it is no TCP".into());
+        };
+        println!("{}", address.port());
+        let gateway = Gateway::new(client, vec![bound], Limits::default(), env::temp_dir());
+        Ok(gateway.serve(CancellationToken::new()).await?)
+    })
+}
+
+/// This program once more, as a gateway.
+pub(super) struct Standalone {
+    _process: Process,
+    pub(super) address: SocketAddr,
+}
+
+impl Standalone {
+    pub(super) fn start(upstream: &str) -> Outcome<Self> {
+        let child = Command::new(env::current_exe()?)
+            .env(UPSTREAM_VARIABLE, upstream)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut process = Process(child);
+        let address = port(&mut process.0)?;
+        Ok(Self {
+            _process: process,
+            address,
+        })
+    }
 }
 
 fn script(name: &str) -> Command {
@@ -104,6 +159,12 @@ fn lines(child: &mut Child) -> Outcome<Lines<BufReader<ChildStdout>>> {
     Ok(BufReader::new(child.stdout.take().ok_or("no stdout")?).lines())
 }
 
+/// The address on loopback whose port is the first line that `child` prints.
+fn port(child: &mut Child) -> Outcome<SocketAddr> {
+    let port = lines(child)?.next().ok_or("no port")??.parse()?;
+    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
 /// The tutorial's server.
 pub(super) struct Tutorial {
     _process: Process,
@@ -112,11 +173,11 @@ pub(super) struct Tutorial {
 
 impl Tutorial {
     pub(super) fn start(arguments: &[&str]) -> Outcome<Self> {
-        let mut child = script("tutorial.py").args(arguments).spawn()?;
-        let port = lines(&mut child)?.next().ok_or("no port")??.parse()?;
+        let mut process = Process(script("tutorial.py").args(arguments).spawn()?);
+        let address = port(&mut process.0)?;
         Ok(Self {
-            _process: Process(child),
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            _process: process,
+            address,
         })
     }
 }
