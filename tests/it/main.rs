@@ -12,5 +12,6 @@ mod grpcurl;
 mod limits;
 mod parity;
 mod readme;
+mod retry;
 mod supervision;
 mod users;

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Output, Stdio},
 };
 
@@ -48,8 +48,8 @@ struct Seen {
 #[tokio::test]
 async fn every_way_in_gives_what_a_local_shell_gives() {
     skip_unless!(tools::root());
-    let python = skip_unless!(example("examples/python/.venv/bin/python", "python"));
-    let go = skip_unless!(example("examples/go/gen/remex-run", "go"));
+    let python = skip_unless!(tools::example("examples/python/.venv/bin/python", "python"));
+    let go = skip_unless!(tools::example("examples/go/gen/remex-run", "go"));
     let daemon = Daemon::start(&[
         "--legacy",
         "tcp://127.0.0.1:0/exec",
@@ -76,16 +76,6 @@ async fn every_way_in_gives_what_a_local_shell_gives() {
 }
 
 /// A file that an example's `build.sh` makes.
-fn example(file: &str, language: &str) -> Result<PathBuf, tools::Missing> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    if path.exists() {
-        return Ok(path);
-    }
-    Err(tools::Missing::new(format!(
-        "examples/{language}/build.sh to have run"
-    )))
-}
-
 async fn local(daemon: &Daemon, text: &str) -> Seen {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", text]).current_dir(daemon.home().folder());

@@ -1,9 +1,6 @@
 //! Which service answers which path.
 
-use remex::{
-    FILE_DESCRIPTOR_SET,
-    v1::{echo_service_server::EchoServiceServer, exec_service_server::ExecServiceServer},
-};
+use remex::{FILE_DESCRIPTOR_SET, v1::echo_service_server::EchoServiceServer};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::{
@@ -11,14 +8,14 @@ use tonic_reflection::{
     server::Builder,
 };
 
-use crate::service::{echo::Echo, exec::Exec};
+use crate::service::{echo::Echo, exec::Exec, run::ExecServer};
 
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// remex's own services, as the gateway gets them in this process.
 pub fn own(exec: Exec) -> Routes {
-    let exec = ExecServiceServer::new(exec).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let exec = ExecServer::new(exec, MAX_REQUEST_BYTES);
     let echo = EchoServiceServer::new(Echo).max_decoding_message_size(MAX_REQUEST_BYTES);
     Routes::new(exec).add_service(echo).prepare()
 }

@@ -57,6 +57,43 @@ impl Exec {
             .ok_or_else(|| status::not_found(id))
     }
 
+    /// Starts what Run is to run; the answer comes when that has ended.
+    pub(super) fn start_run(
+        &self,
+        request: Request<v1::RunRequest>,
+    ) -> Result<impl Future<Output = Result<v1::RunResponse, Status>> + use<>, Status> {
+        let origin = Origin::of(&request)?;
+        let request = request.into_inner();
+        let cap = translate::output_cap(request.max_output_bytes)?;
+        let text = request.text;
+        let request = translate::Request::try_from(Common::from(request))?;
+        let (answer, answered) = oneshot::channel();
+        let sink = Sink::Collect {
+            collected: Box::new(Collected::new(cap)),
+            answer,
+        };
+        let execution = self.start(request, false, origin, sink)?;
+        Ok(async move {
+            let (collected, exit) = answered
+                .await
+                .map_err(|_| Status::internal("the execution's supervision ended before it did"))?;
+            let stdout = reply::captured(collected.stdout, cap, text);
+            let stderr = reply::captured(collected.stderr, cap, text);
+            Ok(v1::RunResponse {
+                execution_id: execution.id.to_string(),
+                exit: Some(reply::exit(&exit)),
+                stdout_data: stdout.data,
+                stderr_data: stderr.data,
+                stdout_text: stdout.text,
+                stderr_text: stderr.text,
+                stdout_bytes_total: stdout.total,
+                stderr_bytes_total: stderr.total,
+                stdout_truncated: stdout.truncated,
+                stderr_truncated: stderr.truncated,
+            })
+        })
+    }
+
     fn start_streaming<M>(
         &self,
         request: v1::StartRequest,
@@ -143,34 +180,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 #[tonic::async_trait]
 impl ExecService for Exec {
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
-        let origin = Origin::of(&request)?;
-        let request = request.into_inner();
-        let cap = translate::output_cap(request.max_output_bytes)?;
-        let text = request.text;
-        let request = translate::Request::try_from(Common::from(request))?;
-        let (answer, answered) = oneshot::channel();
-        let sink = Sink::Collect {
-            collected: Box::new(Collected::new(cap)),
-            answer,
-        };
-        let execution = self.start(request, false, origin, sink)?;
-        let (collected, exit) = answered
-            .await
-            .map_err(|_| Status::internal("the execution's supervision ended before it did"))?;
-        let stdout = reply::captured(collected.stdout, cap, text);
-        let stderr = reply::captured(collected.stderr, cap, text);
-        Ok(Response::new(v1::RunResponse {
-            execution_id: execution.id.to_string(),
-            exit: Some(reply::exit(&exit)),
-            stdout_data: stdout.data,
-            stderr_data: stderr.data,
-            stdout_text: stdout.text,
-            stderr_text: stderr.text,
-            stdout_bytes_total: stdout.total,
-            stderr_bytes_total: stderr.total,
-            stdout_truncated: stdout.truncated,
-            stderr_truncated: stderr.truncated,
-        }))
+        Ok(Response::new(self.start_run(request)?.await?))
     }
 
     type StartStream = Events<v1::StartResponse>;

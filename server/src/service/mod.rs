@@ -1,10 +1,11 @@
 //! The tonic services. Messages stop here: `translate` makes typed requests of them, `status` errors, `reply` and
-//! `stream` answers; [`exec`] and [`echo`] are what is between.
+//! `stream` answers; [`exec`] and [`echo`] are what is between, and [`run`] is how Run is answered.
 
 pub mod echo;
 pub mod exec;
 mod interact;
 mod reply;
+pub mod run;
 mod status;
 mod stream;
 mod translate;

@@ -48,6 +48,15 @@ pub(crate) fn program(name: &str) -> Result<PathBuf, Missing> {
         .ok_or_else(|| Missing(format!("{name}, which `ci/tools` installs")))
 }
 
+/// What `examples/LANGUAGE/build.sh` has made.
+pub(crate) fn example(file: &str, language: &str) -> Result<PathBuf, Missing> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(Missing(format!("examples/{language}/build.sh to have run")))
+}
+
 /// Says so, and fails where nothing may be missing.
 pub(crate) fn skip(missing: &Missing) {
     let test = thread::current();

@@ -1,0 +1,88 @@
+//! ExecService as it is served: generated, but for when the headers of Run's response leave.
+//!
+//! gRPC libraries and proxies that were told to retry do so until they have seen a response's headers. The generated server
+//! sends those with the answer, so that a connection lost under a command would have it run twice; here they leave when
+//! the command has been started.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::{
+    StreamExt,
+    stream::{BoxStream, once},
+};
+use http::{Request, Response};
+use remex::v1::{self, exec_service_server::ExecServiceServer};
+use tonic::{
+    Status,
+    body::Body,
+    server::{Grpc, NamedService, ServerStreamingService},
+};
+use tonic_prost::ProstCodec;
+use tower::Service;
+
+use super::exec::Exec;
+
+const RUN: &str = "/remex.v1.ExecService/Run";
+
+/// ExecService over HTTP/2.
+#[derive(Debug, Clone)]
+pub struct ExecServer {
+    exec: Exec,
+    generated: ExecServiceServer<Exec>,
+    max_request_bytes: usize,
+}
+
+impl ExecServer {
+    /// Serves `exec`, with requests of up to `max_request_bytes`.
+    pub fn new(exec: Exec, max_request_bytes: usize) -> Self {
+        let generated = ExecServiceServer::new(exec.clone());
+        Self {
+            exec,
+            generated: generated.max_decoding_message_size(max_request_bytes),
+            max_request_bytes,
+        }
+    }
+}
+
+impl NamedService for ExecServer {
+    const NAME: &'static str = ExecServiceServer::<Exec>::NAME;
+}
+
+impl Service<Request<Body>> for ExecServer {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.uri().path() != RUN {
+            return self.generated.call(request);
+        }
+        let run = Run(self.exec.clone());
+        let mut grpc =
+            Grpc::new(ProstCodec::default()).max_decoding_message_size(self.max_request_bytes);
+        Box::pin(async move { Ok(grpc.server_streaming(run, request).await) })
+    }
+}
+
+/// Run as a stream of its one answer, which on the wire is the same.
+struct Run(Exec);
+
+impl ServerStreamingService<v1::RunRequest> for Run {
+    type Response = v1::RunResponse;
+    type ResponseStream = BoxStream<'static, Result<v1::RunResponse, Status>>;
+    type Future = Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<v1::RunRequest>) -> Self::Future {
+        let started = self.0.start_run(request);
+        ready(started.map(|answer| tonic::Response::new(once(answer).boxed())))
+    }
+}
