@@ -75,14 +75,12 @@ fn a_check_binds_nothing_and_explains() {
 
 #[test]
 fn a_port_that_is_taken_exits_69_and_is_named() {
-    let tcp = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let udp = udp.local_addr().map(|address| (udp, address)).unwrap();
-    let held = TcpListener::bind(tcp).unwrap();
-    for url in [format!("tcp://{tcp}/exec"), format!("udp://{}/exec", udp.1)] {
+    for url in [
+        format!("tcp://{}/exec", tcp.local_addr().unwrap()),
+        format!("udp://{}/exec", udp.local_addr().unwrap()),
+    ] {
         let output = run(&format!("--legacy {url}"));
         assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
         let port = url.rsplit(':').next().unwrap().trim_end_matches("/exec");
@@ -92,7 +90,6 @@ fn a_port_that_is_taken_exits_69_and_is_named() {
             "{message}"
         );
     }
-    drop(held);
 }
 
 struct Running {
