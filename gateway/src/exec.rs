@@ -3,12 +3,12 @@
 
 use remex::v1::{self, StartRequest, StartResponse, event::Kind, output::Stream};
 use remex_client::{Client, ConnectError, Exit, ExitReason, Reason};
+use remex_daemon::net::Caller;
 use tonic::{Request, Status, Streaming, metadata::MetadataValue};
 
 use crate::{
     body::{Body, Collector, Policy, Source, Tail},
     config::{Drain, Exec},
-    net::Caller,
     wire::Ending,
 };
 

@@ -9,19 +9,21 @@ use std::{
 };
 
 use remex_client::Client;
+use remex_daemon::{
+    admission::{Access, Addresses, Rates, Refusals},
+    net::{self, Acceptor, Address, BindError, BoundAddress, Users},
+};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{select, sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::{Access, Addresses, Rates, Refusals},
     body::Spool,
     config::{DatagramService, Kind, Listener, StreamService},
     datagram,
     handler::Handler,
     limits::Limits,
-    net::{self, Acceptor, Address, BindError, BoundAddress, Users},
     shared::Shared,
     stream,
 };
@@ -156,7 +158,11 @@ impl Gateway {
         });
         let shared = Arc::new(Shared {
             addresses: Addresses::new(self.limits.connections_per_address),
-            rates: Rates::new(&self.limits),
+            rates: Rates::new(
+                self.limits.datagrams_per_source,
+                self.limits.datagrams_per_second,
+                self.limits.sources,
+            ),
             datagrams: Arc::new(Semaphore::new(self.limits.datagrams_in_flight)),
             udp_listeners: udp_listeners.collect(),
             handler: Handler::new(

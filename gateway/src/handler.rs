@@ -7,16 +7,18 @@ use bytes::Bytes;
 use encoding_rs::Encoding;
 use remex::v1::{EchoRequest, echo_request, echo_response};
 use remex_client::Client;
+use remex_daemon::{
+    admission::{Refusals, Refused},
+    net::Caller,
+};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::{
-    admission::{Refusals, Refused},
     body::{Body, Collector, Policy, Spool, Tail},
     config::Exec,
     exec,
     limits::Limits,
-    net::Caller,
     wire::{
         Ending, Foreign, Summary, Wire,
         request::{self, Refusal, Request},

@@ -1,18 +1,17 @@
-//! The gateway of remex, and what its daemon shares with `remexd`.
+//! The gateway of remex: clients of the old raw-socket protocol, and UDP clients, run their commands through the tonic services.
 //!
-//! Hops of a legacy request: [`config`] (what a listener is) -> [`net`] (who connects) -> [`admission`] (whether it may) -> `stream` or
+//! Hops of a legacy request: [`config`] (what a listener is) -> [`remex_daemon`] (who connects, whether it may) -> `stream` or
 //! `datagram` (bytes) -> [`handler`] (the one place where it meets the services) -> [`body`] (the output) -> [`wire`] (how a reply is laid out).
 
-pub mod admission;
+#![forbid(unsafe_code)]
+
 pub mod body;
 pub mod config;
-pub mod daemon;
 mod datagram;
 mod exec;
 mod gateway;
 pub mod handler;
 pub mod limits;
-pub mod net;
 mod shared;
 mod stream;
 pub mod wire;

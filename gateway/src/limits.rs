@@ -49,8 +49,6 @@ pub const SOURCES: usize = 10_000;
 pub const DATAGRAM_BYTES: usize = 65_507;
 /// The longest timeout of a command that runs over UDP, unless its listener says otherwise.
 pub const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(30);
-/// Least time between two log lines about the same kind of refusal.
-pub const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The bounds that a gateway is run with.
 #[derive(Debug, Clone)]

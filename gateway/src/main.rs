@@ -4,10 +4,10 @@ use std::{fmt::Display, process::ExitCode};
 
 use clap::Parser;
 use remex_client::Client;
+use remex_daemon::{Exit, Ready, logging, shutdown};
 use remex_gateway::{
     Bound, Gateway,
     config::{Args, Config},
-    daemon::{Exit, Ready, logging, shutdown},
     limits::Limits,
 };
 use tokio::runtime::Runtime;

@@ -2,13 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use remex_daemon::admission::{Addresses, Rates};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    admission::{Addresses, Rates},
-    handler::Handler,
-};
+use crate::handler::Handler;
 
 /// What every listener of a gateway shares.
 pub(crate) struct Shared {

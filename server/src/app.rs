@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use remex_client::Client;
-use remex_gateway::{
-    Bound, Gateway,
-    config::Legacy,
-    daemon::{Exit, Ready, ReadyError, shutdown},
-    limits::Limits,
+use remex_daemon::{
+    Exit, Ready, ReadyError,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
+    shutdown,
 };
+use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use tokio::{
     task::block_in_place,
     time::{interval, timeout},

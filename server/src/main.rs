@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
-use remex_gateway::daemon::{Exit, logging};
+use remex_daemon::{Exit, logging};
 use remex_server::{
     app,
     config::{Args, Config},

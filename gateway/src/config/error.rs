@@ -1,26 +1,9 @@
 //! What can be wrong with a listener's URL. The messages say what to write instead.
 
+use remex_daemon::net::AddressError;
 use thiserror::Error;
 
 use super::keys::KNOWN;
-use crate::{daemon::FileError, net::AddressError};
-
-/// The configuration is wrong; nothing was bound. The message names the flag, or the file, line and key.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// In a flag.
-    #[error("{flag}: {why}")]
-    Flag {
-        /// Which one.
-        flag: &'static str,
-        /// What.
-        why: String,
-    },
-    /// In the file.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
 
 /// The URL is no legacy listener.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -2,11 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
+use remex_daemon::net::Address;
+
 use super::{DatagramService, Drain, Exec, Kind, Listener, StreamService};
-use crate::{
-    net::Address,
-    wire::{Ack, Endian, Wire},
-};
+use crate::wire::{Ack, Endian, Wire};
 
 impl Listener {
     /// What it does, and for whom.

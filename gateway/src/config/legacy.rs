@@ -1,8 +1,12 @@
 //! The legacy side of a daemon's configuration, for `remexd` and `remex-gateway` alike: the listeners, from flags or a file,
 //! and whether they are safe where they are.
 
-use super::{ConfigError, Listener, Text, safety::Allow};
-use crate::net::{Users, UsersError};
+use remex_daemon::{
+    ConfigError, Text,
+    net::{Users, UsersError},
+};
+
+use super::{Listener, safety::Allow};
 
 /// What listens unless something else is asked for: the tutorial's ports, on loopback.
 pub const DEFAULT_LISTENERS: [&str; 4] = [
@@ -56,8 +60,9 @@ fn users_of(listener: &Listener, global: Option<&str>) -> Result<Users, UsersErr
 mod tests {
     use std::path::Path;
 
+    use remex_daemon::{File, Origin};
+
     use super::*;
-    use crate::{config::Origin, daemon::File};
 
     fn flag(url: &str) -> Text<'static> {
         (url.to_owned(), Origin::Flag("--legacy"))

@@ -5,11 +5,11 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use encoding_rs::{Encoding, UTF_8};
 use ipnet::IpNet;
+use remex_daemon::net::{Address, UnixAddress};
 
 use super::{ListenerError, Problem, keys::Keys, values};
 use crate::{
     limits,
-    net::{Address, UnixAddress},
     wire::{Ack, DEFAULT_SIZE_KEY, Endian, Wire},
 };
 

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use encoding_rs::{GBK, UTF_8};
+use remex_daemon::net::{Address, AddressError};
 
 use super::*;
-use crate::{
-    net::{Address, AddressError},
-    wire::{Ack, Endian, Wire},
-};
+use crate::wire::{Ack, Endian, Wire};
 
 fn parse(url: &str) -> Listener {
     url.parse().unwrap_or_else(|error| panic!("{error}"))

@@ -8,15 +8,13 @@ mod legacy;
 mod listener;
 #[cfg(test)]
 mod listener_tests;
-mod origin;
 mod safety;
 mod settings;
 mod values;
 
-pub use error::{ConfigError, ListenerError, Problem};
+pub use error::{ListenerError, Problem};
 pub use legacy::{DEFAULT_LISTENERS, Legacy, legacy};
 pub use listener::{DatagramService, Drain, Exec, Kind, Listener, StreamService};
-pub use origin::{Origin, Text, text, texts};
 pub use safety::{Allow, Unsafe};
 pub use settings::{Args, Config, SharedArgs};
 pub use values::duration as parse_duration;

@@ -5,14 +5,11 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use remex_client::Endpoint;
+use remex_daemon::{ConfigError, File, Text, logging::LogFormat, text, texts};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{
-    Allow, ConfigError, DEFAULT_LISTENERS, Legacy, Text, Unsafe, legacy, parse_duration, text,
-    texts,
-};
-use crate::daemon::{File, logging::LogFormat};
+use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy, parse_duration};
 
 /// How long what runs may go on after a signal, unless `--drain-timeout` says otherwise.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,14 +8,16 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use encoding_rs::Encoding;
 use jiff::Zoned;
+use remex_daemon::{
+    admission::{Access, Denied, Refused, check_source, may_amplify},
+    net::{BACKOFF_FIRST, BACKOFF_MAX, Caller, Transport, identify_udp},
+};
 use rustix::fs::fstat;
 use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
 
 use crate::{
-    admission::{Access, Denied, Refused, check_source, may_amplify},
     config::{DatagramService, Exec},
     handler::{Answer, Form},
-    net::{BACKOFF_FIRST, BACKOFF_MAX, Caller, Transport, identify_udp},
     shared::Shared,
     wire::{encode, request, time},
 };
@@ -116,7 +118,7 @@ impl Service {
         }
     }
 
-    fn identify(&self, from: SocketAddr) -> Result<Caller, crate::net::PeerUnknown> {
+    fn identify(&self, from: SocketAddr) -> Result<Caller, remex_daemon::net::PeerUnknown> {
         // A socket that has no inode is nobody's, which 0 stands for.
         let inode = fstat(&self.socket).map_or(0, |stat| stat.st_ino);
         identify_udp(from, self.local, inode).caller(Transport::Udp, from)

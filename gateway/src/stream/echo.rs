@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use remex_daemon::admission::{Denied, Refused};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -10,12 +11,7 @@ use super::{
     read::{self, Arrived},
     send,
 };
-use crate::{
-    admission::{Denied, Refused},
-    handler::Handler,
-    limits::Limits,
-    wire::foreign,
-};
+use crate::{handler::Handler, limits::Limits, wire::foreign};
 
 /// What an echo connection needs.
 pub(super) struct Session<'a> {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use remex_daemon::admission::{Denied, Refused};
 use tokio::{
     select,
     time::{sleep, timeout},
@@ -15,7 +16,6 @@ use super::{
     send,
 };
 use crate::{
-    admission::{Denied, Refused},
     config::Exec,
     handler::{Answer, Form, Handler, Reply},
     limits::Limits,

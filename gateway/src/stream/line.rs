@@ -4,14 +4,12 @@
 use std::{io, mem, os::fd::AsFd, time::Duration};
 
 use bytes::{BufMut, BytesMut};
+use remex_daemon::net::{Caller, Stream};
 use rustix::net::{RecvFlags, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 
-use crate::{
-    limits::{KEEPALIVE, LINGER_BYTES},
-    net::{Caller, Stream},
-};
+use crate::limits::{KEEPALIVE, LINGER_BYTES};
 
 /// Room that is made for a read, if less is left.
 const READ_BYTES: usize = 8 * 1024;

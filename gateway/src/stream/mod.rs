@@ -12,15 +12,14 @@ mod send;
 
 use std::sync::Arc;
 
+use remex_daemon::{
+    admission::{Access, Denied, Refused},
+    net::{Acceptor, Caller, Connection},
+};
 use tokio::{select, sync::Semaphore};
 
 use self::line::Line;
-use crate::{
-    admission::{Access, Denied, Refused},
-    config::StreamService,
-    net::{Acceptor, Caller, Connection},
-    shared::Shared,
-};
+use crate::{config::StreamService, shared::Shared};
 
 /// One listener.
 pub(crate) struct Service {

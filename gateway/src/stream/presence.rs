@@ -3,11 +3,11 @@
 
 use std::{io, time::Duration};
 
+use remex_daemon::net::{Stream, TcpInfo, peer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::sleep;
 
 use super::line::Line;
-use crate::net::{Stream, TcpInfo, peer};
 
 /// The first question after a FIN: a close orphans the socket a moment after its FIN is sent.
 const FIRST_LOOK: Duration = Duration::from_millis(10);

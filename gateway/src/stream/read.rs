@@ -3,13 +3,13 @@
 use std::{io, time::Duration};
 
 use bytes::BytesMut;
+use remex_daemon::net::TcpInfo;
 use tokio::{select, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::{
     limits::Limits,
-    net::TcpInfo,
     wire::{
         request,
         segment::{Arrival, Segments, arrival},

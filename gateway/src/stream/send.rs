@@ -7,15 +7,13 @@ use std::{
     time::Duration,
 };
 
+use remex_daemon::net::Stream;
 use tokio::{
     io::{AsyncWriteExt, Interest},
     time::timeout,
 };
 
-use crate::{
-    body::{Body, Piece},
-    net::Stream,
-};
+use crate::body::{Body, Piece};
 
 /// Sent by one sendfile, so that one long reply does not keep its thread from the others.
 const SENDFILE_BYTES: u64 = 1024 * 1024;

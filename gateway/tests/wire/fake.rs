@@ -20,7 +20,8 @@ use remex::{
         output::Stream as Which,
     },
 };
-use remex_gateway::{DRAIN_METADATA, net::Caller};
+use remex_daemon::net::Caller;
+use remex_gateway::DRAIN_METADATA;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::net::TcpInfo;
+use remex_daemon::net::TcpInfo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},

@@ -3,11 +3,8 @@
 use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use remex_client::Client;
-use remex_gateway::{
-    Bound, Gateway,
-    limits::Limits,
-    net::{BoundAddress, Users},
-};
+use remex_daemon::net::{BoundAddress, Users};
+use remex_gateway::{Bound, Gateway, limits::Limits};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

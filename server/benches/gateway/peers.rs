@@ -11,11 +11,8 @@ use std::{
 
 use clap::Parser;
 use remex_client::Client;
-use remex_gateway::{
-    Bound, Gateway,
-    limits::Limits,
-    net::{BoundAddress, Users},
-};
+use remex_daemon::net::{BoundAddress, Users};
+use remex_gateway::{Bound, Gateway, limits::Limits};
 use remex_server::{
     app,
     config::{Args, Config},

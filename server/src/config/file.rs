@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use remex_gateway::daemon::logging::LogFormat;
+use remex_daemon::logging::LogFormat;
 use serde::Deserialize;
 use toml::Spanned;
 

@@ -9,14 +9,13 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::{
-    config::{
-        Allow, ConfigError, DEFAULT_LISTENERS, Legacy, Origin, Text, legacy, parse_duration, text,
-        texts,
-    },
-    daemon::{File, logging::LogFormat},
+use remex_daemon::{
+    ConfigError, File, Origin, Text,
+    logging::LogFormat,
     net::{Address, AddressError, Users},
+    text, texts,
 };
+use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, legacy, parse_duration};
 use toml::Spanned;
 
 pub use self::args::Args;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use remex_gateway::net::Caller;
+use remex_daemon::net::Caller;
 use tokio::{
     sync::{Semaphore, oneshot},
     task::block_in_place,

@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use remex::{VERSION, VERSION_HEADER, error::Reason};
-use remex_gateway::net::{Acceptor, Caller, Connection, PeerUnknown, Users};
+use remex_daemon::net::{Acceptor, Caller, Connection, PeerUnknown, Users};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, body::Body, service::Routes};

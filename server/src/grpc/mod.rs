@@ -1,6 +1,6 @@
 //! gRPC over HTTP/2: from an accepted connection to the services.
 //!
-//! Hops: `remex_gateway::net::Acceptor` (permit, peer) -> [`connection`] (preface, HTTP/2, caller admitted or refused)
+//! Hops: `remex_daemon::net::Acceptor` (permit, peer) -> [`connection`] (preface, HTTP/2, caller admitted or refused)
 //! -> [`routes`] (which service) -> `crate::service`.
 
 pub mod connection;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::net::Stream;
+use remex_daemon::net::Stream;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::timeout,

@@ -7,7 +7,8 @@ use remex::{
     error::Reason,
     v1::{self, exec_service_server::ExecService, interact_request::Message},
 };
-use remex_gateway::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA, net::Caller};
+use remex_daemon::net::Caller;
+use remex_gateway::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,

@@ -5,8 +5,24 @@ use std::{fmt::Display, ops::Range};
 
 use toml::Spanned;
 
-use super::ConfigError;
-use crate::daemon::File;
+use super::{File, FileError};
+
+/// The configuration is wrong; nothing was bound. The message names the flag, or the file, line and key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// In a flag.
+    #[error("{flag}: {why}")]
+    Flag {
+        /// Which one.
+        flag: &'static str,
+        /// What.
+        why: String,
+    },
+    /// In the file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
 
 /// Where a value stands.
 #[derive(Debug, Clone)]

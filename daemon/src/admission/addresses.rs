@@ -10,21 +10,21 @@ use crate::net::Caller;
 
 /// The counts; they hold only addresses that are connected.
 #[derive(Debug)]
-pub(crate) struct Addresses {
+pub struct Addresses {
     most: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A connection that is counted, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Entry<'a> {
+pub struct Entry<'a> {
     addresses: &'a Addresses,
     address: Option<IpAddr>,
 }
 
 impl Addresses {
     /// At most `most` each.
-    pub(crate) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self {
             most,
             counts: Mutex::default(),
@@ -32,7 +32,7 @@ impl Addresses {
     }
 
     /// Counts a connection of `caller`; `None`: it has as many as it may.
-    pub(crate) fn enter(&self, caller: &Caller) -> Option<Entry<'_>> {
+    pub fn enter(&self, caller: &Caller) -> Option<Entry<'_>> {
         let address = match caller.address {
             Some(address) if !caller.is_local() => Some(address.ip().to_canonical()),
             _ => None,

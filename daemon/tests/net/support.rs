@@ -2,7 +2,7 @@
 
 use std::{env, future::Future, net::SocketAddr, sync::Arc, thread, time::Duration};
 
-use remex_gateway::net::{AcceptLimits, Acceptor, Address, BindError, BoundAddress, Listener};
+use remex_daemon::net::{AcceptLimits, Acceptor, Address, BindError, BoundAddress, Listener};
 use rustix::{process::Uid, thread::set_thread_res_uid};
 use tokio::{sync::Semaphore, time::timeout};
 

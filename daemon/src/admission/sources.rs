@@ -8,7 +8,7 @@ const FIRST_CLIENT_PORT: u16 = 1024;
 
 /// Why a datagram is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Forbidden {
+pub enum Forbidden {
     /// Port 0 to 1023.
     #[error("its source port is below {FIRST_CLIENT_PORT}")]
     LowPort,
@@ -21,7 +21,7 @@ pub(crate) enum Forbidden {
 }
 
 /// Judges a datagram's source; `own` are the addresses of our UDP listeners.
-pub(crate) fn check_source(from: SocketAddr, own: &[SocketAddr]) -> Result<(), Forbidden> {
+pub fn check_source(from: SocketAddr, own: &[SocketAddr]) -> Result<(), Forbidden> {
     let address = from.ip().to_canonical();
     if from.port() < FIRST_CLIENT_PORT {
         return Err(Forbidden::LowPort);
@@ -51,7 +51,7 @@ fn is_own(port: u16, address: IpAddr, own: SocketAddr) -> bool {
 }
 
 /// The replies that may be sent to another machine: `reply` bytes for `request`, at most `factor` times as many.
-pub(crate) fn may_amplify(request: usize, reply: usize, factor: usize) -> bool {
+pub fn may_amplify(request: usize, reply: usize, factor: usize) -> bool {
     reply <= request.saturating_mul(factor)
 }
 

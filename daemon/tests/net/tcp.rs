@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 
-use remex_gateway::net::BindError;
+use remex_daemon::net::BindError;
 
 use crate::support::{bind, tcp_address};
 

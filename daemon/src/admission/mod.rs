@@ -9,12 +9,10 @@ mod sources;
 
 pub use self::{
     access::{Access, Denied},
-    refusals::{Refusals, Refused},
-};
-pub(crate) use self::{
-    addresses::Addresses,
+    addresses::{Addresses, Entry},
     rates::Rates,
-    sources::{check_source, may_amplify},
+    refusals::{LOG_EVERY, Refusals, Refused},
+    sources::{Forbidden, check_source, may_amplify},
 };
 
 /// A peer over TCP, local if it has a user, for tests.

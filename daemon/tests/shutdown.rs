@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::daemon::{Exit, shutdown};
+use remex_daemon::{Exit, shutdown};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Set in the process of its own.

@@ -4,26 +4,25 @@ use std::{net::IpAddr, num::NonZeroU32};
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::limits::Limits;
-
 /// The limits of a gateway's UDP listeners together.
-pub(crate) struct Rates {
+pub struct Rates {
     sources: DefaultKeyedRateLimiter<IpAddr>,
     most_sources: usize,
     all: DefaultDirectRateLimiter,
 }
 
 impl Rates {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// So many datagrams a second from one source and in all; at most `sources` sources are remembered.
+    pub fn new(per_source: u32, per_second: u32, sources: usize) -> Self {
         Self {
-            sources: RateLimiter::keyed(quota(limits.datagrams_per_source)),
-            most_sources: limits.sources,
-            all: RateLimiter::direct(quota(limits.datagrams_per_second)),
+            sources: RateLimiter::keyed(quota(per_source)),
+            most_sources: sources,
+            all: RateLimiter::direct(quota(per_second)),
         }
     }
 
     /// Whether another datagram of `source` is taken.
-    pub(crate) fn take(&self, source: IpAddr) -> bool {
+    pub fn take(&self, source: IpAddr) -> bool {
         if self.sources.len() >= self.most_sources {
             // Sources that were silent for a while are forgotten; a flood of forged ones leaves the bound in all.
             self.sources.retain_recent();
@@ -45,12 +44,7 @@ mod tests {
     use super::*;
 
     fn rates(a_source: u32, in_all: u32, sources: usize) -> Rates {
-        Rates::new(&Limits {
-            datagrams_per_source: a_source,
-            datagrams_per_second: in_all,
-            sources,
-            ..Limits::default()
-        })
+        Rates::new(a_source, in_all, sources)
     }
 
     fn address(last: u8) -> IpAddr {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::net::{AcceptLimits, Acceptor, BoundAddress, Connection, Listener};
+use remex_daemon::net::{AcceptLimits, Acceptor, BoundAddress, Connection, Listener};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::timeout;
 

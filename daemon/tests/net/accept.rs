@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::net::{AcceptLimits, Stream};
+use remex_daemon::net::{AcceptLimits, Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,

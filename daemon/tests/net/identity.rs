@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::net::{
+use remex_daemon::net::{
     Acceptor, Connection, Identity, PeerUnknown, Transport, Users, identify_udp,
 };
 use rustix::net::{AddressFamily, SocketType, sockopt};

@@ -6,10 +6,11 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::limits::LOG_EVERY;
+/// Least time between two log lines about the same kind of refusal.
+pub const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Why something was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use remex_gateway::net::{BindError, Listener};
+use remex_daemon::net::{BindError, Listener};
 use tempfile::TempDir;
 
 use crate::support::bind;
