@@ -9,6 +9,10 @@ use remex_daemon::{
     shutdown,
 };
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
+use remex_supervisor::{
+    lifecycle::life::{Cause, KILL_BOUND},
+    process::{self, Spawner},
+};
 use tokio::{
     task::block_in_place,
     time::{interval, timeout},
@@ -21,10 +25,8 @@ use crate::{
     config::Config,
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
-    process::{self, Spawner},
     service::exec::Exec,
     state_dir::{self, StateDir, StateDirError},
-    supervisor::state::{Cause, KILL_BOUND},
 };
 
 /// How often what ended commands left running is looked after.

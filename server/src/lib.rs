@@ -2,13 +2,12 @@
 //!
 //! The hops of a call, in the order of the modules: [`config`] and [`app`] set everything up; a connection is accepted and
 //! its caller known in [`grpc`]; [`service`] turns messages into typed requests; [`execution`] keeps the records and
-//! starts; [`process`] spawns; [`supervisor`] drives the execution to its last event. [`state_dir`] is what outlives it.
+//! starts; [`attached`] hosts the execution that [`remex_supervisor`] runs, to its last event. [`state_dir`] is what outlives it.
 
-pub mod app;
 pub mod config;
-pub mod execution;
+pub mod app;
 pub mod grpc;
-pub mod process;
 pub mod service;
+pub mod execution;
+pub mod attached;
 pub mod state_dir;
-pub mod supervisor;

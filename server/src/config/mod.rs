@@ -20,7 +20,8 @@ use toml::Spanned;
 
 pub use self::args::Args;
 use self::{args::ContainmentArg, file::Keys};
-use crate::{execution::DEFAULT_MAX_EXECUTIONS, process::Choice};
+use crate::execution::DEFAULT_MAX_EXECUTIONS;
+use remex_supervisor::process::Choice;
 
 /// Where gRPC is served by default.
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";

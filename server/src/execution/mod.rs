@@ -24,17 +24,19 @@ use uuid::Uuid;
 
 use self::registry::Registry;
 pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
-use crate::{
-    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
-    supervisor::{
-        driver::Driver,
-        event::Exit,
-        feeder::StdinRequest,
-        mailbox::{Link, Progress, Request, mailbox},
-        sink::Sink,
-        state::{Cause, State},
+use crate::attached::{
+    driver::Driver,
+    event::Exit,
+    feeder::StdinRequest,
+    mailbox::{Link, Progress, Request, mailbox},
+    sink::Sink,
+};
+use remex_supervisor::{
+    lifecycle::{
+        life::{Cause, State},
         stdin::{Stdin, StdinChunk, StdinError},
     },
+    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
 };
 
 /// Executions at once, where nothing else is configured.

@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::Execution;
-use crate::supervisor::event::Exit;
+use crate::attached::event::Exit;
 
 /// How long the record of an ended execution is kept.
 pub const ENDED_KEPT: Duration = Duration::from_mins(10);

@@ -22,8 +22,8 @@ use super::{
     translate::{self, Common},
 };
 use crate::{
+    attached::sink::{Collected, STREAM_ITEMS, Sink},
     execution::{Execution, Executions, Filter, NewExecution},
-    supervisor::sink::{Collected, STREAM_ITEMS, Sink},
 };
 
 /// Records of a page where none is asked for, and at most.

@@ -4,16 +4,20 @@ use std::{collections::HashMap, ffi::CString, sync::atomic::Ordering, time::Dura
 
 use bytes::Bytes;
 use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
+use remex_supervisor::{
+    lifecycle::{
+        life::{Cause, Outcome, Reason},
+        output::{Chunk, Stream},
+    },
+    process::{CommandSpec, Limits, Status},
+};
 
 use crate::{
-    execution::{ENDED_KEPT, Execution},
-    process::{CommandSpec, Limits, Status},
-    supervisor::{
+    attached::{
         event::{Event, Exit, Kind},
-        output::{Chunk, Stream},
         sink::{CAP_MARGIN, Capture},
-        state::{Cause, Outcome, Reason},
     },
+    execution::{ENDED_KEPT, Execution},
 };
 
 pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use remex::error::Reason;
+use remex_supervisor::{lifecycle::stdin::StdinError, process::StartError};
 use tonic::Status;
 
-use crate::{
-    execution::{Ended, Refused},
-    process::StartError,
-    supervisor::stdin::StdinError,
-};
+use crate::execution::{Ended, Refused};
 
 /// When to try again where the server is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use tokio::{
 use tonic::Status;
 
 use super::reply;
-use crate::supervisor::{event::Kind, sink::Item};
+use crate::attached::{event::Kind, sink::Item};
 
 /// A message of a response stream.
 pub trait Message: Sized {

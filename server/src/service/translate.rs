@@ -9,17 +9,17 @@ use std::{
 
 use bytes::Bytes;
 use remex::{error::Reason, v1};
-use tonic::Status;
-use uuid::Uuid;
-
-use super::status;
-use crate::{
+use remex_supervisor::{
+    lifecycle::{life::MAX_SIGNAL, stdin::StdinChunk},
     process::{
         CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, Limits, MAX_KILL_AFTER, MAX_STRING_BYTES,
         TerminalSpec, TreeLimits, WindowSize,
     },
-    supervisor::{state::MAX_SIGNAL, stdin::StdinChunk},
 };
+use tonic::Status;
+use uuid::Uuid;
+
+use super::status;
 
 /// The shell of `Command.shell`.
 const SHELL: &std::ffi::CStr = c"/bin/sh";

@@ -1,11 +1,9 @@
 //! Where an execution's output goes: to a stream of events, into one bounded answer, or nowhere once its caller has gone.
 
+use remex_supervisor::lifecycle::output::Stream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    event::{Event, Exit},
-    output::Stream,
-};
+use super::event::{Event, Exit};
 
 /// Items that wait between a driver and the stream that sends them; each holds at most one output.
 pub const STREAM_ITEMS: usize = 4;

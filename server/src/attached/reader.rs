@@ -2,13 +2,11 @@
 
 use std::{cell::RefCell, io, os::fd::OwnedFd, time::Duration};
 
+use remex_supervisor::lifecycle::output::{MAX_OUTPUT_BYTES, Stream};
 use rustix::{buffer::spare_capacity, pipe::fcntl_setpipe_size};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{
-    output::{MAX_OUTPUT_BYTES, Stream},
-    readiness::{readable, register},
-};
+use super::readiness::{readable, register};
 
 /// A pipe that is read in full reads is made this large, where the kernel allows it.
 const PIPE_BYTES: usize = 1024 * 1024;

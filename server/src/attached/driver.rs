@@ -7,6 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use remex_supervisor::lifecycle::{
+    life::{self, Action, Cause, Outcome, State},
+    output::Stream,
+    stdin::Stdin,
+};
+use remex_supervisor::process::{Pidfd, Process, Stdio, TreeLook, Usage};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::OwnedSemaphorePermit,
@@ -18,14 +24,10 @@ use super::{
     feeder::{Feeder, StdinRequest},
     mailbox::{Mailbox, Progress, Request},
     outlet::{Flow, Outlet},
-    output::Stream,
     reader::{Readers, STREAMS},
     readiness::{readable, register, sleep_or_never},
     sink::Sink,
-    state::{self, Action, Cause, Outcome, State},
-    stdin::Stdin,
 };
-use crate::process::{Pidfd, Process, Stdio, TreeLook, Usage};
 
 /// A command whose output goes into one answer is left alone for this long: most are over by then, and are read once, at
 /// their end, in place of being interrupted by each write.
@@ -161,7 +163,7 @@ impl Driver {
             Input::CallerGone => {
                 let flow = self.outlet.abandon();
                 let unblocked = self.flow(flow);
-                unblocked.or_else(|| self.tell(state::Event::End(Cause::Disconnect)))
+                unblocked.or_else(|| self.tell(life::Event::End(Cause::Disconnect)))
             }
             Input::RoomToSend => None,
             Input::Readable(index) => self.read(index, false),
@@ -181,7 +183,7 @@ impl Driver {
     fn request(&mut self, request: Request) -> Option<Outcome> {
         match request {
             Request::Signal(number, answer) => {
-                let outcome = self.tell(state::Event::Signal(number));
+                let outcome = self.tell(life::Event::Signal(number));
                 let _ = answer.send(());
                 outcome
             }
@@ -190,7 +192,7 @@ impl Driver {
                 let _ = answer.send(matches!(resized, Some(Ok(true))));
                 None
             }
-            Request::End(cause) => self.tell(state::Event::End(cause)),
+            Request::End(cause) => self.tell(life::Event::End(cause)),
         }
     }
 
@@ -221,7 +223,7 @@ impl Driver {
                 }
             }
         }
-        self.tell(state::Event::Deadline)
+        self.tell(life::Event::Deadline)
     }
 
     fn leader_ended(&mut self) -> Option<Outcome> {
@@ -232,7 +234,7 @@ impl Driver {
                 tracing::error!(%error, "cannot read how a command ended; killing it");
                 self.leader = None;
                 self.readers.wake();
-                return self.tell(state::Event::Lost);
+                return self.tell(life::Event::Lost);
             }
         };
         self.leader = None;
@@ -245,7 +247,7 @@ impl Driver {
             return Some(outcome);
         }
         let unread = self.readers.unread();
-        self.tell(state::Event::Exited { status, unread })
+        self.tell(life::Event::Exited { status, unread })
     }
 
     /// Reads what there is of output that nobody has watched, and watches what is not at its end.
@@ -265,13 +267,13 @@ impl Driver {
     fn watch_now(&mut self) -> Option<Outcome> {
         if let Err(error) = self.readers.watch() {
             tracing::error!(%error, "cannot watch a command's output; killing it");
-            return self.tell(state::Event::Lost);
+            return self.tell(life::Event::Lost);
         }
         None
     }
 
     /// Tells the state machine, and does what it says.
-    fn tell(&mut self, event: state::Event) -> Option<Outcome> {
+    fn tell(&mut self, event: life::Event) -> Option<Outcome> {
         let actions = self.state.on_event(self.now(), event);
         let mut outcome = None;
         for action in actions {
@@ -293,9 +295,9 @@ impl Driver {
             Action::KillTree => aside(is_long, || process.kill_tree()),
             Action::LookAtTree => {
                 let seen = match aside(is_long, || process.look_at_tree()) {
-                    TreeLook::Gone => state::Event::TreeGone,
-                    TreeLook::Alive => state::Event::TreeLives { held: false },
-                    TreeLook::Held => state::Event::TreeLives { held: true },
+                    TreeLook::Gone => life::Event::TreeGone,
+                    TreeLook::Alive => life::Event::TreeLives { held: false },
+                    TreeLook::Held => life::Event::TreeLives { held: true },
                 };
                 return self.tell(seen);
             }
@@ -318,8 +320,8 @@ impl Driver {
     fn flow(&mut self, flow: Flow) -> Option<Outcome> {
         match flow {
             Flow::Same => None,
-            Flow::Blocked => self.tell(state::Event::Blocked),
-            Flow::Unblocked => self.tell(state::Event::Unblocked),
+            Flow::Blocked => self.tell(life::Event::Blocked),
+            Flow::Unblocked => self.tell(life::Event::Unblocked),
         }
     }
 
@@ -353,11 +355,11 @@ impl Driver {
             Ok(0) => {
                 self.end_output(index);
                 if self.readers.have_ended() {
-                    return self.tell(state::Event::OutputEnded);
+                    return self.tell(life::Event::OutputEnded);
                 }
                 None
             }
-            Ok(bytes) => self.tell(state::Event::Output { bytes }),
+            Ok(bytes) => self.tell(life::Event::Output { bytes }),
             // Nothing there after all.
             Err(_) => None,
         }

@@ -8,12 +8,11 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
+use remex_supervisor::process::Pidfd;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant, sleep_until},
 };
-
-use crate::process::Pidfd;
 
 /// What holds a descriptor.
 ///

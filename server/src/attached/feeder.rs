@@ -2,15 +2,13 @@
 
 use std::{io, os::fd::OwnedFd};
 
+use remex_supervisor::lifecycle::stdin::{Stdin, StdinChunk, StdinError, Taken};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::oneshot,
 };
 
-use super::{
-    readiness::{register, writable},
-    stdin::{Stdin, StdinChunk, StdinError, Taken},
-};
+use super::readiness::{register, writable};
 
 /// stdin for a running execution.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use remex_supervisor::lifecycle::output::{COALESCE_INTERVAL, Chunker, Due, Stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     event::{Event, Exit, Kind},
     mailbox::Progress,
-    output::{COALESCE_INTERVAL, Chunker, Due, Stream},
     reader::Reader,
     sink::{Item, Sink},
 };

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use remex_supervisor::lifecycle::life::Cause;
+use remex_supervisor::process::WindowSize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{feeder::StdinRequest, state::Cause};
-use crate::process::WindowSize;
+use super::feeder::StdinRequest;
 
 /// Requests that wait for a driver.
 pub const REQUESTS: usize = 16;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::state::{
+use super::life::{
     Action, Cause, DRAIN_BOUND, DRAIN_QUIET, Event, KILL_BOUND, KILL_LIMIT, MAX_SIGNAL, Outcome,
     Reason, State, TREE_POLL,
 };

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{output::Chunk, state::Outcome};
-use crate::process::Usage;
+use remex_supervisor::lifecycle::{life::Outcome, output::Chunk};
+use remex_supervisor::process::Usage;
 
 /// Something that happened to an execution.
 #[derive(Debug, Clone)]

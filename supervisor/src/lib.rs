@@ -1,0 +1,7 @@
+//! Runs one command, from what is to be spawned to its last event, without an async runtime: what waits is a descriptor
+//! or a deadline, and who waits is the host's affair.
+//!
+//! [`process`] spawns, signals and reaps, and keeps a command's process tree together. [`lifecycle`] decides what is done when.
+
+pub mod process;
+pub mod lifecycle;
