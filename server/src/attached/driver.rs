@@ -8,8 +8,8 @@ use std::{
 };
 
 use remex_supervisor::lifecycle::{
-    life::{self, Action, Cause, Outcome, State},
-    output::Stream,
+    life::{self, Action, Cause, Life, Outcome},
+    output::OutputStream,
     stdin::Stdin,
 };
 use remex_supervisor::process::{Pidfd, Process, Stdio, TreeLook, Usage};
@@ -44,7 +44,7 @@ pub struct Driver {
     leader: Option<AsyncFd<Pidfd>>,
     readers: Readers,
     feeder: Feeder,
-    state: State,
+    life: Life,
     outlet: Outlet,
     mailbox: Mailbox,
     progress: Arc<Progress>,
@@ -69,7 +69,7 @@ impl Driver {
     pub fn new(
         (process, stdio): (Process, Stdio),
         stdin: Stdin,
-        state: State,
+        life: Life,
         sink: Sink,
         mailbox: Mailbox,
         progress: Arc<Progress>,
@@ -105,7 +105,7 @@ impl Driver {
             leader: Some(leader),
             readers,
             feeder,
-            state,
+            life,
             outlet,
             mailbox,
             progress,
@@ -163,7 +163,7 @@ impl Driver {
             Input::CallerGone => {
                 let flow = self.outlet.abandon();
                 let unblocked = self.flow(flow);
-                unblocked.or_else(|| self.tell(life::Event::End(Cause::Disconnect)))
+                unblocked.or_else(|| self.tell(life::Fact::End(Cause::Disconnect)))
             }
             Input::RoomToSend => None,
             Input::Readable(index) => self.read(index, false),
@@ -183,7 +183,7 @@ impl Driver {
     fn request(&mut self, request: Request) -> Option<Outcome> {
         match request {
             Request::Signal(number, answer) => {
-                let outcome = self.tell(life::Event::Signal(number));
+                let outcome = self.tell(life::Fact::Signal(number));
                 let _ = answer.send(());
                 outcome
             }
@@ -192,13 +192,13 @@ impl Driver {
                 let _ = answer.send(matches!(resized, Some(Ok(true))));
                 None
             }
-            Request::End(cause) => self.tell(life::Event::End(cause)),
+            Request::End(cause) => self.tell(life::Fact::End(cause)),
         }
     }
 
     fn time_passed(&mut self) -> Option<Outcome> {
         // Its end may be there without having been announced yet, and a tree must not be given up for that.
-        if self.state.is_ending()
+        if self.life.is_ending()
             && let Some(outcome) = self.leader_ended()
         {
             return Some(outcome);
@@ -223,7 +223,7 @@ impl Driver {
                 }
             }
         }
-        self.tell(life::Event::Deadline)
+        self.tell(life::Fact::Deadline)
     }
 
     fn leader_ended(&mut self) -> Option<Outcome> {
@@ -234,7 +234,7 @@ impl Driver {
                 tracing::error!(%error, "cannot read how a command ended; killing it");
                 self.leader = None;
                 self.readers.wake();
-                return self.tell(life::Event::Lost);
+                return self.tell(life::Fact::Lost);
             }
         };
         self.leader = None;
@@ -247,7 +247,7 @@ impl Driver {
             return Some(outcome);
         }
         let unread = self.readers.unread();
-        self.tell(life::Event::Exited { status, unread })
+        self.tell(life::Fact::Exited { status, unread })
     }
 
     /// Reads what there is of output that nobody has watched, and watches what is not at its end.
@@ -267,14 +267,14 @@ impl Driver {
     fn watch_now(&mut self) -> Option<Outcome> {
         if let Err(error) = self.readers.watch() {
             tracing::error!(%error, "cannot watch a command's output; killing it");
-            return self.tell(life::Event::Lost);
+            return self.tell(life::Fact::Lost);
         }
         None
     }
 
     /// Tells the state machine, and does what it says.
-    fn tell(&mut self, event: life::Event) -> Option<Outcome> {
-        let actions = self.state.on_event(self.now(), event);
+    fn tell(&mut self, fact: life::Fact) -> Option<Outcome> {
+        let actions = self.life.on_fact(self.now(), fact);
         let mut outcome = None;
         for action in actions {
             outcome = outcome.or(self.act(action));
@@ -295,9 +295,9 @@ impl Driver {
             Action::KillTree => aside(is_long, || process.kill_tree()),
             Action::LookAtTree => {
                 let seen = match aside(is_long, || process.look_at_tree()) {
-                    TreeLook::Gone => life::Event::TreeGone,
-                    TreeLook::Alive => life::Event::TreeLives { held: false },
-                    TreeLook::Held => life::Event::TreeLives { held: true },
+                    TreeLook::Gone => life::Fact::TreeGone,
+                    TreeLook::Alive => life::Fact::TreeLives { held: false },
+                    TreeLook::Held => life::Fact::TreeLives { held: true },
                 };
                 return self.tell(seen);
             }
@@ -313,22 +313,22 @@ impl Driver {
 
     /// Sends what is due, and tells whether the caller holds it up.
     fn pass_on(&mut self) -> Option<Outcome> {
-        let flow = self.outlet.pass_on(self.now(), self.state.is_ending());
+        let flow = self.outlet.pass_on(self.now(), self.life.is_ending());
         self.flow(flow)
     }
 
     fn flow(&mut self, flow: Flow) -> Option<Outcome> {
         match flow {
             Flow::Same => None,
-            Flow::Blocked => self.tell(life::Event::Blocked),
-            Flow::Unblocked => self.tell(life::Event::Unblocked),
+            Flow::Blocked => self.tell(life::Fact::Blocked),
+            Flow::Unblocked => self.tell(life::Fact::Unblocked),
         }
     }
 
     fn deadline(&self) -> Option<Duration> {
         [
-            self.state.deadline(),
-            self.outlet.deadline(self.now(), self.state.is_ending()),
+            self.life.deadline(),
+            self.outlet.deadline(self.now(), self.life.is_ending()),
             self.readers.next_look(),
         ]
         .into_iter()
@@ -347,7 +347,7 @@ impl Driver {
         let stream = reader.stream;
         match self.outlet.read(reader, now) {
             // To close the master now would hang its session up: a leader on its way out would die of SIGHUP.
-            Ok(0) if stream == Stream::Terminal && self.leader.is_some() => {
+            Ok(0) if stream == OutputStream::Terminal && self.leader.is_some() => {
                 let until = self.now() + TERMINAL_LOOK_INTERVAL;
                 self.readers.rest(until);
                 None
@@ -355,11 +355,11 @@ impl Driver {
             Ok(0) => {
                 self.end_output(index);
                 if self.readers.have_ended() {
-                    return self.tell(life::Event::OutputEnded);
+                    return self.tell(life::Fact::OutputEnded);
                 }
                 None
             }
-            Ok(bytes) => self.tell(life::Event::Output { bytes }),
+            Ok(bytes) => self.tell(life::Fact::Output { bytes }),
             // Nothing there after all.
             Err(_) => None,
         }
@@ -370,7 +370,7 @@ impl Driver {
             return;
         };
         self.outlet.end(stream);
-        if stream == Stream::Terminal {
+        if stream == OutputStream::Terminal {
             // With the last master closed, the terminal is hung up.
             self.feeder.close();
             if let Some(process) = &mut self.process {

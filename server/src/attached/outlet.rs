@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use remex_supervisor::lifecycle::output::{COALESCE_INTERVAL, Chunker, Due, Stream};
+use remex_supervisor::lifecycle::output::{COALESCE_INTERVAL, Chunker, Due, OutputStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -91,7 +91,7 @@ impl Outlet {
     }
 
     /// Whether a read of `stream` has somewhere to go.
-    pub(super) fn takes(&self, stream: Stream) -> bool {
+    pub(super) fn takes(&self, stream: OutputStream) -> bool {
         match self.sink {
             Sink::Stream { .. } => self.chunker.has_room(stream),
             Sink::Collect { .. } | Sink::Discard => true,
@@ -118,15 +118,15 @@ impl Outlet {
             Sink::Discard => reader.read_to(now, |_| {})?,
         };
         let total = match stream {
-            Stream::Stdout | Stream::Terminal => &self.progress.stdout_bytes,
-            Stream::Stderr => &self.progress.stderr_bytes,
+            OutputStream::Stdout | OutputStream::Terminal => &self.progress.stdout_bytes,
+            OutputStream::Stderr => &self.progress.stderr_bytes,
         };
         total.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(bytes)
     }
 
     /// Nothing more comes of `stream`.
-    pub(super) fn end(&mut self, stream: Stream) {
+    pub(super) fn end(&mut self, stream: OutputStream) {
         self.chunker.end(stream);
     }
 
@@ -278,9 +278,9 @@ mod tests {
     }
 
     fn write(outlet: &mut Outlet, data: &[u8]) {
-        let buffer = outlet.chunker.buffer_for(Stream::Stdout).unwrap();
+        let buffer = outlet.chunker.buffer_for(OutputStream::Stdout).unwrap();
         buffer.extend_from_slice(data);
-        outlet.chunker.filled(Stream::Stdout);
+        outlet.chunker.filled(OutputStream::Stdout);
     }
 
     async fn is_ready(wait: impl Future<Output = ()>) -> bool {
@@ -334,7 +334,7 @@ mod tests {
         outlet.gone().await;
         assert_eq!(outlet.abandon(), Flow::Unblocked);
         assert!(progress.abandoned.load(Ordering::Relaxed));
-        assert!(outlet.takes(Stream::Stderr));
+        assert!(outlet.takes(OutputStream::Stderr));
         assert!(!is_ready(outlet.room()).await);
     }
 }

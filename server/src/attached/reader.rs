@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io, os::fd::OwnedFd, time::Duration};
 
-use remex_supervisor::lifecycle::output::{MAX_OUTPUT_BYTES, Stream};
+use remex_supervisor::lifecycle::output::{MAX_OUTPUT_BYTES, OutputStream};
 use rustix::{buffer::spare_capacity, pipe::fcntl_setpipe_size};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -26,12 +26,15 @@ pub(super) const STREAMS: usize = 2;
 
 impl Readers {
     pub(super) fn pipes(stdout: OwnedFd, stderr: OwnedFd) -> Self {
-        let stdout = Reader::new(Stream::Stdout, stdout);
-        Self::of([Some(stdout), Some(Reader::new(Stream::Stderr, stderr))])
+        let stdout = Reader::new(OutputStream::Stdout, stdout);
+        Self::of([
+            Some(stdout),
+            Some(Reader::new(OutputStream::Stderr, stderr)),
+        ])
     }
 
     pub(super) fn terminal(master: OwnedFd) -> Self {
-        Self::of([Some(Reader::new(Stream::Terminal, master)), None])
+        Self::of([Some(Reader::new(OutputStream::Terminal, master)), None])
     }
 
     fn of(streams: [Option<Reader>; STREAMS]) -> Self {
@@ -95,7 +98,7 @@ impl Readers {
     }
 
     /// What may be read at `index`; `None`: it has ended, or rests.
-    pub(super) fn stream(&self, index: usize) -> Option<Stream> {
+    pub(super) fn stream(&self, index: usize) -> Option<OutputStream> {
         let reader = self.streams[index].as_ref();
         reader
             .filter(|_| self.rests_until.is_none())
@@ -107,7 +110,7 @@ impl Readers {
     }
 
     /// Closes the stream at `index`, unless it has been.
-    pub(super) fn close(&mut self, index: usize) -> Option<Stream> {
+    pub(super) fn close(&mut self, index: usize) -> Option<OutputStream> {
         self.streams[index].take().map(|reader| reader.stream)
     }
 
@@ -130,7 +133,7 @@ impl Readers {
 /// The server's end of a pipe or of a terminal. Nothing tells that there is something to read until it is watched.
 #[derive(Debug)]
 pub(super) struct Reader {
-    pub(super) stream: Stream,
+    pub(super) stream: OutputStream,
     source: Source,
     enlarged: bool,
 }
@@ -142,7 +145,7 @@ enum Source {
 }
 
 impl Reader {
-    fn new(stream: Stream, fd: OwnedFd) -> Self {
+    fn new(stream: OutputStream, fd: OwnedFd) -> Self {
         Self {
             stream,
             source: Source::Unwatched(Some(fd)),

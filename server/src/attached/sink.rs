@@ -1,6 +1,6 @@
 //! Where an execution's output goes: to a stream of events, into one bounded answer, or nowhere once its caller has gone.
 
-use remex_supervisor::lifecycle::output::Stream;
+use remex_supervisor::lifecycle::output::OutputStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::event::{Event, Exit};
@@ -74,10 +74,10 @@ impl Collected {
     }
 
     /// Takes what was read.
-    pub fn push(&mut self, stream: Stream, data: &[u8]) {
+    pub fn push(&mut self, stream: OutputStream, data: &[u8]) {
         let capture = match stream {
-            Stream::Stdout | Stream::Terminal => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
+            OutputStream::Stdout | OutputStream::Terminal => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
         };
         let room = capture.cap - capture.bytes.len();
         capture
@@ -105,9 +105,9 @@ mod tests {
     #[test]
     fn a_capture_keeps_the_first_bytes_and_counts_the_rest() {
         let mut collected = Collected::new(4);
-        collected.push(Stream::Stdout, b"abc");
-        collected.push(Stream::Terminal, b"defghij");
-        collected.push(Stream::Stdout, b"k");
+        collected.push(OutputStream::Stdout, b"abc");
+        collected.push(OutputStream::Terminal, b"defghij");
+        collected.push(OutputStream::Stdout, b"k");
         assert_eq!(collected.stdout.bytes, b"abcdefg");
         assert_eq!(collected.stdout.total, 11);
         assert_eq!(collected.stderr.total, 0);

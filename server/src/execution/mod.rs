@@ -33,7 +33,7 @@ use crate::attached::{
 };
 use remex_supervisor::{
     lifecycle::{
-        life::{Cause, State},
+        life::{Cause, Life},
         stdin::{Stdin, StdinChunk, StdinError},
     },
     process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
@@ -164,7 +164,7 @@ impl Executions {
         let driver = Driver::new(
             (process, stdio),
             Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
-            State::new(spec.timeout, spec.kill_after).until_end(new.until_end),
+            Life::new(spec.timeout, spec.kill_after).until_end(new.until_end),
             sink,
             mailbox,
             progress,

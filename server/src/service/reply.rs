@@ -6,10 +6,10 @@ use bytes::Bytes;
 use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
 use remex_supervisor::{
     lifecycle::{
-        life::{Cause, Outcome, Reason},
-        output::{Chunk, Stream},
+        life::{Cause, ExitReason, Outcome},
+        output::{Chunk, OutputStream},
     },
-    process::{CommandSpec, Limits, Status},
+    process::{CommandSpec, ExitStatus, ResourceLimits},
 };
 
 use crate::{
@@ -40,9 +40,9 @@ pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {
 
 fn output_message(chunk: Chunk, text: bool) -> v1::Output {
     let stream = match chunk.stream {
-        Stream::Stdout => output::Stream::Stdout,
-        Stream::Stderr => output::Stream::Stderr,
-        Stream::Terminal => output::Stream::Terminal,
+        OutputStream::Stdout => output::Stream::Stdout,
+        OutputStream::Stderr => output::Stream::Stderr,
+        OutputStream::Terminal => output::Stream::Terminal,
     };
     let (data, text) = if text {
         let text = String::from_utf8_lossy(&chunk.data).into_owned();
@@ -60,8 +60,8 @@ fn output_message(chunk: Chunk, text: bool) -> v1::Output {
 
 pub(super) fn exit(exit: &Exit) -> v1::Exit {
     let (code, signal, core_dumped) = match exit.outcome.status {
-        Some(Status::Code(code)) => (i32::from(code), 0, false),
-        Some(Status::Signal {
+        Some(ExitStatus::Code(code)) => (i32::from(code), 0, false),
+        Some(ExitStatus::Signal {
             number,
             core_dumped,
         }) => (-1, number, core_dumped),
@@ -84,12 +84,12 @@ pub(super) fn exit(exit: &Exit) -> v1::Exit {
 
 fn reason(outcome: Outcome) -> exit::Reason {
     match outcome.reason {
-        Reason::Own => exit::Reason::Self_,
-        Reason::Ended(Cause::Timeout) => exit::Reason::Timeout,
-        Reason::Ended(Cause::Disconnect) => exit::Reason::Disconnect,
-        Reason::Ended(Cause::Shutdown) => exit::Reason::Shutdown,
-        Reason::Signal => exit::Reason::Signal,
-        Reason::Lost => exit::Reason::LostExit,
+        ExitReason::Own => exit::Reason::Self_,
+        ExitReason::Ended(Cause::Timeout) => exit::Reason::Timeout,
+        ExitReason::Ended(Cause::Disconnect) => exit::Reason::Disconnect,
+        ExitReason::Ended(Cause::Shutdown) => exit::Reason::Shutdown,
+        ExitReason::Signal => exit::Reason::Signal,
+        ExitReason::Lost => exit::Reason::LostExit,
     }
 }
 
@@ -232,8 +232,8 @@ fn names(environment: &[CString]) -> HashMap<String, String> {
     environment.iter().map(name).collect()
 }
 
-fn limits(limits: &Limits) -> Option<v1::Limits> {
-    (*limits != Limits::default()).then(|| v1::Limits {
+fn limits(limits: &ResourceLimits) -> Option<v1::Limits> {
+    (*limits != ResourceLimits::default()).then(|| v1::Limits {
         cpu_time: limits
             .cpu_seconds
             .map(Duration::from_secs)

@@ -12,8 +12,8 @@ use remex::{error::Reason, v1};
 use remex_supervisor::{
     lifecycle::{life::MAX_SIGNAL, stdin::StdinChunk},
     process::{
-        CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, Limits, MAX_KILL_AFTER, MAX_STRING_BYTES,
-        TerminalSpec, TreeLimits, WindowSize,
+        CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
+        ResourceLimits, TerminalSpec, TreeLimits, WindowSize,
     },
 };
 use tonic::Status;
@@ -267,7 +267,7 @@ fn cells(field: &str, value: u32) -> Checked<Option<u16>> {
     Ok(Some(cells).filter(|&cells| cells > 0))
 }
 
-fn limits(limits: v1::Limits) -> Checked<Limits> {
+fn limits(limits: v1::Limits) -> Checked<ResourceLimits> {
     let cpu_time = duration("command.limits.cpu_time", limits.cpu_time)?;
     if limits
         .niceness
@@ -275,7 +275,7 @@ fn limits(limits: v1::Limits) -> Checked<Limits> {
     {
         return Err(invalid("command.limits.niceness", "is not in -20 to 19"));
     }
-    Ok(Limits {
+    Ok(ResourceLimits {
         cpu_seconds: cpu_time.map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)),
         address_space_bytes: limits.address_space_bytes,
         open_files: limits.open_files,

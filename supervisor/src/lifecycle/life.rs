@@ -1,12 +1,12 @@
 //! What to do when: the life of one execution as a pure state machine.
 //!
-//! Events go in with the time since the spawn, actions come out; nothing here waits, reads a clock or touches a process.
+//! Facts go in with the time since the spawn, actions come out; nothing here waits, reads a clock or touches a process.
 //! A life is: the leader runs; if it has to be ended, TERM, after `kill_after` KILL, until its whole tree is gone; when it
 //! has ended by itself, its output is drained; last comes [`Action::Finish`], once.
 
 use std::time::Duration;
 
-use crate::process::Status;
+use crate::process::ExitStatus;
 
 /// After the leader's end, others that hold its output open may be silent for this long.
 pub const DRAIN_QUIET: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ pub enum Cause {
 
 /// Why an execution has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum ExitReason {
     /// By itself.
     Own,
     /// The server ended it.
@@ -57,16 +57,16 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// The leader's end; `None` if nobody saw it.
-    pub status: Option<Status>,
+    pub status: Option<ExitStatus>,
     /// Why.
-    pub reason: Reason,
+    pub reason: ExitReason,
     /// Something of the tree was still there after its KILL.
     pub unkillable: bool,
 }
 
 /// Something that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum Fact {
     /// The command wrote something, which was read.
     Output {
         /// How much.
@@ -81,7 +81,7 @@ pub enum Event {
     /// The leader has ended.
     Exited {
         /// How.
-        status: Status,
+        status: ExitStatus,
         /// Bytes that it, or others, had written by then and that were not read yet.
         unread: usize,
     },
@@ -98,7 +98,7 @@ pub enum Event {
         /// All of it is held by the kernel, so that no signal reaches it.
         held: bool,
     },
-    /// The time of [`State::deadline`] has come.
+    /// The time of [`Life::deadline`] has come.
     Deadline,
 }
 
@@ -111,7 +111,7 @@ pub enum Action {
     SignalTree(i32),
     /// Kill the whole tree.
     KillTree,
-    /// Say [`Event::TreeGone`] if nothing in the tree lives, else [`Event::TreeLives`].
+    /// Say [`Fact::TreeGone`] if nothing in the tree lives, else [`Fact::TreeLives`].
     LookAtTree,
     /// Close the read ends; a terminal is hung up. No output comes after it.
     CloseOutput,
@@ -119,18 +119,18 @@ pub enum Action {
     Finish(Outcome),
 }
 
-/// The actions of one event, in order.
+/// The actions of one fact, in order.
 pub type Actions = Vec<Action>;
 
 /// Where one execution is in its life.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct State {
+pub struct Life {
     timeout: Option<Duration>,
     kill_after: Duration,
     /// Output is drained to its end, however long others hold it open.
     until_end: bool,
-    exit: Option<Status>,
+    exit: Option<ExitStatus>,
     ending: Option<Ending>,
     sent: u64,
     output_open: bool,
@@ -171,7 +171,7 @@ struct Drain {
     until_end: bool,
 }
 
-impl State {
+impl Life {
     /// An execution that has just been spawned. `timeout` counts from the spawn.
     pub fn new(timeout: Option<Duration>, kill_after: Duration) -> Self {
         Self {
@@ -196,29 +196,29 @@ impl State {
     }
 
     /// Takes in what happened at `now` and says what to do.
-    pub fn on_event(&mut self, now: Duration, event: Event) -> Actions {
+    pub fn on_fact(&mut self, now: Duration, fact: Fact) -> Actions {
         let mut actions = Actions::new();
         if self.finished {
             return actions;
         }
-        match event {
-            Event::Output { bytes } => self.output(now, bytes),
-            Event::OutputEnded => self.output_open = false,
-            Event::Blocked => self.block(now),
-            Event::Unblocked => self.unblock(now),
-            Event::Exited { status, unread } => self.exited(now, status, unread, &mut actions),
-            Event::Signal(number) => self.signal(now, number, &mut actions),
-            Event::End(cause) => self.end(now, cause, &mut actions),
-            Event::Lost => self.lost(now, &mut actions),
-            Event::TreeGone => self.tree_gone(),
-            Event::TreeLives { held } => self.tree_lives(now, held),
-            Event::Deadline => self.deadline_passed(now, &mut actions),
+        match fact {
+            Fact::Output { bytes } => self.output(now, bytes),
+            Fact::OutputEnded => self.output_open = false,
+            Fact::Blocked => self.block(now),
+            Fact::Unblocked => self.unblock(now),
+            Fact::Exited { status, unread } => self.exited(now, status, unread, &mut actions),
+            Fact::Signal(number) => self.signal(now, number, &mut actions),
+            Fact::End(cause) => self.end(now, cause, &mut actions),
+            Fact::Lost => self.lost(now, &mut actions),
+            Fact::TreeGone => self.tree_gone(),
+            Fact::TreeLives { held } => self.tree_lives(now, held),
+            Fact::Deadline => self.deadline_passed(now, &mut actions),
         }
         self.settle(now, &mut actions);
         actions
     }
 
-    /// When [`Event::Deadline`] is due.
+    /// When [`Fact::Deadline`] is due.
     pub fn deadline(&self) -> Option<Duration> {
         if self.finished {
             return None;
@@ -265,7 +265,7 @@ impl State {
         }
     }
 
-    fn exited(&mut self, now: Duration, status: Status, unread: usize, actions: &mut Actions) {
+    fn exited(&mut self, now: Duration, status: ExitStatus, unread: usize, actions: &mut Actions) {
         if self.exit.is_some() {
             return;
         }
@@ -433,13 +433,15 @@ impl State {
             .is_none_or(|ending| matches!(ending.stage, Stage::Gone { .. }))
     }
 
-    fn reason(&self) -> Reason {
+    fn reason(&self) -> ExitReason {
         let cause = self.ending.as_ref().and_then(|ending| ending.cause);
         match (cause, self.exit) {
-            (Some(cause), _) => Reason::Ended(cause),
-            (None, Some(Status::Signal { number, .. })) if self.was_sent(number) => Reason::Signal,
-            (None, Some(_)) => Reason::Own,
-            (None, None) => Reason::Lost,
+            (Some(cause), _) => ExitReason::Ended(cause),
+            (None, Some(ExitStatus::Signal { number, .. })) if self.was_sent(number) => {
+                ExitReason::Signal
+            }
+            (None, Some(_)) => ExitReason::Own,
+            (None, None) => ExitReason::Lost,
         }
     }
 

@@ -5,33 +5,33 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::life::{
-    Action, Cause, DRAIN_BOUND, DRAIN_QUIET, Event, KILL_BOUND, KILL_LIMIT, MAX_SIGNAL, Outcome,
-    Reason, State, TREE_POLL,
+    Action, Cause, DRAIN_BOUND, DRAIN_QUIET, ExitReason, Fact, KILL_BOUND, KILL_LIMIT, Life,
+    MAX_SIGNAL, Outcome, TREE_POLL,
 };
-use crate::process::Status;
+use crate::process::ExitStatus;
 
 const KILL_AFTER: Duration = Duration::from_secs(2);
 const TERM: i32 = libc::SIGTERM;
 const KILL: i32 = libc::SIGKILL;
 const CONT: i32 = libc::SIGCONT;
-const SUCCESS: Status = Status::Code(0);
+const SUCCESS: ExitStatus = ExitStatus::Code(0);
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-const fn died_of(number: i32) -> Status {
-    Status::Signal {
+const fn died_of(number: i32) -> ExitStatus {
+    ExitStatus::Signal {
         number,
         core_dumped: false,
     }
 }
 
-const fn exited(status: Status, unread: usize) -> Event {
-    Event::Exited { status, unread }
+const fn exited(status: ExitStatus, unread: usize) -> Fact {
+    Fact::Exited { status, unread }
 }
 
-const fn finish(status: Status, reason: Reason) -> Action {
+const fn finish(status: ExitStatus, reason: ExitReason) -> Action {
     Action::Finish(Outcome {
         status: Some(status),
         reason,
@@ -39,24 +39,24 @@ const fn finish(status: Status, reason: Reason) -> Action {
     })
 }
 
-fn state(timeout: Option<Duration>) -> State {
-    State::new(timeout, KILL_AFTER)
+fn life(timeout: Option<Duration>) -> Life {
+    Life::new(timeout, KILL_AFTER)
 }
 
-/// Feeds each event at its time, and compares what it is answered with.
-fn play(state: &mut State, script: &[(Duration, Event, &[Action])]) {
-    for (step, (now, event, expected)) in script.iter().enumerate() {
-        let actions = state.on_event(*now, *event);
-        assert_eq!(actions, *expected, "step {step}: {event:?} at {now:?}");
+/// Feeds each fact at its time, and compares what it is answered with.
+fn play(life: &mut Life, script: &[(Duration, Fact, &[Action])]) {
+    for (step, (now, fact, expected)) in script.iter().enumerate() {
+        let actions = life.on_fact(*now, *fact);
+        assert_eq!(actions, *expected, "step {step}: {fact:?} at {now:?}");
     }
 }
 
 /// Delivers deadlines until one brings an action, and returns when that was and what it brought.
-fn next_actions(state: &mut State) -> (Duration, Vec<Action>) {
+fn next_actions(life: &mut Life) -> (Duration, Vec<Action>) {
     const DEADLINES: usize = 1000;
     for _ in 0..DEADLINES {
-        let now = state.deadline().expect("nothing is waited for");
-        let actions = state.on_event(now, Event::Deadline);
+        let now = life.deadline().expect("nothing is waited for");
+        let actions = life.on_fact(now, Fact::Deadline);
         if !actions.is_empty() {
             return (now, actions);
         }
@@ -67,202 +67,213 @@ fn next_actions(state: &mut State) -> (Duration, Vec<Action>) {
 #[test]
 fn a_command_that_ends_by_itself_ends_with_its_output() {
     play(
-        &mut state(None),
+        &mut life(None),
         &[
-            (ms(1), Event::Output { bytes: 9 }, &[]),
-            (ms(2), exited(Status::Code(7), 4), &[]),
-            (ms(3), Event::Output { bytes: 4 }, &[]),
+            (ms(1), Fact::Output { bytes: 9 }, &[]),
+            (ms(2), exited(ExitStatus::Code(7), 4), &[]),
+            (ms(3), Fact::Output { bytes: 4 }, &[]),
             (
                 ms(4),
-                Event::OutputEnded,
-                &[finish(Status::Code(7), Reason::Own)],
+                Fact::OutputEnded,
+                &[finish(ExitStatus::Code(7), ExitReason::Own)],
             ),
-            (ms(5), Event::Signal(TERM), &[]),
+            (ms(5), Fact::Signal(TERM), &[]),
         ],
     );
     // The output may end first.
     play(
-        &mut state(None),
+        &mut life(None),
         &[
-            (ms(1), Event::OutputEnded, &[]),
-            (ms(2), exited(SUCCESS, 0), &[finish(SUCCESS, Reason::Own)]),
+            (ms(1), Fact::OutputEnded, &[]),
+            (
+                ms(2),
+                exited(SUCCESS, 0),
+                &[finish(SUCCESS, ExitReason::Own)],
+            ),
         ],
     );
 }
 
 #[test]
 fn silent_others_that_hold_the_output_are_waited_for_as_long_as_the_quiet_bound() {
-    let mut state = state(None);
-    play(&mut state, &[(ms(10), exited(SUCCESS, 0), &[])]);
-    assert_eq!(state.deadline(), Some(ms(10) + DRAIN_QUIET));
+    let mut life = life(None);
+    play(&mut life, &[(ms(10), exited(SUCCESS, 0), &[])]);
+    assert_eq!(life.deadline(), Some(ms(10) + DRAIN_QUIET));
     // Each read starts that time anew.
-    play(&mut state, &[(ms(60), Event::Output { bytes: 1 }, &[])]);
-    let end = [Action::CloseOutput, finish(SUCCESS, Reason::Own)];
+    play(&mut life, &[(ms(60), Fact::Output { bytes: 1 }, &[])]);
+    let end = [Action::CloseOutput, finish(SUCCESS, ExitReason::Own)];
     assert_eq!(
-        next_actions(&mut state),
+        next_actions(&mut life),
         (ms(60) + DRAIN_QUIET, end.to_vec())
     );
-    assert_eq!(state.deadline(), None);
+    assert_eq!(life.deadline(), None);
 }
 
 #[test]
 fn others_that_keep_writing_are_cut_off_at_the_bound() {
-    let mut state = state(None);
+    let mut life = life(None);
     let end = ms(10) + DRAIN_BOUND;
-    play(&mut state, &[(ms(10), exited(SUCCESS, 0), &[])]);
+    play(&mut life, &[(ms(10), exited(SUCCESS, 0), &[])]);
     let mut now = ms(10);
     while now + ms(50) < end {
         now += ms(50);
-        play(&mut state, &[(now, Event::Output { bytes: 1 }, &[])]);
+        play(&mut life, &[(now, Fact::Output { bytes: 1 }, &[])]);
     }
-    let (at, actions) = next_actions(&mut state);
+    let (at, actions) = next_actions(&mut life);
     assert_eq!(at, end);
     assert_eq!(actions[0], Action::CloseOutput);
 }
 
 #[test]
 fn a_reader_that_holds_the_output_up_stops_the_clock() {
-    let mut state = state(None);
+    let mut life = life(None);
     play(
-        &mut state,
+        &mut life,
         &[
             (ms(10), exited(SUCCESS, 0), &[]),
-            (ms(50), Event::Blocked, &[]),
+            (ms(50), Fact::Blocked, &[]),
         ],
     );
-    assert_eq!(state.deadline(), None, "the clock runs while nobody reads");
+    assert_eq!(life.deadline(), None, "the clock runs while nobody reads");
     let hours = Duration::from_hours(5);
     play(
-        &mut state,
-        &[(hours, Event::Unblocked, &[]), (hours, Event::Blocked, &[])],
+        &mut life,
+        &[(hours, Fact::Unblocked, &[]), (hours, Fact::Blocked, &[])],
     );
-    assert_eq!(state.deadline(), None);
-    play(&mut state, &[(2 * hours, Event::Unblocked, &[])]);
-    assert_eq!(state.deadline(), Some(2 * hours + DRAIN_QUIET));
+    assert_eq!(life.deadline(), None);
+    play(&mut life, &[(2 * hours, Fact::Unblocked, &[])]);
+    assert_eq!(life.deadline(), Some(2 * hours + DRAIN_QUIET));
     // What has run of it before counts: 40 ms are gone.
     let mut now = 2 * hours;
     while now + ms(100) < 2 * hours + DRAIN_BOUND {
         now += ms(50);
-        play(&mut state, &[(now, Event::Output { bytes: 1 }, &[])]);
+        play(&mut life, &[(now, Fact::Output { bytes: 1 }, &[])]);
     }
     let left = DRAIN_BOUND.saturating_sub(ms(40));
-    assert_eq!(state.deadline(), Some(2 * hours + left));
+    assert_eq!(life.deadline(), Some(2 * hours + left));
 }
 
 #[test]
 fn a_leader_that_ends_while_the_reader_holds_up_starts_no_clock() {
-    let mut state = state(None);
+    let mut life = life(None);
     play(
-        &mut state,
+        &mut life,
         &[
-            (ms(1), Event::Blocked, &[]),
+            (ms(1), Fact::Blocked, &[]),
             (ms(2), exited(SUCCESS, 0), &[]),
         ],
     );
-    assert_eq!(state.deadline(), None);
-    play(&mut state, &[(ms(9000), Event::Unblocked, &[])]);
-    assert_eq!(state.deadline(), Some(ms(9000) + DRAIN_QUIET));
+    assert_eq!(life.deadline(), None);
+    play(&mut life, &[(ms(9000), Fact::Unblocked, &[])]);
+    assert_eq!(life.deadline(), Some(ms(9000) + DRAIN_QUIET));
 }
 
 #[test]
 fn what_was_written_before_the_end_is_owed_whatever_the_clock_says() {
-    let mut state = state(None);
+    let mut life = life(None);
     play(
-        &mut state,
+        &mut life,
         &[
             (ms(1), exited(SUCCESS, 10), &[]),
-            (ms(5000), Event::Output { bytes: 9 }, &[]),
-            (ms(9000), Event::Deadline, &[]),
+            (ms(5000), Fact::Output { bytes: 9 }, &[]),
+            (ms(9000), Fact::Deadline, &[]),
         ],
     );
-    assert_eq!(state.deadline(), None);
-    let end = [Action::CloseOutput, finish(SUCCESS, Reason::Own)];
+    assert_eq!(life.deadline(), None);
+    let end = [Action::CloseOutput, finish(SUCCESS, ExitReason::Own)];
     play(
-        &mut state,
+        &mut life,
         // The last byte comes long after the bound.
-        &[(ms(9001), Event::Output { bytes: 1 }, &end)],
+        &[(ms(9001), Fact::Output { bytes: 1 }, &end)],
     );
 }
 
 #[test]
 fn a_timeout_is_term_and_then_kill_until_the_tree_is_gone() {
-    let mut state = state(Some(ms(100)));
-    let reason = Reason::Ended(Cause::Timeout);
+    let mut life = life(Some(ms(100)));
+    let reason = ExitReason::Ended(Cause::Timeout);
     let begin = vec![Action::SignalTree(TERM), Action::SignalTree(CONT)];
-    assert_eq!(next_actions(&mut state), (ms(100), begin));
+    assert_eq!(next_actions(&mut life), (ms(100), begin));
     let kill_at = ms(100) + KILL_AFTER;
-    assert_eq!(next_actions(&mut state), (kill_at, vec![Action::KillTree]));
+    assert_eq!(next_actions(&mut life), (kill_at, vec![Action::KillTree]));
     let again = vec![Action::KillTree, Action::LookAtTree];
-    assert_eq!(next_actions(&mut state), (kill_at + TREE_POLL, again));
+    assert_eq!(next_actions(&mut life), (kill_at + TREE_POLL, again));
     let at = kill_at + ms(10);
     play(
-        &mut state,
+        &mut life,
         &[
             // A tree is not gone as long as its leader is not.
-            (at, Event::TreeGone, &[]),
+            (at, Fact::TreeGone, &[]),
             (at, exited(died_of(KILL), 0), &[Action::LookAtTree]),
-            (at, Event::OutputEnded, &[]),
-            (at, Event::TreeGone, &[finish(died_of(KILL), reason)]),
+            (at, Fact::OutputEnded, &[]),
+            (at, Fact::TreeGone, &[finish(died_of(KILL), reason)]),
         ],
     );
 }
 
 #[test]
 fn a_leader_that_ends_on_term_leaves_the_rest_its_time() {
-    let mut state = state(Some(ms(100)));
-    next_actions(&mut state);
+    let mut life = life(Some(ms(100)));
+    next_actions(&mut life);
     play(
-        &mut state,
+        &mut life,
         &[
-            (ms(110), exited(Status::Code(3), 0), &[Action::LookAtTree]),
-            (ms(110), Event::OutputEnded, &[]),
+            (
+                ms(110),
+                exited(ExitStatus::Code(3), 0),
+                &[Action::LookAtTree],
+            ),
+            (ms(110), Fact::OutputEnded, &[]),
         ],
     );
     // The tree is looked at, and killed when its time is up.
     assert_eq!(
-        next_actions(&mut state),
+        next_actions(&mut life),
         (ms(110) + TREE_POLL, vec![Action::LookAtTree])
     );
-    let (at, actions) = std::iter::repeat_with(|| next_actions(&mut state))
+    let (at, actions) = std::iter::repeat_with(|| next_actions(&mut life))
         .take(1000)
         .find(|(_, actions)| actions.contains(&Action::KillTree))
         .unwrap();
     assert!(at >= ms(100) + KILL_AFTER, "{at:?}: {actions:?}");
-    let end = [finish(Status::Code(3), Reason::Ended(Cause::Timeout))];
-    play(&mut state, &[(at, Event::TreeGone, &end)]);
+    let end = [finish(
+        ExitStatus::Code(3),
+        ExitReason::Ended(Cause::Timeout),
+    )];
+    play(&mut life, &[(at, Fact::TreeGone, &end)]);
 }
 
 #[test]
 fn a_timeout_after_the_leaders_end_changes_nothing() {
-    let mut state = state(Some(ms(100)));
+    let mut life = life(Some(ms(100)));
     play(
-        &mut state,
+        &mut life,
         &[
             (ms(90), exited(SUCCESS, 5), &[]),
-            (ms(100), Event::Deadline, &[]),
-            (ms(120), Event::Output { bytes: 5 }, &[]),
+            (ms(100), Fact::Deadline, &[]),
+            (ms(120), Fact::Output { bytes: 5 }, &[]),
         ],
     );
-    let (_, actions) = next_actions(&mut state);
-    assert_eq!(actions[1], finish(SUCCESS, Reason::Own));
+    let (_, actions) = next_actions(&mut life);
+    assert_eq!(actions[1], finish(SUCCESS, ExitReason::Own));
 }
 
 #[test]
 fn a_callers_kill_is_at_once_and_on_the_whole_tree() {
-    let mut state = state(Some(ms(100)));
+    let mut life = life(Some(ms(100)));
     play(
-        &mut state,
+        &mut life,
         &[
-            (ms(5), Event::Signal(KILL), &[Action::KillTree]),
+            (ms(5), Fact::Signal(KILL), &[Action::KillTree]),
             // Only once: the tree is killed until it is gone anyway.
-            (ms(6), Event::Signal(KILL), &[]),
-            (ms(7), Event::End(Cause::Disconnect), &[]),
+            (ms(6), Fact::Signal(KILL), &[]),
+            (ms(7), Fact::End(Cause::Disconnect), &[]),
             (ms(8), exited(died_of(KILL), 0), &[Action::LookAtTree]),
-            (ms(8), Event::TreeGone, &[]),
+            (ms(8), Fact::TreeGone, &[]),
             (
                 ms(9),
-                Event::OutputEnded,
-                &[finish(died_of(KILL), Reason::Signal)],
+                Fact::OutputEnded,
+                &[finish(died_of(KILL), ExitReason::Signal)],
             ),
         ],
     );
@@ -270,23 +281,23 @@ fn a_callers_kill_is_at_once_and_on_the_whole_tree() {
 
 #[test]
 fn a_callers_kill_ends_the_patience_of_a_timeout() {
-    let mut state = state(Some(ms(100)));
-    next_actions(&mut state);
+    let mut life = life(Some(ms(100)));
+    next_actions(&mut life);
     play(
-        &mut state,
-        &[(ms(150), Event::Signal(KILL), &[Action::KillTree])],
+        &mut life,
+        &[(ms(150), Fact::Signal(KILL), &[Action::KillTree])],
     );
-    assert_eq!(state.deadline(), Some(ms(150) + TREE_POLL));
+    assert_eq!(life.deadline(), Some(ms(150) + TREE_POLL));
     play(
-        &mut state,
+        &mut life,
         &[
             (ms(151), exited(died_of(KILL), 0), &[Action::LookAtTree]),
-            (ms(151), Event::OutputEnded, &[]),
+            (ms(151), Fact::OutputEnded, &[]),
             // remexd had begun to end it, so that is why.
             (
                 ms(151),
-                Event::TreeGone,
-                &[finish(died_of(KILL), Reason::Ended(Cause::Timeout))],
+                Fact::TreeGone,
+                &[finish(died_of(KILL), ExitReason::Ended(Cause::Timeout))],
             ),
         ],
     );
@@ -294,12 +305,12 @@ fn a_callers_kill_ends_the_patience_of_a_timeout() {
 
 #[test]
 fn a_look_that_takes_long_does_not_bring_the_next_one_nearer() {
-    let mut state = state(None);
-    state.on_event(ms(1), Event::Signal(KILL));
-    let (now, actions) = next_actions(&mut state);
+    let mut life = life(None);
+    life.on_fact(ms(1), Fact::Signal(KILL));
+    let (now, actions) = next_actions(&mut life);
     assert!(actions.contains(&Action::LookAtTree));
-    state.on_event(now + ms(300), Event::TreeLives { held: false });
-    assert_eq!(state.deadline(), Some(now + ms(300) + TREE_POLL));
+    life.on_fact(now + ms(300), Fact::TreeLives { held: false });
+    assert_eq!(life.deadline(), Some(now + ms(300) + TREE_POLL));
 }
 
 #[test]
@@ -308,20 +319,20 @@ fn what_goes_first_decides_why() {
         (Cause::Disconnect, Cause::Shutdown, Cause::Disconnect),
         (Cause::Shutdown, Cause::Disconnect, Cause::Shutdown),
     ] {
-        let mut state = state(Some(ms(100)));
+        let mut life = life(Some(ms(100)));
         let begin = [Action::SignalTree(TERM), Action::SignalTree(CONT)];
         play(
-            &mut state,
+            &mut life,
             &[
-                (ms(1), Event::End(first), &begin),
-                (ms(2), Event::End(second), &[]),
-                (ms(3), Event::OutputEnded, &[]),
+                (ms(1), Fact::End(first), &begin),
+                (ms(2), Fact::End(second), &[]),
+                (ms(3), Fact::OutputEnded, &[]),
                 // Whatever code it exits with.
                 (ms(4), exited(SUCCESS, 0), &[Action::LookAtTree]),
                 (
                     ms(4),
-                    Event::TreeGone,
-                    &[finish(SUCCESS, Reason::Ended(reason))],
+                    Fact::TreeGone,
+                    &[finish(SUCCESS, ExitReason::Ended(reason))],
                 ),
             ],
         );
@@ -330,22 +341,22 @@ fn what_goes_first_decides_why() {
 
 #[test]
 fn a_caller_who_leaves_during_the_drain_ends_it_and_kills_nothing() {
-    let end = [Action::CloseOutput, finish(SUCCESS, Reason::Own)];
+    let end = [Action::CloseOutput, finish(SUCCESS, ExitReason::Own)];
     play(
-        &mut state(None),
+        &mut life(None),
         &[
             (ms(1), exited(SUCCESS, 100), &[]),
-            (ms(2), Event::End(Cause::Disconnect), &end),
+            (ms(2), Fact::End(Cause::Disconnect), &end),
         ],
     );
     // Also if the reader held it up.
     play(
-        &mut state(None),
+        &mut life(None),
         &[
-            (ms(1), Event::Blocked, &[]),
+            (ms(1), Fact::Blocked, &[]),
             (ms(2), exited(SUCCESS, 100), &[]),
-            (ms(3), Event::Unblocked, &[]),
-            (ms(3), Event::End(Cause::Disconnect), &end),
+            (ms(3), Fact::Unblocked, &[]),
+            (ms(3), Fact::End(Cause::Disconnect), &end),
         ],
     );
 }
@@ -361,16 +372,16 @@ fn a_tree_that_can_be_killed_is_killed_again_for_long() {
 }
 
 fn given_up_after(bound: Duration, held: bool) {
-    let mut state = state(None);
+    let mut life = life(None);
     play(
-        &mut state,
-        &[(ms(10), Event::Signal(KILL), &[Action::KillTree])],
+        &mut life,
+        &[(ms(10), Fact::Signal(KILL), &[Action::KillTree])],
     );
     let give_up_at = ms(10) + bound;
     let (at, actions) = std::iter::repeat_with(|| {
-        let (at, actions) = next_actions(&mut state);
+        let (at, actions) = next_actions(&mut life);
         if actions.contains(&Action::LookAtTree) {
-            state.on_event(at, Event::TreeLives { held });
+            life.on_fact(at, Fact::TreeLives { held });
         }
         (at, actions)
     })
@@ -380,7 +391,7 @@ fn given_up_after(bound: Duration, held: bool) {
     assert!(at >= give_up_at && at <= give_up_at + TREE_POLL, "{at:?}");
     let outcome = Outcome {
         status: None,
-        reason: Reason::Lost,
+        reason: ExitReason::Lost,
         unkillable: true,
     };
     assert_eq!(actions, [Action::CloseOutput, Action::Finish(outcome)]);
@@ -388,21 +399,21 @@ fn given_up_after(bound: Duration, held: bool) {
 
 #[test]
 fn a_leader_that_is_gone_with_an_unkillable_rest_has_its_status() {
-    let mut state = state(Some(ms(10)));
-    next_actions(&mut state);
+    let mut life = life(Some(ms(10)));
+    next_actions(&mut life);
     play(
-        &mut state,
+        &mut life,
         &[
             (ms(11), exited(died_of(TERM), 0), &[Action::LookAtTree]),
-            (ms(11), Event::OutputEnded, &[]),
+            (ms(11), Fact::OutputEnded, &[]),
         ],
     );
-    let last = std::iter::repeat_with(|| next_actions(&mut state).1)
+    let last = std::iter::repeat_with(|| next_actions(&mut life).1)
         .take(10_000)
         .find_map(|actions| actions.last().copied().filter(is_finish));
     let outcome = Outcome {
         status: Some(died_of(TERM)),
-        reason: Reason::Ended(Cause::Timeout),
+        reason: ExitReason::Ended(Cause::Timeout),
         unkillable: true,
     };
     assert_eq!(last, Some(Action::Finish(outcome)));
@@ -417,39 +428,39 @@ fn signals_go_where_they_belong() {
             _ => Action::SignalGroup(number),
         };
         play(
-            &mut state(None),
-            &[(ms(1), Event::Signal(number), &[expected])],
+            &mut life(None),
+            &[(ms(1), Fact::Signal(number), &[expected])],
         );
     }
     for number in [i32::MIN, -1, 0, MAX_SIGNAL + 1, i32::MAX] {
-        play(&mut state(None), &[(ms(1), Event::Signal(number), &[])]);
+        play(&mut life(None), &[(ms(1), Fact::Signal(number), &[])]);
     }
 }
 
 #[test]
 fn a_signal_is_the_reason_only_if_it_was_sent_before_the_end() {
     for (sent, status, reason) in [
-        (15, died_of(15), Reason::Signal),
-        (MAX_SIGNAL, died_of(MAX_SIGNAL), Reason::Signal),
-        (2, died_of(15), Reason::Own),
-        (15, Status::Code(143), Reason::Own),
+        (15, died_of(15), ExitReason::Signal),
+        (MAX_SIGNAL, died_of(MAX_SIGNAL), ExitReason::Signal),
+        (2, died_of(15), ExitReason::Own),
+        (15, ExitStatus::Code(143), ExitReason::Own),
     ] {
-        let mut state = state(None);
-        state.on_event(ms(1), Event::Signal(sent));
-        state.on_event(ms(2), exited(status, 0));
-        let actions = state.on_event(ms(3), Event::OutputEnded);
+        let mut life = life(None);
+        life.on_fact(ms(1), Fact::Signal(sent));
+        life.on_fact(ms(2), exited(status, 0));
+        let actions = life.on_fact(ms(3), Fact::OutputEnded);
         assert_eq!(actions, [finish(status, reason)], "{sent}");
     }
     // One that comes in the drain still goes to what lives of the group, but ended nothing.
     play(
-        &mut state(None),
+        &mut life(None),
         &[
             (ms(1), exited(died_of(15), 0), &[]),
-            (ms(2), Event::Signal(15), &[Action::SignalGroup(15)]),
+            (ms(2), Fact::Signal(15), &[Action::SignalGroup(15)]),
             (
                 ms(3),
-                Event::OutputEnded,
-                &[finish(died_of(15), Reason::Own)],
+                Fact::OutputEnded,
+                &[finish(died_of(15), ExitReason::Own)],
             ),
         ],
     );
@@ -466,9 +477,9 @@ fn is_signal(action: &Action) -> bool {
     )
 }
 
-fn any_event() -> impl Strategy<Value = Event> {
+fn any_event() -> impl Strategy<Value = Fact> {
     let status = prop_oneof![
-        any::<u8>().prop_map(Status::Code),
+        any::<u8>().prop_map(ExitStatus::Code),
         (1..=MAX_SIGNAL).prop_map(died_of),
     ];
     let cause = prop_oneof![
@@ -477,25 +488,25 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Cause::Shutdown)
     ];
     prop_oneof![
-        4 => (1..70_000usize).prop_map(|bytes| Event::Output { bytes }),
-        1 => Just(Event::OutputEnded),
-        2 => Just(Event::Blocked),
-        2 => Just(Event::Unblocked),
+        4 => (1..70_000usize).prop_map(|bytes| Fact::Output { bytes }),
+        1 => Just(Fact::OutputEnded),
+        2 => Just(Fact::Blocked),
+        2 => Just(Fact::Unblocked),
         1 => (status, 0..100_000usize).prop_map(|(status, unread)| exited(status, unread)),
-        2 => (0..=MAX_SIGNAL + 1).prop_map(Event::Signal),
-        1 => cause.prop_map(Event::End),
-        2 => Just(Event::TreeGone),
-        2 => any::<bool>().prop_map(|held| Event::TreeLives { held }),
-        4 => Just(Event::Deadline),
+        2 => (0..=MAX_SIGNAL + 1).prop_map(Fact::Signal),
+        1 => cause.prop_map(Fact::End),
+        2 => Just(Fact::TreeGone),
+        2 => any::<bool>().prop_map(|held| Fact::TreeLives { held }),
+        4 => Just(Fact::Deadline),
     ]
 }
 
-/// A state with everything that it ever said.
-struct Life {
-    state: State,
+/// A life with everything that it ever said.
+struct Simulation {
+    life: Life,
     now: Duration,
     actions: Vec<Action>,
-    exit: Option<Status>,
+    exit: Option<ExitStatus>,
     cause: Option<Cause>,
     sent_before_exit: Vec<i32>,
     killed: bool,
@@ -503,10 +514,10 @@ struct Life {
     owed: usize,
 }
 
-impl Life {
+impl Simulation {
     fn new(timeout: Option<Duration>) -> Self {
         Self {
-            state: State::new(timeout, KILL_AFTER),
+            life: Life::new(timeout, KILL_AFTER),
             now: Duration::ZERO,
             actions: Vec::new(),
             exit: None,
@@ -522,14 +533,14 @@ impl Life {
         self.actions.iter().any(is_finish)
     }
 
-    /// Delivers what is due until `until`, then `event`.
+    /// Delivers what is due until `until`, then `fact`.
     fn advance(&mut self, until: Duration) {
         const STEPS: usize = 100_000;
         for _ in 0..STEPS {
-            match self.state.deadline() {
+            match self.life.deadline() {
                 Some(due) if due <= until => {
                     self.now = self.now.max(due);
-                    self.tell(Event::Deadline);
+                    self.tell(Fact::Deadline);
                 }
                 _ => {
                     self.now = until;
@@ -540,32 +551,32 @@ impl Life {
         panic!("the clock stands still at {:?}", self.now);
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, fact: Fact) {
         if !self.is_finished() {
-            self.note(event);
+            self.note(fact);
         }
-        let actions = self.state.on_event(self.now, event);
+        let actions = self.life.on_fact(self.now, fact);
         let ends = actions.contains(&Action::SignalTree(TERM));
-        if ends && event == Event::Deadline {
+        if ends && fact == Fact::Deadline {
             self.cause = Some(Cause::Timeout);
         }
         self.killed |= actions.contains(&Action::KillTree);
         self.actions.extend(actions);
     }
 
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::Exited { status, unread } if self.exit.is_none() => {
+    fn note(&mut self, fact: Fact) {
+        match fact {
+            Fact::Exited { status, unread } if self.exit.is_none() => {
                 self.exit = Some(status);
                 self.owed = unread;
             }
-            Event::Signal(number) if self.exit.is_none() => self.sent_before_exit.push(number),
-            Event::End(cause) if self.exit.is_none() && !self.killed => {
+            Fact::Signal(number) if self.exit.is_none() => self.sent_before_exit.push(number),
+            Fact::End(cause) if self.exit.is_none() && !self.killed => {
                 self.cause.get_or_insert(cause);
             }
-            Event::Blocked => self.blocked = true,
-            Event::Unblocked => self.blocked = false,
-            Event::Output { bytes } => self.owed = self.owed.saturating_sub(bytes),
+            Fact::Blocked => self.blocked = true,
+            Fact::Unblocked => self.blocked = false,
+            Fact::Output { bytes } => self.owed = self.owed.saturating_sub(bytes),
             _ => {}
         }
     }
@@ -576,24 +587,24 @@ impl Life {
             self.tell(exited(died_of(KILL), 0));
         }
         if self.blocked {
-            self.tell(Event::Unblocked);
+            self.tell(Fact::Unblocked);
         }
         if self.owed > 0 {
-            self.tell(Event::Output { bytes: self.owed });
+            self.tell(Fact::Output { bytes: self.owed });
         }
-        self.tell(Event::TreeGone);
+        self.tell(Fact::TreeGone);
     }
 
-    fn reason(&self) -> Reason {
+    fn reason(&self) -> ExitReason {
         match (self.cause, self.exit) {
-            (Some(cause), _) => Reason::Ended(cause),
-            (None, Some(Status::Signal { number, .. }))
+            (Some(cause), _) => ExitReason::Ended(cause),
+            (None, Some(ExitStatus::Signal { number, .. }))
                 if self.sent_before_exit.contains(&number) =>
             {
-                Reason::Signal
+                ExitReason::Signal
             }
-            (None, Some(_)) => Reason::Own,
-            (None, None) => Reason::Lost,
+            (None, Some(_)) => ExitReason::Own,
+            (None, None) => ExitReason::Lost,
         }
     }
 }
@@ -602,12 +613,12 @@ proptest! {
     #[test]
     fn any_order_of_events_ends_once_last_and_in_bounded_time(
         timeout in proptest::option::of(1..4000u64),
-        events in proptest::collection::vec((0..400u64, any_event()), 0..60),
+        facts in proptest::collection::vec((0..400u64, any_event()), 0..60),
     ) {
-        let mut life = Life::new(timeout.map(Duration::from_millis));
-        for (pause, event) in events {
+        let mut life = Simulation::new(timeout.map(Duration::from_millis));
+        for (pause, fact) in facts {
             life.advance(life.now + ms(pause));
-            life.tell(event);
+            life.tell(fact);
         }
         life.end();
         let bound = life.now + DRAIN_BOUND + KILL_LIMIT + KILL_AFTER;
@@ -617,9 +628,9 @@ proptest! {
         prop_assert_eq!(finishes, 1, "{:?}", life.actions);
         // Last, so after it nothing is signalled: the leader's pid may be another's.
         prop_assert!(life.actions.last().is_some_and(is_finish), "{:?}", life.actions);
-        prop_assert_eq!(life.state.deadline(), None);
+        prop_assert_eq!(life.life.deadline(), None);
         for number in 0..=MAX_SIGNAL {
-            life.tell(Event::Signal(number));
+            life.tell(Fact::Signal(number));
         }
         prop_assert!(life.actions.last().is_some_and(is_finish));
         prop_assert!(!life.actions.iter().skip_while(|action| !is_finish(action)).any(is_signal));
@@ -628,13 +639,13 @@ proptest! {
     #[test]
     fn the_reason_follows_from_what_came_before_the_end(
         timeout in proptest::option::of(1..4000u64),
-        events in proptest::collection::vec((0..400u64, any_event()), 0..60),
+        facts in proptest::collection::vec((0..400u64, any_event()), 0..60),
     ) {
-        let mut life = Life::new(timeout.map(Duration::from_millis));
+        let mut life = Simulation::new(timeout.map(Duration::from_millis));
         let mut finished = None;
-        for (pause, event) in events {
+        for (pause, fact) in facts {
             life.advance(life.now + ms(pause));
-            life.tell(event);
+            life.tell(fact);
         }
         life.end();
         life.advance(life.now + Duration::from_mins(1));
@@ -655,18 +666,18 @@ proptest! {
     #[test]
     fn nothing_ends_while_its_output_is_owed_and_the_caller_there(
         owed in 1..1_000_000usize,
-        events in proptest::collection::vec((0..5000u64, any_event()), 0..40),
+        facts in proptest::collection::vec((0..5000u64, any_event()), 0..40),
     ) {
-        let mut life = Life::new(None);
+        let mut life = Simulation::new(None);
         life.tell(exited(SUCCESS, owed));
-        for (pause, event) in events {
-            match event {
+        for (pause, fact) in facts {
+            match fact {
                 // A caller's kill, too, leaves what was written to be read.
-                Event::End(_) | Event::OutputEnded => continue,
+                Fact::End(_) | Fact::OutputEnded => continue,
                 _ => {}
             }
             life.advance(life.now + ms(pause));
-            life.tell(event);
+            life.tell(fact);
             if life.owed > 0 {
                 prop_assert!(!life.is_finished(), "{} bytes are lost", life.owed);
             }
@@ -676,13 +687,13 @@ proptest! {
 
 #[test]
 fn what_cannot_be_followed_is_killed_and_lost() {
-    let mut state = State::new(None, KILL_AFTER);
+    let mut life = Life::new(None, KILL_AFTER);
     let lost = Outcome {
         status: None,
-        reason: Reason::Lost,
+        reason: ExitReason::Lost,
         unkillable: true,
     };
     let end = [Action::KillTree, Action::CloseOutput, Action::Finish(lost)];
-    play(&mut state, &[(ms(5), Event::Lost, &end)]);
-    assert_eq!(state.deadline(), None);
+    play(&mut life, &[(ms(5), Fact::Lost, &end)]);
+    assert_eq!(life.deadline(), None);
 }

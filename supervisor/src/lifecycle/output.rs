@@ -27,7 +27,7 @@ const COPY_BYTES: usize = 16 * 1024;
 /// Where a command wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum Stream {
+pub enum OutputStream {
     Stdout,
     Stderr,
     Terminal,
@@ -37,7 +37,7 @@ pub enum Stream {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     /// Where it was written.
-    pub stream: Stream,
+    pub stream: OutputStream,
     /// Its first byte's position in that stream.
     pub offset: u64,
     /// At most [`MAX_OUTPUT_BYTES`]; never empty.
@@ -60,7 +60,7 @@ pub enum Due {
 pub struct Chunker {
     buffer: Vec<u8>,
     /// Whose bytes the buffer holds.
-    current: Option<Stream>,
+    current: Option<OutputStream>,
     /// What is held back of each stream.
     held: [Held; 3],
     /// Bytes of each stream that were taken.
@@ -82,7 +82,7 @@ struct Held {
 impl Chunker {
     /// The buffer to append a read of `stream` to, as much as its capacity takes; `None` while another stream's bytes
     /// wait, or there is no room.
-    pub fn buffer_for(&mut self, stream: Stream) -> Option<&mut Vec<u8>> {
+    pub fn buffer_for(&mut self, stream: OutputStream) -> Option<&mut Vec<u8>> {
         if !self.has_room(stream) {
             return None;
         }
@@ -98,7 +98,7 @@ impl Chunker {
     }
 
     /// Whether [`Self::buffer_for`] would give one.
-    pub fn has_room(&self, stream: Stream) -> bool {
+    pub fn has_room(&self, stream: OutputStream) -> bool {
         match self.current {
             None => true,
             Some(current) => current == stream && self.buffer.len() < MAX_OUTPUT_BYTES,
@@ -106,13 +106,13 @@ impl Chunker {
     }
 
     /// The buffer that [`Self::buffer_for`] gave has got bytes.
-    pub fn filled(&mut self, stream: Stream) {
+    pub fn filled(&mut self, stream: OutputStream) {
         self.current = Some(stream);
         self.held[index(stream)].len = 0;
     }
 
     /// `stream` has ended.
-    pub fn end(&mut self, stream: Stream) {
+    pub fn end(&mut self, stream: OutputStream) {
         self.held[index(stream)].ended = true;
     }
 
@@ -142,7 +142,7 @@ impl Chunker {
         }
     }
 
-    fn take_buffer(&mut self, stream: Stream, now: Duration) -> Option<Chunk> {
+    fn take_buffer(&mut self, stream: OutputStream, now: Duration) -> Option<Chunk> {
         let held = &mut self.held[index(stream)];
         let begun = held.hold(&self.buffer, now);
         let rest = self.buffer.len() - begun;
@@ -172,7 +172,7 @@ impl Chunker {
         Some(self.chunk(stream, data, now))
     }
 
-    fn chunk(&mut self, stream: Stream, data: Bytes, now: Duration) -> Chunk {
+    fn chunk(&mut self, stream: OutputStream, data: Bytes, now: Duration) -> Chunk {
         let offset = self.offsets[index(stream)];
         self.offsets[index(stream)] += data.len() as u64;
         self.last_taken = Some(now);
@@ -213,13 +213,17 @@ impl Held {
     }
 }
 
-const STREAMS: [Stream; 3] = [Stream::Stdout, Stream::Stderr, Stream::Terminal];
+const STREAMS: [OutputStream; 3] = [
+    OutputStream::Stdout,
+    OutputStream::Stderr,
+    OutputStream::Terminal,
+];
 
-fn index(stream: Stream) -> usize {
+fn index(stream: OutputStream) -> usize {
     match stream {
-        Stream::Stdout => 0,
-        Stream::Stderr => 1,
-        Stream::Terminal => 2,
+        OutputStream::Stdout => 0,
+        OutputStream::Stderr => 1,
+        OutputStream::Terminal => 2,
     }
 }
 
@@ -243,14 +247,14 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn read(chunker: &mut Chunker, stream: Stream, bytes: &[u8]) {
+    fn read(chunker: &mut Chunker, stream: OutputStream, bytes: &[u8]) {
         let buffer = chunker.buffer_for(stream).unwrap();
         assert!(bytes.len() <= buffer.capacity() - buffer.len());
         buffer.extend_from_slice(bytes);
         chunker.filled(stream);
     }
 
-    fn take(chunker: &mut Chunker, now: Duration) -> Option<(Stream, u64, Vec<u8>)> {
+    fn take(chunker: &mut Chunker, now: Duration) -> Option<(OutputStream, u64, Vec<u8>)> {
         chunker
             .take(now)
             .map(|chunk| (chunk.stream, chunk.offset, chunk.data.to_vec()))
@@ -260,65 +264,73 @@ mod tests {
     fn the_first_output_waits_for_nothing_and_the_next_for_the_interval() {
         let mut chunker = Chunker::default();
         assert_eq!(chunker.due(ms(1), false), Due::Never);
-        read(&mut chunker, Stream::Stdout, b"one");
+        read(&mut chunker, OutputStream::Stdout, b"one");
         assert_eq!(chunker.due(ms(1), false), Due::Now);
         assert_eq!(
             take(&mut chunker, ms(1)),
-            Some((Stream::Stdout, 0, b"one".to_vec()))
+            Some((OutputStream::Stdout, 0, b"one".to_vec()))
         );
-        read(&mut chunker, Stream::Stdout, b"two");
+        read(&mut chunker, OutputStream::Stdout, b"two");
         let at = ms(1) + COALESCE_INTERVAL;
         assert_eq!(chunker.due(ms(2), false), Due::At(at));
         assert_eq!(chunker.due(ms(2), true), Due::Now);
-        read(&mut chunker, Stream::Stdout, b"three");
+        read(&mut chunker, OutputStream::Stdout, b"three");
         assert_eq!(chunker.due(at, false), Due::Now);
         assert_eq!(
             take(&mut chunker, at),
-            Some((Stream::Stdout, 3, b"twothree".to_vec()))
+            Some((OutputStream::Stdout, 3, b"twothree".to_vec()))
         );
     }
 
     #[test]
     fn a_large_output_waits_for_nothing() {
         let mut chunker = Chunker::default();
-        read(&mut chunker, Stream::Stdout, b"x");
+        read(&mut chunker, OutputStream::Stdout, b"x");
         take(&mut chunker, ms(1));
         read(
             &mut chunker,
-            Stream::Stdout,
+            OutputStream::Stdout,
             &vec![b'y'; COALESCE_BYTES - 1],
         );
         assert!(matches!(chunker.due(ms(1), false), Due::At(_)));
-        read(&mut chunker, Stream::Stdout, b"y");
+        read(&mut chunker, OutputStream::Stdout, b"y");
         assert_eq!(chunker.due(ms(1), false), Due::Now);
     }
 
     #[test]
     fn a_chunk_is_never_larger_than_the_limit() {
         let mut chunker = Chunker::default();
-        read(&mut chunker, Stream::Stdout, &vec![b'y'; MAX_OUTPUT_BYTES]);
-        assert!(!chunker.has_room(Stream::Stdout));
-        assert!(chunker.buffer_for(Stream::Stdout).is_none());
+        read(
+            &mut chunker,
+            OutputStream::Stdout,
+            &vec![b'y'; MAX_OUTPUT_BYTES],
+        );
+        assert!(!chunker.has_room(OutputStream::Stdout));
+        assert!(chunker.buffer_for(OutputStream::Stdout).is_none());
         let (_, _, data) = take(&mut chunker, ms(1)).unwrap();
         assert_eq!(data.len(), MAX_OUTPUT_BYTES);
         // What is held back counts.
-        read(&mut chunker, Stream::Stdout, "é".as_bytes().split_at(1).0);
+        read(
+            &mut chunker,
+            OutputStream::Stdout,
+            "é".as_bytes().split_at(1).0,
+        );
         assert_eq!(take(&mut chunker, ms(2)), None);
-        let buffer = chunker.buffer_for(Stream::Stdout).unwrap();
+        let buffer = chunker.buffer_for(OutputStream::Stdout).unwrap();
         assert_eq!(buffer.capacity() - buffer.len(), MAX_OUTPUT_BYTES - 1);
     }
 
     #[test]
     fn streams_keep_the_order_in_which_they_were_read() {
         let mut chunker = Chunker::default();
-        read(&mut chunker, Stream::Stdout, b"out");
-        assert!(!chunker.has_room(Stream::Stderr));
-        assert!(chunker.buffer_for(Stream::Stderr).is_none());
-        assert_eq!(take(&mut chunker, ms(1)).unwrap().0, Stream::Stdout);
-        read(&mut chunker, Stream::Stderr, b"err");
+        read(&mut chunker, OutputStream::Stdout, b"out");
+        assert!(!chunker.has_room(OutputStream::Stderr));
+        assert!(chunker.buffer_for(OutputStream::Stderr).is_none());
+        assert_eq!(take(&mut chunker, ms(1)).unwrap().0, OutputStream::Stdout);
+        read(&mut chunker, OutputStream::Stderr, b"err");
         assert_eq!(
             take(&mut chunker, ms(9)),
-            Some((Stream::Stderr, 0, b"err".to_vec()))
+            Some((OutputStream::Stderr, 0, b"err".to_vec()))
         );
     }
 
@@ -326,16 +338,20 @@ mod tests {
     fn a_begun_character_waits_for_its_rest() {
         let mut chunker = Chunker::default();
         let euro = "€".as_bytes();
-        read(&mut chunker, Stream::Stdout, &[b"a", &euro[..1]].concat());
+        read(
+            &mut chunker,
+            OutputStream::Stdout,
+            &[b"a", &euro[..1]].concat(),
+        );
         assert_eq!(
             take(&mut chunker, ms(1)),
-            Some((Stream::Stdout, 0, b"a".to_vec()))
+            Some((OutputStream::Stdout, 0, b"a".to_vec()))
         );
         assert_eq!(chunker.due(ms(1), false), Due::At(ms(1) + HOLD));
-        read(&mut chunker, Stream::Stdout, &euro[1..]);
+        read(&mut chunker, OutputStream::Stdout, &euro[1..]);
         assert_eq!(
             take(&mut chunker, ms(9)),
-            Some((Stream::Stdout, 1, euro.to_vec()))
+            Some((OutputStream::Stdout, 1, euro.to_vec()))
         );
         assert_eq!(chunker.due(ms(99), false), Due::Never);
     }
@@ -344,25 +360,25 @@ mod tests {
     fn a_begun_character_waits_no_longer_than_the_hold_or_the_stream() {
         let mut chunker = Chunker::default();
         let clef = "𝄞".as_bytes();
-        read(&mut chunker, Stream::Stdout, &clef[..1]);
+        read(&mut chunker, OutputStream::Stdout, &clef[..1]);
         assert_eq!(take(&mut chunker, ms(1)), None);
         // Another byte of it does not start the time anew.
-        read(&mut chunker, Stream::Stdout, &clef[1..2]);
+        read(&mut chunker, OutputStream::Stdout, &clef[1..2]);
         assert_eq!(take(&mut chunker, ms(40)), None);
         let at = ms(1) + HOLD;
         assert_eq!(chunker.due(ms(40), false), Due::At(at));
         assert_eq!(
             take(&mut chunker, at),
-            Some((Stream::Stdout, 0, clef[..2].to_vec()))
+            Some((OutputStream::Stdout, 0, clef[..2].to_vec()))
         );
 
-        read(&mut chunker, Stream::Stderr, &clef[..3]);
+        read(&mut chunker, OutputStream::Stderr, &clef[..3]);
         assert_eq!(take(&mut chunker, ms(90)), None);
-        chunker.end(Stream::Stderr);
+        chunker.end(OutputStream::Stderr);
         assert_eq!(chunker.due(ms(90), false), Due::Now);
         assert_eq!(
             take(&mut chunker, ms(90)),
-            Some((Stream::Stderr, 0, clef[..3].to_vec()))
+            Some((OutputStream::Stderr, 0, clef[..3].to_vec()))
         );
     }
 

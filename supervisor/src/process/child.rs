@@ -79,7 +79,7 @@ pub(super) extern "C" fn main(job: *mut c_void) -> ! {
 
 type Outcome = Result<(), (Step, c_int)>;
 
-/// Every step but the last. Limits and niceness come before the user's change, which takes away the right to raise them.
+/// Every step but the last. ResourceLimits and niceness come before the user's change, which takes away the right to raise them.
 fn prepare(job: &Job<'_>) -> Outcome {
     // SAFETY: syscalls on this task with values and live pointers of `job`.
     unsafe {

@@ -114,7 +114,7 @@ fn name(variable: &CString) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::spec::{DEFAULT_KILL_AFTER, Limits};
+    use crate::process::spec::{DEFAULT_KILL_AFTER, ResourceLimits};
 
     fn spec(environment: &[&str], clear_environment: bool) -> CommandSpec {
         CommandSpec {
@@ -130,7 +130,7 @@ mod tests {
             timeout: None,
             kill_after: DEFAULT_KILL_AFTER,
             terminal: None,
-            limits: Limits::default(),
+            limits: ResourceLimits::default(),
         }
     }
 

@@ -20,7 +20,7 @@ use super::{clone::Cloned, signal};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ExitStatus {
     /// With this exit code.
     Code(u8),
     /// Killed by a signal.
@@ -84,7 +84,7 @@ impl Leader {
     }
 
     /// How it ended, if it has. It stays unreaped.
-    pub(super) fn status(&self) -> io::Result<Option<(Status, Usage)>> {
+    pub(super) fn status(&self) -> io::Result<Option<(ExitStatus, Usage)>> {
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         let Some((info, usage)) = self.wait(options)? else {
             return Ok(None);
@@ -93,8 +93,8 @@ impl Leader {
         let value = unsafe { info.si_status() };
         let status = match info.si_code {
             // The kernel keeps 8 bits of what a process gives to exit.
-            libc::CLD_EXITED => Status::Code(value.to_le_bytes()[0]),
-            code => Status::Signal {
+            libc::CLD_EXITED => ExitStatus::Code(value.to_le_bytes()[0]),
+            code => ExitStatus::Signal {
                 number: value,
                 core_dumped: code == libc::CLD_DUMPED,
             },

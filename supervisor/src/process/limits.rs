@@ -2,9 +2,9 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{child::Rlimit, error::StartError, spec::Limits};
+use super::{child::Rlimit, error::StartError, spec::ResourceLimits};
 
-type Get = fn(&Limits) -> Option<u64>;
+type Get = fn(&ResourceLimits) -> Option<u64>;
 
 /// The kernel's number, the API's name, and the value.
 const TABLE: [(u32, &str, Get); 6] = [
@@ -25,7 +25,7 @@ const TABLE: [(u32, &str, Get); 6] = [
 ];
 
 /// The calls that apply `limits` to a command that runs as `uid`.
-pub(super) fn calls(limits: &Limits, uid: u32) -> Result<Vec<Rlimit>, StartError> {
+pub(super) fn calls(limits: &ResourceLimits, uid: u32) -> Result<Vec<Rlimit>, StartError> {
     if limits.user_processes.is_some() && uid == 0 {
         return Err(StartError::LimitUnavailable {
             limit: "user_processes",
@@ -83,10 +83,10 @@ mod tests {
 
     #[test]
     fn each_limit_is_a_call() {
-        let limits = Limits {
+        let limits = ResourceLimits {
             cpu_seconds: Some(3),
             open_files: Some(9),
-            ..Limits::default()
+            ..ResourceLimits::default()
         };
         let calls = calls(&limits, 0).unwrap();
         let seen: Vec<_> = calls
@@ -98,9 +98,9 @@ mod tests {
 
     #[test]
     fn what_the_kernel_does_not_enforce_is_refused() {
-        let limits = Limits {
+        let limits = ResourceLimits {
             user_processes: Some(3),
-            ..Limits::default()
+            ..ResourceLimits::default()
         };
         assert!(matches!(
             calls(&limits, 0),

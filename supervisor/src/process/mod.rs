@@ -27,13 +27,13 @@ mod user;
 
 pub use containment::Choice;
 pub use error::StartError;
-pub use leader::{Pidfd, Status, Usage};
+pub use leader::{ExitStatus, Pidfd, Usage};
 pub use pty::Master;
 pub use running::Process;
 pub use spawn::{Settings, Spawner};
 pub use spec::{
-    CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, Limits, MAX_KILL_AFTER, MAX_STRING_BYTES,
-    StdinSpec, TerminalSpec, TreeLimits, WindowSize,
+    CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
+    ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize,
 };
 pub use stdio::Stdio;
 pub use table::TreeLook;

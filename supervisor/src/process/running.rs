@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     containment::{Containment, Tree},
-    leader::{Leader, Pidfd, Status, Usage},
+    leader::{ExitStatus, Leader, Pidfd, Usage},
     pty::Master,
     table::TreeLook,
 };
@@ -49,7 +49,7 @@ impl Process {
     }
 
     /// How the leader ended, if it has. It stays unreaped.
-    pub fn status(&self) -> io::Result<Option<(Status, Usage)>> {
+    pub fn status(&self) -> io::Result<Option<(ExitStatus, Usage)>> {
         self.leader.status()
     }
 

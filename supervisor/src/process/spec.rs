@@ -36,7 +36,7 @@ pub struct CommandSpec {
     /// A terminal of its own.
     pub terminal: Option<TerminalSpec>,
     /// What it may use.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
 }
 
 /// A terminal's size and kind.
@@ -69,7 +69,7 @@ impl Default for WindowSize {
 /// What a command may use; `None`: what the server itself may. Units as in `remex.v1.Limits`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of remex.v1.Limits")]
-pub struct Limits {
+pub struct ResourceLimits {
     pub cpu_seconds: Option<u64>,
     pub address_space_bytes: Option<u64>,
     pub open_files: Option<u64>,
@@ -80,7 +80,7 @@ pub struct Limits {
     pub tree: TreeLimits,
 }
 
-/// Limits on the whole process tree, which cgroup v2's controllers apply.
+/// ResourceLimits on the whole process tree, which cgroup v2's controllers apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TreeLimits {
     /// Bytes of memory.
