@@ -1,8 +1,9 @@
 //! Executions as callers know them: who started which, what became of them, and how to reach one that runs.
 //!
-//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the `registry`.
+//! [`Executions::start`] spawns, hands the process to a host of its own, and keeps a record in the `registry`.
 
 mod registry;
+mod retirement;
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +16,16 @@ use std::{
 
 use bytes::Bytes;
 use remex_daemon::net::Caller;
+use remex_supervisor::{
+    lifecycle::{
+        counters::Counters,
+        engine::Engine,
+        event::Exit,
+        life::{Cause, Life},
+        stdin::{Stdin, StdinChunk, StdinError},
+    },
+    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
+};
 use tokio::{
     sync::{Semaphore, oneshot},
     task::block_in_place,
@@ -24,19 +35,11 @@ use uuid::Uuid;
 
 use self::registry::Registry;
 pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
+use self::retirement::Retirement;
 use crate::attached::{
-    driver::Driver,
-    event::Exit,
-    feeder::StdinRequest,
-    mailbox::{Link, Progress, Request, mailbox},
-    sink::Sink,
-};
-use remex_supervisor::{
-    lifecycle::{
-        life::{Cause, Life},
-        stdin::{Stdin, StdinChunk, StdinError},
-    },
-    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
+    host::Host,
+    mailbox::{Control, Link, StdinRequest, mailbox},
+    outlet::AttachedOutlet,
 };
 
 /// Executions at once, where nothing else is configured.
@@ -93,7 +96,7 @@ pub struct Execution {
     /// Its leader's process id.
     pub pid: i32,
     /// How far it has come.
-    pub progress: Arc<Progress>,
+    pub counters: Arc<Counters>,
     /// `None` once it has ended: its queues are not kept with its record.
     link: Mutex<Option<Link>>,
     end: OnceLock<(Exit, SystemTime)>,
@@ -108,7 +111,7 @@ pub struct Executions {
     permits: Arc<Semaphore>,
     max: usize,
     draining: AtomicBool,
-    drivers: TaskTracker,
+    hosts: TaskTracker,
 }
 
 impl Executions {
@@ -120,12 +123,19 @@ impl Executions {
             permits: Arc::new(Semaphore::new(max)),
             max,
             draining: AtomicBool::new(false),
-            drivers: TaskTracker::new(),
+            hosts: TaskTracker::new(),
         }
     }
 
     /// Starts a command whose output goes to `sink`.
-    pub fn start(&self, new: NewExecution, sink: Sink) -> Result<Arc<Execution>, Refused> {
+    pub fn start<O>(
+        &self,
+        new: NewExecution,
+        outlet: impl FnOnce(Arc<Counters>) -> O,
+    ) -> Result<Arc<Execution>, Refused>
+    where
+        O: AttachedOutlet + Send + Sync + 'static,
+    {
         if self.draining.load(Ordering::Acquire) {
             return Err(Refused::Draining);
         }
@@ -147,39 +157,34 @@ impl Executions {
             None => spawn(),
         }?;
         let (link, mailbox) = mailbox();
-        let progress = Arc::new(Progress::default());
+        let counters = Arc::new(Counters::default());
         let execution = Arc::new(Execution {
             id,
             pid: process.pid(),
             labels: new.labels,
             caller: new.caller,
             created,
-            progress: Arc::clone(&progress),
+            counters: Arc::clone(&counters),
             link: Mutex::new(Some(link)),
             end: OnceLock::new(),
             ended: CancellationToken::new(),
             spec: new.spec,
         });
         let spec = &execution.spec;
-        let driver = Driver::new(
+        let engine = Engine::new(
             (process, stdio),
             Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
             Life::new(spec.timeout, spec.kill_after).until_end(new.until_end),
-            sink,
-            mailbox,
-            progress,
-        )
-        .map_err(|source| StartError::Resources {
-            step: "watch the command",
-            source,
-        })?;
-        self.registry.insert(Arc::clone(&execution));
-        let (ending, registry) = (Arc::clone(&execution), self.registry.clone());
+            outlet(Arc::clone(&counters)),
+            counters,
+        );
         // Boxed: the future would be moved about with all of it inside.
-        let driver = Box::new(driver);
-        self.drivers.spawn(async move {
-            let retire = |exit: &Exit| registry.retire(&ending, *exit);
-            driver.run(permit, retire).await;
+        let host = Box::new(Host::new(engine, mailbox));
+        self.registry.insert(Arc::clone(&execution));
+        let retirement = Retirement::new(self.registry.clone(), Arc::clone(&execution));
+        self.hosts.spawn(async move {
+            let registry = retirement.registry.clone();
+            host.run(permit, |exit| retirement.retire(*exit)).await;
             registry.forget();
         });
         Ok(execution)
@@ -216,12 +221,12 @@ impl Executions {
     /// No new execution from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.drivers.close();
+        self.hosts.close();
     }
 
     /// Returns when every execution has ended and its caller has been told; only after [`Self::drain`].
     pub async fn finished(&self) {
-        self.drivers.wait().await;
+        self.hosts.wait().await;
     }
 
     /// How many run.
@@ -240,7 +245,7 @@ impl Executions {
     pub async fn end_all(&self, cause: Cause) {
         for execution in self.registry.running() {
             // One that has ended meanwhile needs no end.
-            let _ = execution.request(Request::End(cause)).await;
+            let _ = execution.request(Control::End(cause)).await;
         }
     }
 }
@@ -273,14 +278,14 @@ impl Execution {
     /// Sends it a signal.
     pub async fn signal(&self, number: i32) -> Result<(), Ended> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Signal(number, answer)).await?;
+        self.request(Control::Signal(number, answer)).await?;
         answered.await.map_err(|_| Ended)
     }
 
     /// Sets its window size; `false` if it has no terminal.
     pub async fn resize(&self, size: WindowSize) -> Result<bool, Ended> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Resize(size, answer)).await?;
+        self.request(Control::Resize(size, answer)).await?;
         answered.await.map_err(|_| Ended)
     }
 
@@ -299,8 +304,8 @@ impl Execution {
         sent.map_err(|_| Ended)
     }
 
-    async fn request(&self, request: Request) -> Result<(), Ended> {
-        let sent = self.link()?.requests.send(request).await;
+    async fn request(&self, control: Control) -> Result<(), Ended> {
+        let sent = self.link()?.control.send(control).await;
         sent.map_err(|_| Ended)
     }
 

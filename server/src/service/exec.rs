@@ -9,10 +9,8 @@ use remex::{
 };
 use remex_daemon::net::Caller;
 use remex_gateway::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use remex_supervisor::lifecycle::{counters::Counters, outlet::EventOutlet};
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -22,7 +20,11 @@ use super::{
     translate::{self, Common},
 };
 use crate::{
-    attached::sink::{Collected, STREAM_ITEMS, Sink},
+    attached::{
+        answer::{Answer, Answered},
+        live::Live,
+        outlet::AttachedOutlet,
+    },
     execution::{Execution, Executions, Filter, NewExecution},
 };
 
@@ -68,16 +70,13 @@ impl Exec {
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
-        let (answer, answered) = oneshot::channel();
-        let sink = Sink::Collect {
-            collected: Box::new(Collected::new(cap)),
-            answer,
-        };
-        let execution = self.start(request, false, origin, sink)?;
+        let (answer, mut answered) = Answer::new(cap);
+        let execution = self.start(request, false, origin, |_| answer)?;
         Ok(async move {
-            let (collected, exit) = answered
-                .await
-                .map_err(|_| Status::internal("the execution's supervision ended before it did"))?;
+            let answered = answered.recv().await;
+            let Answered { collected, exit } = *answered.ok_or_else(|| {
+                Status::internal("the execution's supervision ended before it did")
+            })?;
             let stdout = reply::captured(collected.stdout, cap, text);
             let stderr = reply::captured(collected.stderr, cap, text);
             Ok(v1::RunResponse {
@@ -108,23 +107,23 @@ impl Exec {
         let keepalive = translate::keepalive(request.keepalive_interval)?;
         let (text, stdin_open) = (request.text, request.stdin_open || interactive);
         let request = translate::Request::try_from(Common::from(request))?;
-        let (items, received) = mpsc::channel(STREAM_ITEMS);
-        let sink = Sink::Stream {
-            items,
-            tells_accepted: interactive,
-        };
-        let execution = self.start(request, stdin_open, origin, sink)?;
+        let (live, received) = Live::new(interactive);
+        let outlet = |counters| EventOutlet::new(live, counters);
+        let execution = self.start(request, stdin_open, origin, outlet)?;
         let events = Events::new(execution.id.to_string(), text, received, keepalive);
         Ok((execution, events))
     }
 
-    fn start(
+    fn start<O>(
         &self,
         request: translate::Request,
         stdin_open: bool,
         origin: Origin,
-        sink: Sink,
-    ) -> Result<Arc<Execution>, Status> {
+        outlet: impl FnOnce(Arc<Counters>) -> O,
+    ) -> Result<Arc<Execution>, Status>
+    where
+        O: AttachedOutlet + Send + Sync + 'static,
+    {
         let new = NewExecution {
             spec: request.spec,
             stdin: request.stdin,
@@ -133,7 +132,7 @@ impl Exec {
             labels: request.labels,
             caller: origin.caller,
         };
-        let execution = self.executions.start(new, sink);
+        let execution = self.executions.start(new, outlet);
         execution.map_err(|refused| status::refused(&refused))
     }
 

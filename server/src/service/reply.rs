@@ -1,11 +1,12 @@
 //! From what happened to messages.
 
-use std::{collections::HashMap, ffi::CString, sync::atomic::Ordering, time::Duration};
+use std::{collections::HashMap, ffi::CString, time::Duration};
 
 use bytes::Bytes;
 use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
 use remex_supervisor::{
     lifecycle::{
+        event::{Event, Exit, Kind},
         life::{Cause, ExitReason, Outcome},
         output::{Chunk, OutputStream},
     },
@@ -13,10 +14,7 @@ use remex_supervisor::{
 };
 
 use crate::{
-    attached::{
-        event::{Event, Exit, Kind},
-        sink::{CAP_MARGIN, Capture},
-    },
+    attached::answer::{CAP_MARGIN, Capture},
     execution::{ENDED_KEPT, Execution},
 };
 
@@ -153,9 +151,8 @@ fn text_prefix(bytes: &[u8], cap: usize, more: bool) -> (String, bool) {
 
 pub(super) fn execution(execution: &Execution) -> v1::Execution {
     let ended = execution.exit();
-    let progress = &execution.progress;
-    let load = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
-    let there = ended.is_none() && !progress.abandoned.load(Ordering::Relaxed);
+    let counters = &execution.counters;
+    let there = ended.is_none() && !counters.is_abandoned();
     v1::Execution {
         execution_id: execution.id.to_string(),
         request_id: String::new(),
@@ -174,10 +171,10 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
         expire_time: ended.map(|&(_, at)| (at + ENDED_KEPT).into()),
         exit: ended.map(|(exit, _)| self::exit(exit)),
         first_sequence: 0,
-        last_sequence: load(&progress.last_sequence),
-        stdin_accepted_bytes: load(&progress.stdin_accepted),
-        stdout_bytes_total: load(&progress.stdout_bytes),
-        stderr_bytes_total: load(&progress.stderr_bytes),
+        last_sequence: counters.last_sequence(),
+        stdin_accepted_bytes: counters.stdin_accepted(),
+        stdout_bytes_total: counters.stdout_bytes(),
+        stderr_bytes_total: counters.stderr_bytes(),
         attached: u32::from(there),
     }
 }

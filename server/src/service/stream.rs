@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::Stream;
 use remex::v1;
+use remex_supervisor::lifecycle::{event::Kind, outlet::Item};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep},
@@ -16,7 +17,6 @@ use tokio::{
 use tonic::Status;
 
 use super::reply;
-use crate::attached::{event::Kind, sink::Item};
 
 /// A message of a response stream.
 pub trait Message: Sized {

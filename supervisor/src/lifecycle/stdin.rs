@@ -176,6 +176,11 @@ impl Stdin {
     /// The command has closed its stdin, or is gone: what waits, and what still comes, is dropped.
     pub fn discard(&mut self) {
         self.discards = true;
+        self.drop_queued();
+    }
+
+    /// What waits is dropped; what still comes is not.
+    pub fn drop_queued(&mut self) {
         self.queue.clear();
         self.tail.clear();
         self.queued = 0;

@@ -28,7 +28,6 @@ mod user;
 pub use containment::Choice;
 pub use error::StartError;
 pub use leader::{ExitStatus, Pidfd, Usage};
-pub use pty::Master;
 pub use running::Process;
 pub use spawn::{Settings, Spawner};
 pub use spec::{

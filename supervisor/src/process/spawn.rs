@@ -25,6 +25,7 @@ use super::{
     error::StartError,
     leader::Leader,
     limits, lookup,
+    pty::Master,
     running::Process,
     seats::{Seats, Taken},
     signal,
@@ -115,13 +116,10 @@ impl Spawner {
             plan.environment.set(table::TAG.as_bytes(), tag.as_bytes());
         }
         match self.execute(spec, stdin, &plan, &place) {
-            Ok((leader, stdio)) => {
+            Ok((leader, stdio, terminal)) => {
                 let tree = place.into_tree(&leader);
-                let mut process = Process::new(leader, tree, Arc::clone(&self.containment));
-                if let Stdio::Terminal(master) = &stdio {
-                    let master = master.try_clone();
-                    process.set_terminal(master.map_err(StartError::resources("open a terminal"))?);
-                }
+                let containment = Arc::clone(&self.containment);
+                let process = Process::new(leader, tree, terminal, containment);
                 Ok((process, stdio))
             }
             Err(error) => {
@@ -173,13 +171,14 @@ impl Spawner {
         stdin: StdinSpec,
         plan: &Plan,
         place: &Place,
-    ) -> Result<(Leader, Stdio), StartError> {
+    ) -> Result<(Leader, Stdio, Option<Master>), StartError> {
         let working_directory = CString::new(plan.directory.as_os_str().as_bytes())
             .map_err(|_| directory_error(&plan.directory, io::ErrorKind::InvalidInput.into()))?;
         let (argv, envp) = (pointers(&spec.argv), pointers(plan.environment.variables()));
-        let (ours, childs) = match &spec.terminal {
-            Some(terminal) => stdio::terminal(terminal, plan.identity.as_ref()),
-            None => stdio::pipes(stdin),
+        let (ours, childs, terminal) = match &spec.terminal {
+            Some(terminal) => stdio::terminal(terminal, plan.identity.as_ref())
+                .map(|(ours, childs, master)| (ours, childs, Some(master))),
+            None => stdio::pipes(stdin).map(|(ours, childs)| (ours, childs, None)),
         }
         .map_err(StartError::resources("make the command's streams"))?;
         let ends = childs.ends(self.seats.null());
@@ -211,7 +210,7 @@ impl Spawner {
         }
         let leader = leader.map_err(StartError::resources("make a process"))?;
         match job.failure {
-            None => Ok((leader, ours)),
+            None => Ok((leader, ours, terminal)),
             Some((step, errno)) => {
                 self.containment.bury(&Arc::new(leader));
                 Err(failure(step, errno, spec, plan))

@@ -28,8 +28,13 @@ pub enum Stdio {
         /// To read.
         stderr: OwnedFd,
     },
-    /// The master: to feed and to read.
-    Terminal(Master),
+    /// The master, twice: what is fed, and what is read.
+    Terminal {
+        /// To feed.
+        input: OwnedFd,
+        /// To read.
+        output: OwnedFd,
+    },
 }
 
 /// The child's ends, to be closed here once it runs; each above fd 2.
@@ -86,11 +91,11 @@ pub(super) fn pipes(stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
     Ok((ours, childs))
 }
 
-/// A terminal, which belongs to the user that the command runs as.
+/// A terminal, which belongs to the user that the command runs as, and its master once more, to control it by.
 pub(super) fn terminal(
     spec: &TerminalSpec,
     identity: Option<&Identity>,
-) -> io::Result<(Stdio, ChildStdio)> {
+) -> io::Result<(Stdio, ChildStdio, Master)> {
     let (master, slave) = pty::open(spec.size)?;
     if let Some(identity) = identity {
         rustix::fs::fchown(
@@ -99,7 +104,11 @@ pub(super) fn terminal(
             None::<Gid>,
         )?;
     }
-    Ok((Stdio::Terminal(master), ChildStdio::Terminal(slave)))
+    let ours = Stdio::Terminal {
+        input: master.try_clone()?.into(),
+        output: master.try_clone()?.into(),
+    };
+    Ok((ours, ChildStdio::Terminal(slave), master))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

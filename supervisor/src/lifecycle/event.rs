@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use remex_supervisor::lifecycle::{life::Outcome, output::Chunk};
-use remex_supervisor::process::Usage;
+use super::{life::Outcome, output::Chunk};
+use crate::process::Usage;
 
 /// Something that happened to an execution.
 #[derive(Debug, Clone)]
