@@ -3,6 +3,8 @@
 //! [`v1`] holds the messages and the service stubs generated from `proto/remex/v1`, [`FILE_DESCRIPTOR_SET`] the same as
 //! data for reflection, and [`error`] the reasons that a status carries.
 
+#![forbid(unsafe_code)]
+
 pub mod error;
 
 /// Messages and stubs of the protobuf package `remex.v1`.

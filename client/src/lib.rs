@@ -27,6 +27,8 @@
 //! what; [`Execution`] and [`Interaction`] tell its [`Event`]s, of which the last is its [`Exit`]. What stops a command
 //! from running is an [`Error`], with the server's [`Reason`].
 
+#![forbid(unsafe_code)]
+
 mod backoff;
 mod client;
 mod command;
