@@ -94,7 +94,7 @@ fn a_timeout_that_is_not_reached_is_none() {
 #[test]
 fn a_reader_that_goes_takes_the_command_with_it() {
     let marker = Marker::new();
-    let mut running = shell(format!("sleep {marker} & echo ready; yes")).start();
+    let mut running = shell(format!("sleep {marker} & echo ready; exec yes")).start();
     running.until_ready();
     running.abandon();
     let exit = loop {

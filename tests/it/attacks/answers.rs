@@ -51,14 +51,14 @@ async fn records() {
         peak: 96,
         after: 64,
     };
-    let attack = async {
+    let attack = Box::pin(async {
         for _ in 0..RECORDS {
             let command = Command::new("true").args(vec![String::new(); ARGUMENTS]);
             let outcome = client.run(command).await.expect("it runs");
             assert_eq!(outcome.exit.status_code(), 0);
         }
         honest_call(&client).await;
-    };
+    });
     trial
         .attack("records of 65,000 arguments", bounds, attack)
         .await

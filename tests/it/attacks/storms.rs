@@ -124,7 +124,7 @@ async fn refused_peers() {
         peak: 160,
         after: 48,
     };
-    let attack = async {
+    let attack = Box::pin(async {
         let mut holder = Command::new("python3")
             .args([
                 "-c",
@@ -149,7 +149,7 @@ async fn refused_peers() {
             let client = soon("a connection", Client::connect(&endpoint)).await;
             honest_call(&client.expect("a connection")).await;
         }
-    };
+    });
     trial
         .attack("5,000 refused peers", bounds, attack)
         .await
