@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use remex_client::Client;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::interval};
 
 use super::{
@@ -170,11 +171,11 @@ async fn requests_that_never_end() {
         .await;
 }
 
-/// Streams of output that nobody reads.
+/// Streams of output that nobody reads, each on a connection of its own: on one, the client's own window would hold up the next.
 #[tokio::test]
 async fn readers() {
     let trial = Trial::start(&[]).await;
-    let client = trial.server.daemon.client().await;
+    let endpoint = trial.server.daemon.endpoint();
     let bounds = Bounds {
         peak: 96,
         after: 32,
@@ -182,7 +183,8 @@ async fn readers() {
     let attack = async {
         let mut unread = Vec::new();
         for _ in 0..count(10, 100) {
-            unread.push(Running::begin(client.clone(), argv(["yes"])).await);
+            let client = Client::connect(&endpoint).await.expect("a connection");
+            unread.push(Running::begin(client, argv(["yes"])).await);
         }
         tokio::time::sleep(attack_time()).await;
         drop(unread);
