@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use remex_supervisor::{
-    lifecycle::{
-        event::Exit,
-        life::{ExitReason, Outcome},
-    },
+    lifecycle::{event::Exit, life::Outcome},
     process::Usage,
 };
 
@@ -42,11 +39,7 @@ impl Drop for Retirement {
         };
         tracing::error!(id = %execution.id, "the supervision of an execution ended before it did; it was killed");
         let lost = Exit {
-            outcome: Outcome {
-                status: None,
-                reason: ExitReason::Lost,
-                unkillable: false,
-            },
+            outcome: Outcome::LOST,
             wall_time: execution.created.elapsed().unwrap_or(Duration::ZERO),
             usage: Usage::default(),
             oom_killed: false,

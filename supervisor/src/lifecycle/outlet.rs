@@ -262,7 +262,7 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::*;
+    use super::{super::life::Outcome, *};
 
     const LATER: Duration = COALESCE_INTERVAL;
 
@@ -360,11 +360,7 @@ mod tests {
         let (mut outlet, _) = full();
         outlet.write(b"tail");
         let exit = Exit {
-            outcome: crate::lifecycle::life::Outcome {
-                status: None,
-                reason: crate::lifecycle::life::ExitReason::Own,
-                unkillable: false,
-            },
+            outcome: Outcome::LOST,
             wall_time: LATER,
             usage: crate::process::Usage::default(),
             oom_killed: false,
