@@ -297,6 +297,13 @@ impl ExecService for Fake {
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         Err(Status::unimplemented("delete"))
     }
+
+    async fn get_server_info(
+        &self,
+        _: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
+        Err(Status::unimplemented("get_server_info"))
+    }
 }
 
 #[tonic::async_trait]

@@ -327,6 +327,13 @@ impl ExecService for Exec {
         self.executions.delete(&execution);
         Ok(Response::new(v1::DeleteResponse {}))
     }
+
+    async fn get_server_info(
+        &self,
+        _: Request<v1::GetServerInfoRequest>,
+    ) -> Reply<v1::GetServerInfoResponse> {
+        Err(status::not_yet("GetServerInfo"))
+    }
 }
 
 fn filter(request: v1::ListRequest) -> Result<Filter, Status> {

@@ -75,6 +75,7 @@ pub(super) fn exit(exit: &Exit) -> v1::Exit {
             system_time: duration(exit.usage.system),
             max_rss_bytes: exit.usage.max_rss_bytes,
         }),
+        output_left_open: false,
     }
 }
 
@@ -175,6 +176,10 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
         stdout_bytes_total: load(&progress.stdout_bytes),
         stderr_bytes_total: load(&progress.stderr_bytes),
         attached: u32::from(there),
+        isolation: None,
+        storage_error: String::new(),
+        stored_bytes: 0,
+        blocked: false,
     }
 }
 

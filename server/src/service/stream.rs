@@ -35,6 +35,7 @@ impl Message for v1::InteractResponse {
         Self {
             event,
             stdin_accepted_bytes,
+            refused: None,
         }
     }
 }

@@ -137,6 +137,7 @@ fn durable(common: &Common) -> Checked<()> {
 }
 
 fn command(command: v1::Command) -> Checked<CommandSpec> {
+    not_yet(&command)?;
     let (argv, shell) = argv(command.argv, command.argv_raw, command.shell)?;
     Ok(CommandSpec {
         argv,
@@ -150,6 +151,16 @@ fn command(command: v1::Command) -> Checked<CommandSpec> {
         terminal: command.terminal.map(terminal).transpose()?,
         limits: command.limits.map(limits).transpose()?.unwrap_or_default(),
     })
+}
+
+fn not_yet(command: &v1::Command) -> Checked<()> {
+    if command.drain != 0 {
+        return Err(status::not_yet("command.drain"));
+    }
+    if command.isolation.is_some() {
+        return Err(status::not_yet("command.isolation"));
+    }
+    Ok(())
 }
 
 fn argv(argv: Vec<String>, raw: Vec<Bytes>, shell: String) -> Checked<(Vec<CString>, bool)> {
