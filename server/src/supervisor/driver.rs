@@ -48,6 +48,7 @@ pub struct Driver {
     progress: Arc<Progress>,
     usage: Usage,
     ended_at: Option<Duration>,
+    output_left_open: bool,
 }
 
 /// What happened.
@@ -109,6 +110,7 @@ impl Driver {
             progress,
             usage: Usage::default(),
             ended_at: None,
+            output_left_open: false,
         })
     }
 
@@ -300,6 +302,7 @@ impl Driver {
                 return self.tell(seen);
             }
             Action::CloseOutput => {
+                self.output_left_open = self.readers.are_held_open();
                 for index in 0..STREAMS {
                     self.end_output(index);
                 }
@@ -407,6 +410,7 @@ impl Driver {
             wall_time,
             usage: self.usage,
             oom_killed,
+            output_left_open: self.output_left_open,
         }
     }
 

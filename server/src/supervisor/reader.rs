@@ -2,7 +2,11 @@
 
 use std::{cell::RefCell, io, os::fd::OwnedFd, time::Duration};
 
-use rustix::{buffer::spare_capacity, pipe::fcntl_setpipe_size};
+use rustix::{
+    buffer::spare_capacity,
+    event::{PollFd, PollFlags, Timespec, poll},
+    pipe::fcntl_setpipe_size,
+};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -118,6 +122,11 @@ impl Readers {
         self.streams.iter().all(Option::is_none)
     }
 
+    /// Whether a process still has one of them open for writing.
+    pub(super) fn are_held_open(&self) -> bool {
+        self.streams.iter().flatten().any(Reader::is_held_open)
+    }
+
     /// Returns the index of a stream with something to read, among the `wanted` ones. Cancel-safe.
     pub(super) async fn readable(&self, wanted: [bool; STREAMS]) -> usize {
         let [first, second] = &self.streams;
@@ -220,6 +229,17 @@ impl Reader {
             .and_then(|fd| rustix::io::ioctl_fionread(fd).ok())
             .and_then(|bytes| usize::try_from(bytes).ok())
             .unwrap_or(0)
+    }
+
+    /// Whether a process still has it open for writing; the kernel says HUP when none has.
+    fn is_held_open(&self) -> bool {
+        self.fd().is_some_and(|fd| {
+            let mut polled = [PollFd::new(fd, PollFlags::empty())];
+            match poll(&mut polled, Some(&Timespec::default())) {
+                Ok(_) => !polled[0].revents().contains(PollFlags::HUP),
+                Err(_) => true,
+            }
+        })
     }
 
     fn fd(&self) -> Option<&OwnedFd> {

@@ -188,7 +188,8 @@ impl State {
         }
     }
 
-    /// Drains output to its end, which the timeout bounds, if there is one.
+    /// Drains output to its end: the execution is not over before, so that a timeout, a disconnect and a shutdown end its
+    /// tree meanwhile.
     #[must_use]
     pub fn until_end(mut self, until_end: bool) -> Self {
         self.until_end = until_end;
@@ -210,7 +211,7 @@ impl State {
             Event::Signal(number) => self.signal(now, number, &mut actions),
             Event::End(cause) => self.end(now, cause, &mut actions),
             Event::Lost => self.lost(now, &mut actions),
-            Event::TreeGone => self.tree_gone(),
+            Event::TreeGone => self.tree_gone(now),
             Event::TreeLives { held } => self.tree_lives(now, held),
             Event::Deadline => self.deadline_passed(now, &mut actions),
         }
@@ -275,7 +276,8 @@ impl State {
             quiet_at: now + DRAIN_QUIET,
             left: DRAIN_BOUND,
             since: None,
-            until_end: self.until_end,
+            // A tree that is being ended holds nothing open for long.
+            until_end: self.until_end && self.ending.is_none(),
         };
         if !self.blocked {
             drain.start(now);
@@ -327,12 +329,17 @@ impl State {
         if self.ending.is_some() {
             return;
         }
-        if self.exit.is_some() {
+        // One whose output is read to its end is not over before: it is ended, as while its leader ran.
+        let is_over = self.exit.is_some() && !self.until_end;
+        if is_over {
             // It ended by itself: what it left in the background runs on, and nobody waits for its output any more.
             if let Some(drain) = &mut self.drain {
                 *drain = Drain::over(now);
             }
             return;
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.bound(now);
         }
         self.ending = Some(Ending {
             cause: Some(cause),
@@ -354,9 +361,12 @@ impl State {
         }
     }
 
-    fn tree_gone(&mut self) {
+    fn tree_gone(&mut self, now: Duration) {
         if let (Some(ending), Some(_)) = (&mut self.ending, &self.exit) {
             ending.stage = Stage::Gone { unkillable: false };
+            if let Some(drain) = self.drain.as_mut().filter(|_| self.until_end) {
+                drain.bound(now);
+            }
         }
     }
 
@@ -468,6 +478,16 @@ impl Drain {
             left: Duration::ZERO,
             since: Some(now),
             until_end: false,
+        }
+    }
+
+    /// Gives it a clock, which begins now.
+    fn bound(&mut self, now: Duration) {
+        self.until_end = false;
+        self.left = DRAIN_BOUND;
+        if self.since.is_some() {
+            self.since = Some(now);
+            self.quiet_at = now + DRAIN_QUIET;
         }
     }
 

@@ -350,6 +350,65 @@ fn a_caller_who_leaves_during_the_drain_ends_it_and_kills_nothing() {
     );
 }
 
+/// Whatever ends one that is drained to its end ends its tree, and the leader's code stays.
+#[test]
+fn an_end_during_a_drain_to_the_end_ends_the_tree() {
+    for cause in [Cause::Timeout, Cause::Disconnect, Cause::Shutdown] {
+        let mut state = state((cause == Cause::Timeout).then(|| ms(5000))).until_end(true);
+        let (at, end) = match cause {
+            Cause::Timeout => (ms(5000), Event::Deadline),
+            _ => (ms(5000), Event::End(cause)),
+        };
+        play(
+            &mut state,
+            &[
+                (ms(10), exited(SUCCESS, 0), &[]),
+                // No silence is long enough.
+                (ms(4000), Event::Deadline, &[]),
+                (
+                    at,
+                    end,
+                    &[Action::SignalTree(TERM), Action::SignalTree(CONT)],
+                ),
+                (at, Event::Deadline, &[Action::LookAtTree]),
+                (at, Event::TreeLives { held: false }, &[]),
+                (at + KILL_AFTER, Event::Deadline, &[Action::KillTree]),
+                // What it wrote last is still read.
+                (at + KILL_AFTER + ms(1), Event::TreeGone, &[]),
+                (
+                    at + KILL_AFTER + ms(2),
+                    Event::OutputEnded,
+                    &[finish(SUCCESS, Reason::Ended(cause))],
+                ),
+            ],
+        );
+    }
+}
+
+/// One that left the tree holds the output up no longer than any other drain.
+#[test]
+fn what_escaped_the_end_of_a_drain_to_the_end_is_not_waited_for() {
+    let mut state = state(None).until_end(true);
+    let cause = Cause::Disconnect;
+    play(
+        &mut state,
+        &[
+            (ms(10), exited(SUCCESS, 0), &[]),
+            (
+                ms(3000),
+                Event::End(cause),
+                &[Action::SignalTree(TERM), Action::SignalTree(CONT)],
+            ),
+            (ms(3001), Event::TreeGone, &[]),
+            (
+                ms(3001) + DRAIN_QUIET,
+                Event::Deadline,
+                &[Action::CloseOutput, finish(SUCCESS, Reason::Ended(cause))],
+            ),
+        ],
+    );
+}
+
 #[test]
 fn a_tree_that_survives_its_kill_is_reported_and_not_awaited() {
     given_up_after(KILL_BOUND, true);
