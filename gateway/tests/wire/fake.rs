@@ -20,7 +20,7 @@ use remex::{
         output::Stream as Which,
     },
 };
-use remex_gateway::{DRAIN_METADATA, net::Caller};
+use remex_gateway::net::Caller;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,6 @@ pub(crate) struct Asked {
     pub(crate) command: v1::Command,
     pub(crate) caller: Option<Caller>,
     pub(crate) address: Option<String>,
-    pub(crate) drain: Option<String>,
 }
 
 #[derive(Default)]
@@ -213,7 +212,6 @@ impl ExecService for Fake {
         let asked = Asked {
             caller: request.extensions().get().cloned(),
             address: text(&request, remex_gateway::CLIENT_ADDRESS_METADATA),
-            drain: text(&request, DRAIN_METADATA),
             command: request.into_inner().command.unwrap_or_default(),
         };
         let script = match &asked.command.argv[..] {

@@ -7,7 +7,7 @@ use remex::{
     error::Reason,
     v1::{self, exec_service_server::ExecService, interact_request::Message},
 };
-use remex_gateway::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA, net::Caller};
+use remex_gateway::{CLIENT_ADDRESS_METADATA, net::Caller};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -62,7 +62,7 @@ impl Exec {
         &self,
         request: Request<v1::RunRequest>,
     ) -> Result<impl Future<Output = Result<v1::RunResponse, Status>> + use<>, Status> {
-        let origin = Origin::of(&request)?;
+        let caller = origin(&request)?;
         let request = request.into_inner();
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
@@ -72,7 +72,7 @@ impl Exec {
             collected: Box::new(Collected::new(cap)),
             answer,
         };
-        let execution = self.start(request, false, origin, sink)?;
+        let execution = self.start(request, false, caller, sink)?;
         Ok(async move {
             let (collected, exit) = answered
                 .await
@@ -97,7 +97,7 @@ impl Exec {
     fn start_streaming<M>(
         &self,
         request: v1::StartRequest,
-        origin: Origin,
+        caller: Caller,
         interactive: bool,
     ) -> Result<(Arc<Execution>, Events<M>), Status>
     where
@@ -112,7 +112,7 @@ impl Exec {
             items,
             tells_accepted: interactive,
         };
-        let execution = self.start(request, stdin_open, origin, sink)?;
+        let execution = self.start(request, stdin_open, caller, sink)?;
         let events = Events::new(execution.id.to_string(), text, received, keepalive);
         Ok((execution, events))
     }
@@ -121,16 +121,16 @@ impl Exec {
         &self,
         request: translate::Request,
         stdin_open: bool,
-        origin: Origin,
+        caller: Caller,
         sink: Sink,
     ) -> Result<Arc<Execution>, Status> {
         let new = NewExecution {
             spec: request.spec,
             stdin: request.stdin,
             stdin_open,
-            until_end: origin.until_end,
+            until_end: request.until_end,
             labels: request.labels,
-            caller: origin.caller,
+            caller,
         };
         let execution = self.executions.start(new, sink);
         execution.map_err(|refused| status::refused(&refused))
@@ -146,29 +146,15 @@ impl Exec {
     }
 }
 
-/// Where a command comes from: its caller, and what the gateway asks for it besides.
-#[derive(Debug)]
-struct Origin {
-    caller: Caller,
-    until_end: bool,
-}
-
-impl Origin {
-    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let until_end = match request.metadata().get(DRAIN_METADATA) {
-            None => false,
-            Some(value) if value == "eof" => true,
-            Some(_) => return Err(Reason::InvalidField.field(DRAIN_METADATA, "is not `eof`")),
-        };
-        let caller = caller(request)?;
-        if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
-            && !caller.is_at(client.as_bytes())
-        {
-            // What a gateway says of its client is information: nothing here believes it.
-            tracing::info!(%caller, ?client, "a command of a gateway's client");
-        }
-        Ok(Self { caller, until_end })
+/// Who has a command run. What a gateway says of its client is logged, and believed by nothing here.
+fn origin<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = caller(request)?;
+    if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
+        && !caller.is_at(client.as_bytes())
+    {
+        tracing::info!(%caller, ?client, "a command of a gateway's client");
     }
+    Ok(caller)
 }
 
 /// Who calls. Every request has one: the accept loop, or the gateway, put it there.
@@ -186,8 +172,8 @@ impl ExecService for Exec {
     type StartStream = Events<v1::StartResponse>;
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
-        let origin = Origin::of(&request)?;
-        let (_, events) = self.start_streaming(request.into_inner(), origin, false)?;
+        let caller = origin(&request)?;
+        let (_, events) = self.start_streaming(request.into_inner(), caller, false)?;
         Ok(Response::new(events))
     }
 
@@ -197,20 +183,20 @@ impl ExecService for Exec {
         &self,
         request: Request<Streaming<v1::InteractRequest>>,
     ) -> Reply<Self::InteractStream> {
-        let origin = Origin::of(&request)?;
+        let caller = origin(&request)?;
         let mut requests = request.into_inner();
         let first = timeout(FIRST_MESSAGE, requests.message())
             .await
             .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))??;
         match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
-                let (execution, events) = self.start_streaming(*start, origin, true)?;
+                let (execution, events) = self.start_streaming(*start, caller, true)?;
                 let (failure, failed) = oneshot::channel();
                 self.tasks
                     .spawn(interact::pump(requests, execution, failure));
                 Ok(Response::new(events.failing_with(failed)))
             }
-            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &origin.caller)),
+            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &caller)),
             _ => {
                 Err(Reason::InvalidField
                     .field("message", "the first one has to be start or attach"))

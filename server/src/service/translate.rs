@@ -60,6 +60,8 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) spec: CommandSpec,
+    /// Its output is read to the end of file.
+    pub(super) until_end: bool,
     pub(super) stdin: Bytes,
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -103,6 +105,7 @@ impl TryFrom<Common> for Request {
             Reason::InvalidCommand.field("command", "is missing; give argv, argv_raw or shell")
         })?;
         Ok(Self {
+            until_end: drain(command.drain)?,
             spec: self::command(command)?,
             stdin: data_or_text(
                 ("stdin_data", common.stdin_data),
@@ -154,13 +157,21 @@ fn command(command: v1::Command) -> Checked<CommandSpec> {
 }
 
 fn not_yet(command: &v1::Command) -> Checked<()> {
-    if command.drain != 0 {
-        return Err(status::not_yet("command.drain"));
-    }
-    if command.isolation.is_some() {
+    if let Some(isolation) = &command.isolation {
+        v1::isolation::Network::try_from(isolation.network)
+            .map_err(|_| unknown_number("command.isolation.network", isolation.network))?;
         return Err(status::not_yet("command.isolation"));
     }
     Ok(())
+}
+
+/// Whether output is read to the end of file.
+fn drain(number: i32) -> Checked<bool> {
+    match v1::command::Drain::try_from(number) {
+        Ok(v1::command::Drain::Unspecified | v1::command::Drain::Bounded) => Ok(false),
+        Ok(v1::command::Drain::Eof) => Ok(true),
+        Err(_) => Err(unknown_number("command.drain", number)),
+    }
 }
 
 fn argv(argv: Vec<String>, raw: Vec<Bytes>, shell: String) -> Checked<(Vec<CString>, bool)> {
