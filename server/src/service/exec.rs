@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     execution::{Execution, Executions, Filter, NewExecution},
+    grpc::codec,
     supervisor::sink::{Collected, STREAM_ITEMS, Sink},
 };
 
@@ -187,14 +188,17 @@ impl ExecService for Exec {
         let mut requests = request.into_inner();
         let first = timeout(FIRST_MESSAGE, requests.message())
             .await
-            .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))??;
+            .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))?
+            .map_err(codec::error)?;
         match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
                 let (execution, events) = self.start_streaming(*start, caller, true)?;
                 let (failure, failed) = oneshot::channel();
+                let (refused, refusals) = mpsc::channel(interact::REFUSALS);
+                let replies = interact::Replies { failure, refused };
                 self.tasks
-                    .spawn(interact::pump(requests, execution, failure));
-                Ok(Response::new(events.failing_with(failed)))
+                    .spawn(interact::pump(requests, execution, replies));
+                Ok(Response::new(events.with_replies(failed, refusals)))
             }
             Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &caller)),
             _ => {
@@ -252,12 +256,9 @@ impl ExecService for Exec {
     async fn resize(&self, request: Request<v1::ResizeRequest>) -> Reply<v1::ResizeResponse> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let size = translate::window_size(request.rows, request.columns)?;
         let execution = self.find(&request.execution_id, &caller)?;
-        if execution.spec.terminal.is_none() {
-            return Err(interact::no_terminal());
-        }
-        execution.resize(size).await.map_err(status::ended)?;
+        let resized = interact::resize(&execution, request.rows, request.columns).await?;
+        resized.map_err(status::ended)?;
         Ok(Response::new(v1::ResizeResponse {}))
     }
 

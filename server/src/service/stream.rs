@@ -22,11 +22,18 @@ use crate::supervisor::{event::Kind, sink::Item};
 pub trait Message: Sized {
     /// Of an event, or of none.
     fn new(event: Option<v1::Event>, stdin_accepted_bytes: u64) -> Self;
+
+    /// Of a message that was not carried out; `None`: there are none in such a stream.
+    fn refused(refused: v1::Refused, stdin_accepted_bytes: u64) -> Option<Self>;
 }
 
 impl Message for v1::StartResponse {
     fn new(event: Option<v1::Event>, _: u64) -> Self {
         Self { event }
+    }
+
+    fn refused(_: v1::Refused, _: u64) -> Option<Self> {
+        None
     }
 }
 
@@ -38,6 +45,14 @@ impl Message for v1::InteractResponse {
             refused: None,
         }
     }
+
+    fn refused(refused: v1::Refused, stdin_accepted_bytes: u64) -> Option<Self> {
+        Some(Self {
+            event: None,
+            stdin_accepted_bytes,
+            refused: Some(refused),
+        })
+    }
 }
 
 /// The events of one execution as `M`.
@@ -47,6 +62,8 @@ pub struct Events<M> {
     items: mpsc::Receiver<Item>,
     /// What the caller did wrong on its side of the call.
     failure: Option<oneshot::Receiver<Status>>,
+    /// Its messages that were not carried out.
+    refusals: Option<mpsc::Receiver<v1::Refused>>,
     keepalive: Option<(Duration, Pin<Box<Sleep>>)>,
     stdin_accepted: u64,
     exited: bool,
@@ -65,6 +82,7 @@ impl<M: Message> Events<M> {
             text,
             items,
             failure: None,
+            refusals: None,
             keepalive: keepalive.map(|interval| (interval, Box::pin(sleep(interval)))),
             stdin_accepted: 0,
             exited: false,
@@ -72,9 +90,14 @@ impl<M: Message> Events<M> {
         }
     }
 
-    /// Ends with the status that `failure` brings, if it brings one.
-    pub(super) fn failing_with(mut self, failure: oneshot::Receiver<Status>) -> Self {
+    /// Ends with the status that `failure` brings, if it brings one, and tells of `refusals` meanwhile.
+    pub(super) fn with_replies(
+        mut self,
+        failure: oneshot::Receiver<Status>,
+        refusals: mpsc::Receiver<v1::Refused>,
+    ) -> Self {
         self.failure = Some(failure);
+        self.refusals = Some(refusals);
         self
     }
 
@@ -101,6 +124,26 @@ impl<M: Message> Events<M> {
     }
 }
 
+impl<M: Message> Events<M> {
+    fn poll_refused(&mut self, context: &mut Context<'_>) -> Option<M> {
+        let refusals = self.refusals.as_mut()?;
+        match refusals.poll_recv(context) {
+            Poll::Pending => None,
+            Poll::Ready(Some(refused)) => M::refused(refused, self.stdin_accepted),
+            Poll::Ready(None) => {
+                self.refusals = None;
+                None
+            }
+        }
+    }
+
+    fn put_off_keepalive(&mut self) {
+        if let Some((interval, sleep)) = &mut self.keepalive {
+            sleep.as_mut().reset(Instant::now() + *interval);
+        }
+    }
+}
+
 impl<M: Message> Stream for Events<M> {
     type Item = Result<M, Status>;
 
@@ -112,6 +155,10 @@ impl<M: Message> Stream for Events<M> {
             self.exited = true;
             return Poll::Ready(Some(Err(status)));
         }
+        if let Some(message) = self.poll_refused(context) {
+            self.put_off_keepalive();
+            return Poll::Ready(Some(Ok(message)));
+        }
         if let Poll::Ready(item) = self.items.poll_recv(context) {
             let Some(item) = item else {
                 self.exited = true;
@@ -119,9 +166,7 @@ impl<M: Message> Stream for Events<M> {
                 return Poll::Ready(Some(Err(lost)));
             };
             let message = self.item(item);
-            if let Some((interval, sleep)) = &mut self.keepalive {
-                sleep.as_mut().reset(Instant::now() + *interval);
-            }
+            self.put_off_keepalive();
             return Poll::Ready(Some(Ok(message)));
         }
         let accepted = self.stdin_accepted;

@@ -389,13 +389,12 @@ pub(super) fn signal(field: &str, number: i32) -> Checked<i32> {
     Err(invalid(field, "is no signal number: 1 to 64"))
 }
 
-pub(super) fn window_size(rows: u32, columns: u32) -> Checked<WindowSize> {
-    let cells = |field, value| {
-        cells(field, value)?.ok_or_else(|| invalid(field, "is 0; a terminal has at least one"))
-    };
-    Ok(WindowSize {
-        rows: cells("rows", rows)?,
-        columns: cells("columns", columns)?,
+/// A window size; `None`: with 0 rows or columns, the one that there is stays.
+pub(super) fn window_size(rows: u32, columns: u32) -> Checked<Option<WindowSize>> {
+    let size = (cells("rows", rows)?, cells("columns", columns)?);
+    Ok(match size {
+        (Some(rows), Some(columns)) => Some(WindowSize { rows, columns }),
+        _ => None,
     })
 }
 
