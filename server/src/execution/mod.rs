@@ -87,6 +87,8 @@ pub struct Execution {
     pub id: Uuid,
     /// What it runs.
     pub spec: CommandSpec,
+    /// Its output is read to the end of file, not only as long as its leader runs.
+    pub until_end: bool,
     /// Its caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Who started it.
@@ -161,6 +163,7 @@ impl Executions {
         let execution = Arc::new(Execution {
             id,
             pid: process.pid(),
+            until_end: new.until_end,
             labels: new.labels,
             caller: new.caller,
             created,

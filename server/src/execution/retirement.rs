@@ -43,6 +43,7 @@ impl Drop for Retirement {
             wall_time: execution.created.elapsed().unwrap_or(Duration::ZERO),
             usage: Usage::default(),
             oom_killed: false,
+            output_left_open: false,
         };
         self.registry.retire(&execution, lost);
     }

@@ -8,9 +8,12 @@ use remex::{
     v1::{self, exec_service_server::ExecService, interact_request::Message},
 };
 use remex_daemon::net::Caller;
-use remex_gateway::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA};
+use remex_gateway::CLIENT_ADDRESS_METADATA;
 use remex_supervisor::lifecycle::{counters::Counters, outlet::EventOutlet};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -26,6 +29,7 @@ use crate::{
         outlet::AttachedOutlet,
     },
     execution::{Execution, Executions, Filter, NewExecution},
+    grpc::codec,
 };
 
 /// Records of a page where none is asked for, and at most.
@@ -65,18 +69,19 @@ impl Exec {
         &self,
         request: Request<v1::RunRequest>,
     ) -> Result<impl Future<Output = Result<v1::RunResponse, Status>> + use<>, Status> {
-        let origin = Origin::of(&request)?;
+        let caller = origin(&request)?;
         let request = request.into_inner();
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
         let (answer, mut answered) = Answer::new(cap);
-        let execution = self.start(request, false, origin, |_| answer)?;
+        let execution = self.start(request, false, caller, |_| answer)?;
         Ok(async move {
             let answered = answered.recv().await;
             let Answered { collected, exit } = *answered.ok_or_else(|| {
                 Status::internal("the execution's supervision ended before it did")
             })?;
+            status::complete(&exit)?;
             let stdout = reply::captured(collected.stdout, cap, text);
             let stderr = reply::captured(collected.stderr, cap, text);
             Ok(v1::RunResponse {
@@ -97,7 +102,7 @@ impl Exec {
     fn start_streaming<M>(
         &self,
         request: v1::StartRequest,
-        origin: Origin,
+        caller: Caller,
         interactive: bool,
     ) -> Result<(Arc<Execution>, Events<M>), Status>
     where
@@ -109,7 +114,7 @@ impl Exec {
         let request = translate::Request::try_from(Common::from(request))?;
         let (live, received) = Live::new(interactive);
         let outlet = |counters| EventOutlet::new(live, counters);
-        let execution = self.start(request, stdin_open, origin, outlet)?;
+        let execution = self.start(request, stdin_open, caller, outlet)?;
         let events = Events::new(execution.id.to_string(), text, received, keepalive);
         Ok((execution, events))
     }
@@ -118,7 +123,7 @@ impl Exec {
         &self,
         request: translate::Request,
         stdin_open: bool,
-        origin: Origin,
+        caller: Caller,
         outlet: impl FnOnce(Arc<Counters>) -> O,
     ) -> Result<Arc<Execution>, Status>
     where
@@ -128,9 +133,9 @@ impl Exec {
             spec: request.spec,
             stdin: request.stdin,
             stdin_open,
-            until_end: origin.until_end,
+            until_end: request.until_end,
             labels: request.labels,
-            caller: origin.caller,
+            caller,
         };
         let execution = self.executions.start(new, outlet);
         execution.map_err(|refused| status::refused(&refused))
@@ -146,29 +151,15 @@ impl Exec {
     }
 }
 
-/// Where a command comes from: its caller, and what the gateway asks for it besides.
-#[derive(Debug)]
-struct Origin {
-    caller: Caller,
-    until_end: bool,
-}
-
-impl Origin {
-    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let until_end = match request.metadata().get(DRAIN_METADATA) {
-            None => false,
-            Some(value) if value == "eof" => true,
-            Some(_) => return Err(Reason::InvalidField.field(DRAIN_METADATA, "is not `eof`")),
-        };
-        let caller = caller(request)?;
-        if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
-            && !caller.is_at(client.as_bytes())
-        {
-            // What a gateway says of its client is information: nothing here believes it.
-            tracing::info!(%caller, ?client, "a command of a gateway's client");
-        }
-        Ok(Self { caller, until_end })
+/// Who has a command run. What a gateway says of its client is logged, and believed by nothing here.
+fn origin<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = caller(request)?;
+    if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
+        && !caller.is_at(client.as_bytes())
+    {
+        tracing::info!(%caller, ?client, "a command of a gateway's client");
     }
+    Ok(caller)
 }
 
 /// Who calls. Every request has one: the accept loop, or the gateway, put it there.
@@ -186,8 +177,8 @@ impl ExecService for Exec {
     type StartStream = Events<v1::StartResponse>;
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
-        let origin = Origin::of(&request)?;
-        let (_, events) = self.start_streaming(request.into_inner(), origin, false)?;
+        let caller = origin(&request)?;
+        let (_, events) = self.start_streaming(request.into_inner(), caller, false)?;
         Ok(Response::new(events))
     }
 
@@ -197,20 +188,23 @@ impl ExecService for Exec {
         &self,
         request: Request<Streaming<v1::InteractRequest>>,
     ) -> Reply<Self::InteractStream> {
-        let origin = Origin::of(&request)?;
+        let caller = origin(&request)?;
         let mut requests = request.into_inner();
         let first = timeout(FIRST_MESSAGE, requests.message())
             .await
-            .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))??;
+            .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))?
+            .map_err(codec::error)?;
         match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
-                let (execution, events) = self.start_streaming(*start, origin, true)?;
+                let (execution, events) = self.start_streaming(*start, caller, true)?;
                 let (failure, failed) = oneshot::channel();
+                let (refused, refusals) = mpsc::channel(interact::REFUSALS);
+                let replies = interact::Replies { failure, refused };
                 self.tasks
-                    .spawn(interact::pump(requests, execution, failure));
-                Ok(Response::new(events.failing_with(failed)))
+                    .spawn(interact::pump(requests, execution, replies));
+                Ok(Response::new(events.with_replies(failed, refusals)))
             }
-            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &origin.caller)),
+            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &caller)),
             _ => {
                 Err(Reason::InvalidField
                     .field("message", "the first one has to be start or attach"))
@@ -266,12 +260,9 @@ impl ExecService for Exec {
     async fn resize(&self, request: Request<v1::ResizeRequest>) -> Reply<v1::ResizeResponse> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let size = translate::window_size(request.rows, request.columns)?;
         let execution = self.find(&request.execution_id, &caller)?;
-        if execution.spec.terminal.is_none() {
-            return Err(interact::no_terminal());
-        }
-        execution.resize(size).await.map_err(status::ended)?;
+        let resized = interact::resize(&execution, request.rows, request.columns).await?;
+        resized.map_err(status::ended)?;
         Ok(Response::new(v1::ResizeResponse {}))
     }
 
@@ -326,6 +317,13 @@ impl ExecService for Exec {
         }
         self.executions.delete(&execution);
         Ok(Response::new(v1::DeleteResponse {}))
+    }
+
+    async fn get_server_info(
+        &self,
+        _: Request<v1::GetServerInfoRequest>,
+    ) -> Reply<v1::GetServerInfoResponse> {
+        Err(status::not_yet("GetServerInfo"))
     }
 }
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use remex::error::Reason;
-use remex_supervisor::{lifecycle::stdin::StdinError, process::StartError};
+use remex_supervisor::{
+    lifecycle::{event::Exit, stdin::StdinError},
+    process::StartError,
+};
 use tonic::Status;
 
 use crate::execution::{Ended, Refused};
@@ -49,6 +52,16 @@ pub(super) fn stdin_error(error: StdinError) -> Status {
 
 pub(super) fn ended(Ended: Ended) -> Status {
     Reason::ExecutionEnded.status("the execution has ended")
+}
+
+/// Output that is missing never goes with an exit.
+pub(super) fn complete(exit: &Exit) -> Result<(), Status> {
+    if exit.outcome.output_cut {
+        return Err(Reason::OutputCut.status(
+            "the server shut down before all output of the command could be sent; it ran, so do not retry it blindly",
+        ));
+    }
+    Ok(())
 }
 
 pub(super) fn not_found(id: &str) -> Status {

@@ -60,6 +60,8 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) spec: CommandSpec,
+    /// Its output is read to the end of file.
+    pub(super) until_end: bool,
     pub(super) stdin: Bytes,
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -103,6 +105,7 @@ impl TryFrom<Common> for Request {
             Reason::InvalidCommand.field("command", "is missing; give argv, argv_raw or shell")
         })?;
         Ok(Self {
+            until_end: drain(command.drain)?,
             spec: self::command(command)?,
             stdin: data_or_text(
                 ("stdin_data", common.stdin_data),
@@ -137,6 +140,7 @@ fn durable(common: &Common) -> Checked<()> {
 }
 
 fn command(command: v1::Command) -> Checked<CommandSpec> {
+    not_yet(&command)?;
     let (argv, shell) = argv(command.argv, command.argv_raw, command.shell)?;
     Ok(CommandSpec {
         argv,
@@ -150,6 +154,24 @@ fn command(command: v1::Command) -> Checked<CommandSpec> {
         terminal: command.terminal.map(terminal).transpose()?,
         limits: command.limits.map(limits).transpose()?.unwrap_or_default(),
     })
+}
+
+fn not_yet(command: &v1::Command) -> Checked<()> {
+    if let Some(isolation) = &command.isolation {
+        v1::isolation::Network::try_from(isolation.network)
+            .map_err(|_| unknown_number("command.isolation.network", isolation.network))?;
+        return Err(status::not_yet("command.isolation"));
+    }
+    Ok(())
+}
+
+/// Whether output is read to the end of file.
+fn drain(number: i32) -> Checked<bool> {
+    match v1::command::Drain::try_from(number) {
+        Ok(v1::command::Drain::Unspecified | v1::command::Drain::Bounded) => Ok(false),
+        Ok(v1::command::Drain::Eof) => Ok(true),
+        Err(_) => Err(unknown_number("command.drain", number)),
+    }
 }
 
 fn argv(argv: Vec<String>, raw: Vec<Bytes>, shell: String) -> Checked<(Vec<CString>, bool)> {
@@ -367,13 +389,12 @@ pub(super) fn signal(field: &str, number: i32) -> Checked<i32> {
     Err(invalid(field, "is no signal number: 1 to 64"))
 }
 
-pub(super) fn window_size(rows: u32, columns: u32) -> Checked<WindowSize> {
-    let cells = |field, value| {
-        cells(field, value)?.ok_or_else(|| invalid(field, "is 0; a terminal has at least one"))
-    };
-    Ok(WindowSize {
-        rows: cells("rows", rows)?,
-        columns: cells("columns", columns)?,
+/// A window size; `None`: with 0 rows or columns, the one that there is stays.
+pub(super) fn window_size(rows: u32, columns: u32) -> Checked<Option<WindowSize>> {
+    let size = (cells("rows", rows)?, cells("columns", columns)?);
+    Ok(match size {
+        (Some(rows), Some(columns)) => Some(WindowSize { rows, columns }),
+        _ => None,
     })
 }
 

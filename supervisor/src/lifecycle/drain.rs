@@ -139,6 +139,14 @@ impl Drain {
         }
     }
 
+    /// Its time begins anew.
+    pub(super) fn restart(&mut self, now: Duration) {
+        self.left = DRAIN_BOUND;
+        if self.since.take().is_some() {
+            self.start(now);
+        }
+    }
+
     /// Others are not waited for any more.
     pub(super) fn hurry(&mut self) {
         self.hurried = true;

@@ -31,6 +31,7 @@ pub struct Engine<F, O> {
     counters: Arc<Counters>,
     usage: Usage,
     ended_at: Option<Duration>,
+    output_left_open: bool,
     exit: Option<Exit>,
 }
 
@@ -98,6 +99,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             counters,
             usage: Usage::default(),
             ended_at: None,
+            output_left_open: false,
             exit: None,
         };
         engine.begin();
@@ -329,6 +331,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
                 self.tell(seen, now);
             }
             Action::CloseOutput => {
+                self.output_left_open = self.outputs.are_held_open();
                 for index in 0..STREAMS {
                     self.end_output(index);
                 }
@@ -418,6 +421,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             wall_time: self.ended_at.unwrap_or(now),
             usage: self.usage,
             oom_killed: process.oom_killed(),
+            output_left_open: self.output_left_open,
         });
         if outcome.unkillable {
             tracing::error!(

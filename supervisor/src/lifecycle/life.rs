@@ -64,8 +64,6 @@ pub struct Outcome {
     pub reason: ExitReason,
     /// Something of the tree was still there after its KILL.
     pub unkillable: bool,
-    /// Something held the output open when it was closed.
-    pub output_left_open: bool,
     /// Output that the leader had written is missing: a shutdown cut it.
     pub output_cut: bool,
 }
@@ -76,7 +74,6 @@ impl Outcome {
         status: None,
         reason: ExitReason::Lost,
         unkillable: false,
-        output_left_open: false,
         output_cut: false,
     };
 }
@@ -205,7 +202,8 @@ impl Life {
         }
     }
 
-    /// Drains output to its end, which the timeout bounds, if there is one.
+    /// Drains output to its end: the execution is not over before, so that a timeout, a disconnect and a shutdown end its
+    /// tree meanwhile.
     #[must_use]
     pub fn until_end(mut self, until_end: bool) -> Self {
         self.until_end = until_end;
@@ -227,7 +225,7 @@ impl Life {
             Fact::Signal(number) => self.signal(now, number, &mut actions),
             Fact::End(cause) => self.end(now, cause, &mut actions),
             Fact::Lost => self.lost(now, &mut actions),
-            Fact::TreeGone { unread } => self.tree_gone(unread),
+            Fact::TreeGone { unread } => self.tree_gone(now, unread),
             Fact::TreeLives { held } => self.tree_lives(now, held),
             Fact::Deadline => self.deadline_passed(now, &mut actions),
         }
@@ -385,10 +383,13 @@ impl Life {
         }
     }
 
-    fn tree_gone(&mut self, unread: [usize; STREAMS]) {
+    fn tree_gone(&mut self, now: Duration, unread: [usize; STREAMS]) {
         if let (Some(ending), Some(_)) = (&mut self.ending, &self.exit) {
             ending.stage = Stage::Gone { unkillable: false };
             self.streams.owe(unread);
+            if let Some(drain) = self.drain.as_mut().filter(|_| self.until_end) {
+                drain.restart(now);
+            }
         }
     }
 
@@ -442,9 +443,8 @@ impl Life {
         if self.exit.is_none() && !unkillable {
             return;
         }
-        let output_left_open = self.streams.are_open();
         let mut output_cut = false;
-        if output_left_open {
+        if self.streams.are_open() {
             if !self.is_drained(now) {
                 output_cut = self.is_cut(now);
                 if !output_cut {
@@ -460,7 +460,6 @@ impl Life {
             status: self.exit,
             reason: self.reason(),
             unkillable,
-            output_left_open,
             output_cut,
         }));
     }

@@ -55,21 +55,13 @@ const fn finish(status: ExitStatus, reason: ExitReason) -> Action {
         status: Some(status),
         reason,
         unkillable: false,
-        output_left_open: false,
         output_cut: false,
     })
 }
 
 /// The same where something holds the output open.
 const fn close_and_finish(status: ExitStatus, reason: ExitReason) -> [Action; 2] {
-    let outcome = Outcome {
-        status: Some(status),
-        reason,
-        unkillable: false,
-        output_left_open: true,
-        output_cut: false,
-    };
-    [Action::CloseOutput, Action::Finish(outcome)]
+    [Action::CloseOutput, finish(status, reason)]
 }
 
 /// The life of a command with stdout alone.
@@ -401,6 +393,68 @@ fn a_caller_who_leaves_during_the_drain_ends_it_and_kills_nothing() {
     );
 }
 
+/// Whatever ends one that is drained to its end ends its tree, and the leader's code stays.
+#[test]
+fn an_end_during_a_drain_to_the_end_ends_the_tree() {
+    for cause in [Cause::Timeout, Cause::Disconnect, Cause::Shutdown] {
+        let mut life = life((cause == Cause::Timeout).then(|| ms(5000))).until_end(true);
+        let (at, end) = match cause {
+            Cause::Timeout => (ms(5000), Fact::Deadline),
+            _ => (ms(5000), Fact::End(cause)),
+        };
+        play(
+            &mut life,
+            &[
+                (ms(10), exited(SUCCESS, 0), &[]),
+                // No silence is long enough.
+                (ms(4000), Fact::Deadline, &[]),
+                (
+                    at,
+                    end,
+                    &[Action::SignalTree(TERM), Action::SignalTree(CONT)],
+                ),
+                (at, Fact::Deadline, &[Action::LookAtTree]),
+                (at, Fact::TreeLives { held: false }, &[]),
+                (at + KILL_AFTER, Fact::Deadline, &[Action::KillTree]),
+                // What it wrote last is still read.
+                (at + KILL_AFTER + ms(1), TREE_GONE, &[]),
+                (
+                    at + KILL_AFTER + ms(2),
+                    OUTPUT_ENDED,
+                    &[finish(SUCCESS, ExitReason::Ended(cause))],
+                ),
+            ],
+        );
+    }
+}
+
+/// One that left the tree holds the output up no longer than any other drain.
+#[test]
+fn what_escaped_the_end_of_a_drain_to_the_end_is_not_waited_for() {
+    let mut life = life(None).until_end(true);
+    let cause = Cause::Disconnect;
+    play(
+        &mut life,
+        &[
+            (ms(10), exited(SUCCESS, 0), &[]),
+            (
+                ms(3000),
+                Fact::End(cause),
+                &[Action::SignalTree(TERM), Action::SignalTree(CONT)],
+            ),
+            (ms(3001), TREE_GONE, &[]),
+            (
+                ms(3001) + DRAIN_QUIET,
+                Fact::Deadline,
+                &[
+                    Action::CloseOutput,
+                    finish(SUCCESS, ExitReason::Ended(cause)),
+                ],
+            ),
+        ],
+    );
+}
+
 #[test]
 fn a_tree_that_survives_its_kill_is_reported_and_not_awaited() {
     given_up_after(KILL_BOUND, true);
@@ -431,7 +485,6 @@ fn given_up_after(bound: Duration, held: bool) {
     assert!(at >= give_up_at && at <= give_up_at + TREE_POLL, "{at:?}");
     let outcome = Outcome {
         unkillable: true,
-        output_left_open: true,
         ..Outcome::LOST
     };
     assert_eq!(actions, [Action::CloseOutput, Action::Finish(outcome)]);
@@ -805,7 +858,6 @@ fn a_shutdown_waits_for_what_is_owed_and_then_says_that_it_cut_it() {
     let cut = Outcome {
         status: Some(SUCCESS),
         reason: ExitReason::Own,
-        output_left_open: true,
         output_cut: true,
         ..Outcome::LOST
     };
@@ -876,7 +928,6 @@ fn what_cannot_be_followed_is_killed_and_lost() {
     let mut life = Life::new(None, KILL_AFTER);
     let lost = Outcome {
         unkillable: true,
-        output_left_open: true,
         ..Outcome::LOST
     };
     let end = [Action::KillTree, Action::CloseOutput, Action::Finish(lost)];

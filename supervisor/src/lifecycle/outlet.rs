@@ -364,6 +364,7 @@ mod tests {
             wall_time: LATER,
             usage: crate::process::Usage::default(),
             oom_killed: false,
+            output_left_open: false,
         };
         let mut last = false;
         assert!(!outlet.deliver(LATER, exit, || last = true));

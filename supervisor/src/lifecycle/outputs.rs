@@ -110,6 +110,12 @@ impl<F: Watched> Outputs<F> {
         self.streams[index].take().map(|output| output.stream)
     }
 
+    /// Whether a process still has one of them open for writing.
+    pub(super) fn are_held_open(&self) -> bool {
+        let mut outputs = self.streams.iter().flatten();
+        outputs.any(|output| !output.port.is_hung_up())
+    }
+
     /// Bytes that can be read at once of each.
     pub(super) fn unread(&self) -> [usize; STREAMS] {
         self.streams

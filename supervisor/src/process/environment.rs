@@ -52,9 +52,7 @@ impl Environment {
         if let Some(TerminalSpec { term, .. }) = &spec.terminal {
             environment.set(b"TERM", term.as_bytes());
         }
-        for variable in &spec.environment {
-            environment.put(variable.clone());
-        }
+        environment.add(&spec.environment);
         environment
     }
 
@@ -95,6 +93,22 @@ impl Environment {
         self.set(b"USER", user.name.as_bytes());
         self.set(b"LOGNAME", user.name.as_bytes());
         self.set(b"SHELL", shell);
+    }
+
+    /// Adds the caller's variables, which have no name twice: each is compared with what was there before, not with all of
+    /// the others, of which there may be tens of thousands.
+    fn add(&mut self, variables: &[CString]) {
+        let others = self.0.len();
+        for variable in variables {
+            let name = name(variable);
+            match self.0[..others]
+                .iter_mut()
+                .find(|other| self::name(other) == name)
+            {
+                Some(other) => *other = variable.clone(),
+                None => self.0.push(variable.clone()),
+            }
+        }
     }
 
     fn put(&mut self, variable: CString) {

@@ -10,6 +10,7 @@ mod clone;
 mod containment;
 mod environment;
 mod error;
+mod landlock;
 mod leader;
 mod leaders;
 mod limits;
@@ -27,6 +28,7 @@ mod user;
 
 pub use containment::Choice;
 pub use error::StartError;
+pub use landlock::landlock_abi;
 pub use leader::{ExitStatus, Pidfd, Usage};
 pub use running::Process;
 pub use spawn::{Settings, Spawner};

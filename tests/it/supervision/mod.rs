@@ -11,6 +11,7 @@ mod grandchildren;
 mod held;
 mod kill;
 mod leaks;
+mod left_open;
 mod limits;
 mod outcomes;
 mod records;

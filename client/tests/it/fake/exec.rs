@@ -138,6 +138,7 @@ impl exec_service_server::ExecService for Exec {
             Ok(InteractResponse {
                 event: reply.event,
                 stdin_accepted_bytes: reply.accepted,
+                refused: None,
             })
         });
         Ok(Response::new(Box::pin(events)))
@@ -208,6 +209,13 @@ impl exec_service_server::ExecService for Exec {
     }
 
     async fn delete(&self, _: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        Err(Reason::NotYet.status("not here"))
+    }
+
+    async fn get_server_info(
+        &self,
+        _: Request<GetServerInfoRequest>,
+    ) -> Result<Response<GetServerInfoResponse>, Status> {
         Err(Reason::NotYet.status("not here"))
     }
 }
