@@ -168,14 +168,14 @@ mod tests {
     #[test]
     fn timeouts_are_grpcs() {
         for (value, expected) in [
-            ("1H", Duration::from_secs(3600)),
-            ("2M", Duration::from_secs(120)),
+            ("1H", Duration::from_hours(1)),
+            ("2M", Duration::from_mins(2)),
             ("0S", Duration::ZERO),
             ("00000003m", Duration::from_millis(3)),
             ("5m", Duration::from_millis(5)),
             ("6u", Duration::from_micros(6)),
             ("7n", Duration::from_nanos(7)),
-            ("99999999H", Duration::from_secs(99_999_999 * 3600)),
+            ("99999999H", Duration::from_hours(99_999_999)),
         ] {
             assert_eq!(timeout_of(&[value]), Ok(Some(expected)), "{value}");
         }
