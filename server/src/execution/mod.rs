@@ -2,6 +2,7 @@
 //!
 //! [`Executions::start`] spawns, hands the process to a host of its own, and keeps a record in the `registry`.
 
+mod ids;
 mod registry;
 mod retirement;
 
@@ -24,7 +25,7 @@ use remex_supervisor::{
         life::{Cause, Life},
         stdin::{Stdin, StdinChunk, StdinError},
     },
-    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
+    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize, allocation},
 };
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -33,17 +34,23 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use self::registry::Registry;
 pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
 use self::retirement::Retirement;
-use crate::attached::{
-    host::Host,
-    mailbox::{Control, Link, StdinRequest, mailbox},
-    outlet::AttachedOutlet,
+use self::{ids::Ids, registry::Registry};
+use crate::{
+    attached::{
+        host::Host,
+        mailbox::{Control, Link, StdinRequest, mailbox},
+        outlet::AttachedOutlet,
+    },
+    budget::{Budget, Share},
 };
 
 /// Executions at once, where nothing else is configured.
 pub const DEFAULT_MAX_EXECUTIONS: usize = 2000;
+
+/// What the records of all executions, and the stdin that running ones were given at their start, may take in memory.
+pub const RECORD_BYTES: usize = 512 * 1024 * 1024;
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -71,6 +78,11 @@ pub enum Refused {
     /// As many run as may.
     #[error("{0} executions run already, which is the limit; try again when one has ended")]
     TooMany(usize),
+    /// Commands and their stdin take as much memory as they may.
+    #[error(
+        "the commands that run take all the memory that is there for their arguments and stdin; try again when one has ended, or send stdin by Write"
+    )]
+    Memory,
     /// The command could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -103,13 +115,16 @@ pub struct Execution {
     link: Mutex<Option<Link>>,
     end: OnceLock<(Exit, SystemTime)>,
     ended: CancellationToken,
+    memory: Share,
 }
 
 /// All executions of the server.
 #[derive(Debug)]
 pub struct Executions {
     spawner: Spawner,
+    ids: Ids,
     registry: Registry,
+    memory: Budget,
     permits: Arc<Semaphore>,
     max: usize,
     draining: AtomicBool,
@@ -121,7 +136,9 @@ impl Executions {
     pub fn new(spawner: Spawner, max: usize) -> Self {
         Self {
             spawner,
+            ids: Ids::new(),
             registry: Registry::default(),
+            memory: Budget::new(RECORD_BYTES),
             permits: Arc::new(Semaphore::new(max)),
             max,
             draining: AtomicBool::new(false),
@@ -144,8 +161,9 @@ impl Executions {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Refused::TooMany(self.max))?;
-        let id = Uuid::now_v7();
         let created = SystemTime::now();
+        let id = self.ids.next(created);
+        let (memory, stdin_memory) = self.take_memory(&new)?;
         let stdin_spec = if new.stdin_open || !new.stdin.is_empty() {
             StdinSpec::Open
         } else {
@@ -171,7 +189,8 @@ impl Executions {
             link: Mutex::new(Some(link)),
             end: OnceLock::new(),
             ended: CancellationToken::new(),
-            spec: new.spec,
+            spec: new.spec.without_values(),
+            memory,
         });
         let spec = &execution.spec;
         let engine = Engine::new(
@@ -188,9 +207,18 @@ impl Executions {
         self.hosts.spawn(async move {
             let registry = retirement.registry.clone();
             host.run(permit, |exit| retirement.retire(*exit)).await;
+            drop(stdin_memory);
             registry.forget();
         });
         Ok(execution)
+    }
+
+    /// What the record and the stdin of `new` take, if that is there.
+    fn take_memory(&self, new: &NewExecution) -> Result<(Share, Share), Refused> {
+        let (mut record, mut stdin) = (self.memory.share(), self.memory.share());
+        let bytes = size_of::<Execution>() + new.spec.cost() + labels_cost(&new.labels);
+        let fits = record.grow(bytes) == bytes && stdin.grow(new.stdin.len()) == new.stdin.len();
+        fits.then_some((record, stdin)).ok_or(Refused::Memory)
     }
 
     /// The execution `id`, if `caller` may see it.
@@ -326,16 +354,16 @@ impl Execution {
         self.ended.cancel();
     }
 
-    /// What its record takes in memory, about.
+    /// What its record takes in memory.
     fn cost(&self) -> usize {
-        let strings = |list: &[std::ffi::CString]| -> usize {
-            list.iter().map(|string| string.as_bytes().len()).sum()
-        };
-        let labels: usize = self
-            .labels
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
-        size_of::<Self>() + strings(&self.spec.argv) + strings(&self.spec.environment) + labels
+        self.memory.bytes()
     }
+}
+
+/// What labels take in memory.
+fn labels_cost(labels: &BTreeMap<String, String>) -> usize {
+    let strings = labels.iter().flat_map(|(key, value)| [key, value]);
+    strings
+        .map(|string| size_of::<String>() + allocation(string.len()))
+        .sum()
 }

@@ -24,10 +24,11 @@ use super::{
 };
 use crate::{
     attached::{
-        answer::{Answer, Answered},
+        answer::{ANSWER_BYTES, Answer, Answered},
         live::Live,
         outlet::AttachedOutlet,
     },
+    budget::{Budget, Share},
     execution::{Execution, Executions, Filter, NewExecution},
     grpc::codec,
 };
@@ -48,13 +49,18 @@ type Reply<T> = Result<Response<T>, Status>;
 #[derive(Debug, Clone)]
 pub struct Exec {
     executions: Arc<Executions>,
+    answers: Budget,
     tasks: TaskTracker,
 }
 
 impl Exec {
     /// A service over `executions`; its own tasks are tracked by `tasks`.
     pub fn new(executions: Arc<Executions>, tasks: TaskTracker) -> Self {
-        Self { executions, tasks }
+        Self {
+            executions,
+            answers: Budget::new(ANSWER_BYTES),
+            tasks,
+        }
     }
 
     /// The execution that a request names, if its caller may see it.
@@ -64,27 +70,32 @@ impl Exec {
             .ok_or_else(|| status::not_found(id))
     }
 
-    /// Starts what Run is to run; the answer comes when that has ended.
+    /// Starts what Run is to run; the answer comes when that has ended, with its memory, which is held until it has left.
     pub(super) fn start_run(
         &self,
         request: Request<v1::RunRequest>,
-    ) -> Result<impl Future<Output = Result<v1::RunResponse, Status>> + use<>, Status> {
+    ) -> Result<impl Future<Output = Result<(v1::RunResponse, Share), Status>> + use<>, Status>
+    {
         let caller = origin(&request)?;
         let request = request.into_inner();
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
-        let (answer, mut answered) = Answer::new(cap);
+        let (answer, mut answered) = Answer::new(cap, &self.answers);
         let execution = self.start(request, false, caller, |_| answer)?;
         Ok(async move {
             let answered = answered.recv().await;
-            let Answered { collected, exit } = *answered.ok_or_else(|| {
+            let Answered {
+                collected,
+                exit,
+                share,
+            } = *answered.ok_or_else(|| {
                 Status::internal("the execution's supervision ended before it did")
             })?;
             status::complete(&exit)?;
             let stdout = reply::captured(collected.stdout, cap, text);
             let stderr = reply::captured(collected.stderr, cap, text);
-            Ok(v1::RunResponse {
+            let response = v1::RunResponse {
                 execution_id: execution.id.to_string(),
                 exit: Some(reply::exit(&exit)),
                 stdout_data: stdout.data,
@@ -95,7 +106,8 @@ impl Exec {
                 stderr_bytes_total: stderr.total,
                 stdout_truncated: stdout.truncated,
                 stderr_truncated: stderr.truncated,
-            })
+            };
+            Ok((response, share))
         })
     }
 
@@ -171,7 +183,8 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 #[tonic::async_trait]
 impl ExecService for Exec {
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
-        Ok(Response::new(self.start_run(request)?.await?))
+        let (response, _) = self.start_run(request)?.await?;
+        Ok(Response::new(response))
     }
 
     type StartStream = Events<v1::StartResponse>;

@@ -6,15 +6,12 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{self, Ready},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use futures_util::{
-    StreamExt,
-    stream::{BoxStream, once},
-};
+use futures_util::Stream;
 use http::{Request, Response};
 use remex::v1::{self, exec_service_server::ExecServiceServer};
 use tonic::{
@@ -26,6 +23,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::exec::Exec;
+use crate::budget::Share;
 
 const RUN: &str = "/remex.v1.ExecService/Run";
 
@@ -78,11 +76,41 @@ struct Run(Exec);
 
 impl ServerStreamingService<v1::RunRequest> for Run {
     type Response = v1::RunResponse;
-    type ResponseStream = BoxStream<'static, Result<v1::RunResponse, Status>>;
+    type ResponseStream = OneAnswer;
     type Future = Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<v1::RunRequest>) -> Self::Future {
         let started = self.0.start_run(request);
-        ready(started.map(|answer| tonic::Response::new(once(answer).boxed())))
+        future::ready(started.map(|answer| {
+            tonic::Response::new(OneAnswer {
+                answer: Some(Box::pin(answer)),
+                share: None,
+            })
+        }))
+    }
+}
+
+/// A stream of one message. Its memory is given back when the next is asked for, which is when this one has left.
+struct OneAnswer {
+    answer: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    share: Option<Share>,
+}
+
+type Answer = Result<(v1::RunResponse, Share), Status>;
+
+impl Stream for OneAnswer {
+    type Item = Result<v1::RunResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(answer) = &mut self.answer else {
+            self.share = None;
+            return Poll::Ready(None);
+        };
+        let answered = ready!(answer.as_mut().poll(context));
+        self.answer = None;
+        Poll::Ready(Some(answered.map(|(response, share)| {
+            self.share = Some(share);
+            response
+        })))
     }
 }

@@ -18,7 +18,9 @@ pub(super) fn refused(refused: &Refused) -> Status {
     let message = refused.to_string();
     match refused {
         Refused::Draining => Reason::Draining.retry_after(RETRY_AFTER, message),
-        Refused::TooMany(_) => Reason::TooManyExecutions.retry_after(RETRY_AFTER, message),
+        Refused::TooMany(_) | Refused::Memory => {
+            Reason::TooManyExecutions.retry_after(RETRY_AFTER, message)
+        }
         Refused::Start(error) => start_error(error),
     }
 }

@@ -34,7 +34,7 @@ pub use running::Process;
 pub use spawn::{Settings, Spawner};
 pub use spec::{
     CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
-    ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize,
+    ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize, allocation,
 };
 pub use stdio::Stdio;
 pub use table::TreeLook;
