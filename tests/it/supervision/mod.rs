@@ -7,6 +7,7 @@
 mod support;
 
 mod drain;
+mod fairness;
 mod grandchildren;
 mod held;
 mod kill;

@@ -148,6 +148,17 @@ impl Server {
             .expect("a number")
     }
 
+    /// CPU time that remexd has used.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        // clock_t counts hundredths of a second for every program (USER_HZ).
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = stat_of(self.daemon.pid().as_raw_nonzero().get()).expect("remexd lives");
+        let ticks = stat.split(' ').skip(11).take(2);
+        TICK * ticks
+            .filter_map(|ticks| ticks.parse::<u32>().ok())
+            .sum::<u32>()
+    }
+
     /// What it keeps in memory, in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
         self.status("VmRSS") * 1024
