@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,7 +17,10 @@ use tokio::{
 use tonic::Status;
 
 use super::reply;
-use crate::supervisor::{event::Kind, sink::Item};
+use crate::{
+    execution::Execution,
+    supervisor::{event::Kind, mailbox::Progress, sink::Item},
+};
 
 /// A message of a response stream.
 pub trait Message: Sized {
@@ -65,26 +69,26 @@ pub struct Events<M> {
     /// Its messages that were not carried out.
     refusals: Option<mpsc::Receiver<v1::Refused>>,
     keepalive: Option<(Duration, Pin<Box<Sleep>>)>,
-    stdin_accepted: u64,
+    progress: Arc<Progress>,
     exited: bool,
     message: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<M: Message> Events<M> {
     pub(super) fn new(
-        id: String,
+        execution: &Execution,
         text: bool,
         items: mpsc::Receiver<Item>,
         keepalive: Option<Duration>,
     ) -> Self {
         Self {
-            id,
+            id: execution.id.to_string(),
             text,
             items,
             failure: None,
             refusals: None,
             keepalive: keepalive.map(|interval| (interval, Box::pin(sleep(interval)))),
-            stdin_accepted: 0,
+            progress: Arc::clone(&execution.progress),
             exited: false,
             message: std::marker::PhantomData,
         }
@@ -102,14 +106,18 @@ impl<M: Message> Events<M> {
     }
 
     fn item(&mut self, item: Item) -> M {
-        self.stdin_accepted = item.stdin_accepted;
         if let Some(event) = &item.event {
             self.exited = matches!(event.kind, Kind::Exited(_));
         }
         let event = item
             .event
             .map(|event| reply::event(&self.id, event, self.text));
-        M::new(event, self.stdin_accepted)
+        M::new(event, self.stdin_accepted())
+    }
+
+    /// Up to which position stdin has been accepted by now, whatever a message has waited for.
+    fn stdin_accepted(&self) -> u64 {
+        self.progress.stdin_accepted.load(Ordering::Relaxed)
     }
 
     fn poll_failure(&mut self, context: &mut Context<'_>) -> Option<Status> {
@@ -129,7 +137,7 @@ impl<M: Message> Events<M> {
         let refusals = self.refusals.as_mut()?;
         match refusals.poll_recv(context) {
             Poll::Pending => None,
-            Poll::Ready(Some(refused)) => M::refused(refused, self.stdin_accepted),
+            Poll::Ready(Some(refused)) => M::refused(refused, self.stdin_accepted()),
             Poll::Ready(None) => {
                 self.refusals = None;
                 None
@@ -169,7 +177,7 @@ impl<M: Message> Stream for Events<M> {
             self.put_off_keepalive();
             return Poll::Ready(Some(Ok(message)));
         }
-        let accepted = self.stdin_accepted;
+        let accepted = self.stdin_accepted();
         let Some((interval, sleep)) = &mut self.keepalive else {
             return Poll::Pending;
         };

@@ -9,6 +9,7 @@ mod support;
 mod drain;
 mod grandchildren;
 mod held;
+mod interact;
 mod kill;
 mod leaks;
 mod left_open;
