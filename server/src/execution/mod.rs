@@ -239,6 +239,11 @@ impl Executions {
         self.registry.remove(execution);
     }
 
+    /// How many may run at once.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// How trees are kept together, for people.
     pub fn describe(&self) -> String {
         self.spawner.describe()

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    interact, reply, status,
+    info, interact, reply, status,
     stream::Events,
     translate::{self, Common},
 };
@@ -35,7 +35,7 @@ use crate::{
 
 /// Records of a page where none is asked for, and at most.
 const DEFAULT_PAGE: usize = 100;
-const MAX_PAGE: usize = 1000;
+pub(super) const MAX_PAGE: usize = 1000;
 
 /// Bytes of records on a page, about; one record alone may be larger.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -127,7 +127,7 @@ impl Exec {
         let (live, received) = Live::new(interactive);
         let outlet = |counters| EventOutlet::new(live, counters);
         let execution = self.start(request, stdin_open, caller, outlet)?;
-        let events = Events::new(execution.id.to_string(), text, received, keepalive);
+        let events = Events::new(&execution, text, received, keepalive);
         Ok((execution, events))
     }
 
@@ -336,7 +336,7 @@ impl ExecService for Exec {
         &self,
         _: Request<v1::GetServerInfoRequest>,
     ) -> Reply<v1::GetServerInfoResponse> {
-        Err(status::not_yet("GetServerInfo"))
+        Ok(Response::new(info::server_info(&self.executions)))
     }
 }
 

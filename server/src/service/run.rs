@@ -23,7 +23,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::exec::Exec;
-use crate::budget::Share;
+use crate::{budget::Share, grpc::routes::compressed};
 
 const RUN: &str = "/remex.v1.ExecService/Run";
 
@@ -32,18 +32,13 @@ const RUN: &str = "/remex.v1.ExecService/Run";
 pub struct ExecServer {
     exec: Exec,
     generated: ExecServiceServer<Exec>,
-    max_request_bytes: usize,
 }
 
 impl ExecServer {
-    /// Serves `exec`, with requests of up to `max_request_bytes`.
-    pub fn new(exec: Exec, max_request_bytes: usize) -> Self {
-        let generated = ExecServiceServer::new(exec.clone());
-        Self {
-            exec,
-            generated: generated.max_decoding_message_size(max_request_bytes),
-            max_request_bytes,
-        }
+    /// Serves `exec`.
+    pub fn new(exec: Exec) -> Self {
+        let generated = compressed!(ExecServiceServer::new(exec.clone()));
+        Self { exec, generated }
     }
 }
 
@@ -65,8 +60,7 @@ impl Service<Request<Body>> for ExecServer {
             return self.generated.call(request);
         }
         let run = Run(self.exec.clone());
-        let mut grpc =
-            Grpc::new(ProstCodec::default()).max_decoding_message_size(self.max_request_bytes);
+        let mut grpc = compressed!(Grpc::new(ProstCodec::default()));
         Box::pin(async move { Ok(grpc.server_streaming(run, request).await) })
     }
 }

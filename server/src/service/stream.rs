@@ -3,13 +3,14 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_util::Stream;
 use remex::v1;
-use remex_supervisor::lifecycle::{event::Kind, outlet::Item};
+use remex_supervisor::lifecycle::{counters::Counters, event::Kind, outlet::Item};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep},
@@ -17,6 +18,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{reply, status};
+use crate::execution::Execution;
 
 /// A message of a response stream.
 pub trait Message: Sized {
@@ -65,26 +67,26 @@ pub struct Events<M> {
     /// Its messages that were not carried out.
     refusals: Option<mpsc::Receiver<v1::Refused>>,
     keepalive: Option<(Duration, Pin<Box<Sleep>>)>,
-    stdin_accepted: u64,
+    counters: Arc<Counters>,
     exited: bool,
     message: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<M: Message> Events<M> {
     pub(super) fn new(
-        id: String,
+        execution: &Execution,
         text: bool,
         items: mpsc::Receiver<Item>,
         keepalive: Option<Duration>,
     ) -> Self {
         Self {
-            id,
+            id: execution.id.to_string(),
             text,
             items,
             failure: None,
             refusals: None,
             keepalive: keepalive.map(|interval| (interval, Box::pin(sleep(interval)))),
-            stdin_accepted: 0,
+            counters: Arc::clone(&execution.counters),
             exited: false,
             message: std::marker::PhantomData,
         }
@@ -102,7 +104,6 @@ impl<M: Message> Events<M> {
     }
 
     fn item(&mut self, item: Item) -> Result<M, Status> {
-        self.stdin_accepted = item.stdin_accepted;
         if let Some(event) = &item.event
             && let Kind::Exited(exit) = &event.kind
         {
@@ -112,7 +113,12 @@ impl<M: Message> Events<M> {
         let event = item
             .event
             .map(|event| reply::event(&self.id, event, self.text));
-        Ok(M::new(event, self.stdin_accepted))
+        Ok(M::new(event, self.stdin_accepted()))
+    }
+
+    /// Up to which position stdin has been accepted by now, whatever a message has waited for.
+    fn stdin_accepted(&self) -> u64 {
+        self.counters.stdin_accepted()
     }
 
     fn poll_failure(&mut self, context: &mut Context<'_>) -> Option<Status> {
@@ -132,7 +138,7 @@ impl<M: Message> Events<M> {
         let refusals = self.refusals.as_mut()?;
         match refusals.poll_recv(context) {
             Poll::Pending => None,
-            Poll::Ready(Some(refused)) => M::refused(refused, self.stdin_accepted),
+            Poll::Ready(Some(refused)) => M::refused(refused, self.stdin_accepted()),
             Poll::Ready(None) => {
                 self.refusals = None;
                 None
@@ -172,7 +178,7 @@ impl<M: Message> Stream for Events<M> {
             self.put_off_keepalive();
             return Poll::Ready(Some(message));
         }
-        let accepted = self.stdin_accepted;
+        let accepted = self.stdin_accepted();
         let Some((interval, sleep)) = &mut self.keepalive else {
             return Poll::Pending;
         };

@@ -16,6 +16,7 @@ use remex_supervisor::{
         ResourceLimits, TerminalSpec, TreeLimits, WindowSize,
     },
 };
+use rustix::process::{Resource, getrlimit};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -34,6 +35,10 @@ pub(super) const MAX_LABEL_VALUE_BYTES: usize = 256;
 pub(super) const DEFAULT_OUTPUT_BYTES: usize = 1024 * 1024;
 /// Largest `max_output_bytes`.
 pub(super) const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+/// Most arguments and variables of a command.
+pub(super) const MAX_STRINGS: usize = 65_536;
+/// Longest duration that protobuf has.
+const MAX_DURATION: Duration = Duration::from_hours(10_000 * 8766);
 /// Shortest `keepalive_interval`.
 pub(super) const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 
@@ -141,6 +146,7 @@ fn durable(common: &Common) -> Checked<()> {
 
 fn command(command: v1::Command) -> Checked<CommandSpec> {
     not_yet(&command)?;
+    size(&command)?;
     let (argv, shell) = argv(command.argv, command.argv_raw, command.shell)?;
     Ok(CommandSpec {
         argv,
@@ -163,6 +169,42 @@ fn not_yet(command: &v1::Command) -> Checked<()> {
         return Err(status::not_yet("command.isolation"));
     }
     Ok(())
+}
+
+/// Asks how large a command is before anything is done with it. What is passed on of the server's environment, too, has to
+/// fit into what the kernel takes, which is for the kernel to say.
+fn size(command: &v1::Command) -> Checked<()> {
+    const WHY: &str = "pass data on stdin, or in a file";
+    let strings = command.argv.len() + command.argv_raw.len() + command.environment.len();
+    if strings > MAX_STRINGS {
+        let why =
+            format!("has {strings} arguments and variables, and {MAX_STRINGS} are taken; {WHY}");
+        return Err(Reason::CommandTooLarge.field("command", why));
+    }
+    let variables = command.environment.iter();
+    let bytes = command.argv.iter().map(String::len).sum::<usize>()
+        + command.argv_raw.iter().map(Bytes::len).sum::<usize>()
+        + command.shell.len()
+        + variables.map(|(name, value)| name.len() + value.len() + 1).sum::<usize>()
+        // Each with its NUL, and a pointer to it.
+        + strings * (1 + size_of::<usize>());
+    let max = exec_bytes();
+    if bytes > max {
+        let why = format!(
+            "has {bytes} bytes of arguments and variables with their pointers, and the kernel takes {max}; {WHY}"
+        );
+        return Err(Reason::CommandTooLarge.field("command", why));
+    }
+    Ok(())
+}
+
+/// What execve(2) takes of strings and their pointers: a quarter of the stack, between 128 KiB and 6 MiB.
+fn exec_bytes() -> usize {
+    const MIN: u64 = 128 * 1024;
+    const MAX: u64 = 6 * 1024 * 1024;
+    let stack = getrlimit(Resource::Stack).current;
+    let bytes = stack.map_or(MAX, |stack| stack / 4).clamp(MIN, MAX);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Whether output is read to the end of file.
@@ -359,7 +401,9 @@ pub(super) fn duration(
 ) -> Checked<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
     let duration = Duration::try_from(value)
-        .map_err(|_| invalid(field, "is negative or no valid duration"))?;
+        .ok()
+        .filter(|duration| *duration <= MAX_DURATION)
+        .ok_or_else(|| invalid(field, "is no duration of 0 to 315,576,000,000 s"))?;
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
 }
 

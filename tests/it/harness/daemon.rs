@@ -111,6 +111,24 @@ impl Daemon {
         kill_process(self.pid(), signal).expect("it has not ended");
     }
 
+    /// A number of its `/proc/PID/status`.
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = fs::read_to_string(path).expect("remexd lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let value = line.expect("the key").trim_start_matches(':');
+        value
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
+    /// What it keeps in memory, in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.status("VmRSS") * 1024
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn open_files(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid());

@@ -10,6 +10,7 @@ mod drain;
 mod fairness;
 mod grandchildren;
 mod held;
+mod interact;
 mod kill;
 mod leaks;
 mod left_open;

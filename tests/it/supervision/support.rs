@@ -135,19 +135,6 @@ impl Server {
         command
     }
 
-    /// A number of remexd's `/proc/PID/status`.
-    pub(crate) fn status(&self, key: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.daemon.pid().as_raw_nonzero());
-        let status = fs::read_to_string(path).expect("remexd lives");
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let value = line.expect("the key").trim_start_matches(':');
-        value
-            .split_whitespace()
-            .next()
-            .and_then(|number| number.parse().ok())
-            .expect("a number")
-    }
-
     /// CPU time that remexd has used.
     pub(crate) fn cpu_time(&self) -> Duration {
         // clock_t counts hundredths of a second for every program (USER_HZ).
@@ -157,11 +144,6 @@ impl Server {
         TICK * ticks
             .filter_map(|ticks| ticks.parse::<u32>().ok())
             .sum::<u32>()
-    }
-
-    /// What it keeps in memory, in bytes.
-    pub(crate) fn rss_bytes(&self) -> u64 {
-        self.status("VmRSS") * 1024
     }
 }
 
