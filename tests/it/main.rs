@@ -6,6 +6,7 @@
 mod harness;
 
 mod bad_input;
+mod blocked_log;
 mod drain;
 mod gateway;
 mod grpcurl;
@@ -13,5 +14,6 @@ mod limits;
 mod parity;
 mod readme;
 mod retry;
+mod signals;
 mod supervision;
 mod users;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use remex_daemon::net::Caller;
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -236,10 +237,16 @@ impl Executions {
 
     /// Ends every execution, as `cause` says.
     pub async fn end_all(&self, cause: Cause) {
-        for execution in self.registry.running() {
-            // One that has ended meanwhile needs no end.
-            let _ = execution.request(Request::End(cause)).await;
-        }
+        let running = self.registry.running();
+        // One that has ended meanwhile needs no end, and none waits for another.
+        join_all(running.iter().map(|one| one.request(Request::End(cause)))).await;
+    }
+
+    /// Kills every execution, also those that are being ended, for [`Cause::Shutdown`].
+    pub async fn kill_all(&self) {
+        self.end_all(Cause::Shutdown).await;
+        let running = self.registry.running();
+        join_all(running.iter().map(|one| one.signal(libc::SIGKILL))).await;
     }
 }
 
