@@ -6,6 +6,7 @@
 mod harness;
 
 mod bad_input;
+mod blocked_log;
 mod calls;
 mod drain;
 mod gateway;
@@ -14,5 +15,6 @@ mod limits;
 mod parity;
 mod readme;
 mod retry;
+mod signals;
 mod supervision;
 mod users;

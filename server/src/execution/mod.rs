@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use remex_daemon::net::Caller;
 use remex_supervisor::{
     lifecycle::{
@@ -279,10 +280,21 @@ impl Executions {
 
     /// Ends every execution, as `cause` says.
     pub async fn end_all(&self, cause: Cause) {
-        for execution in self.registry.running() {
-            // One that has ended meanwhile needs no end.
-            let _ = execution.request(Control::End(cause)).await;
-        }
+        let running = self.registry.running();
+        // One that has ended meanwhile needs no end, and none waits for another.
+        join_all(running.iter().map(|one| one.request(Control::End(cause)))).await;
+    }
+
+    /// Kills every execution, also those that are being ended, for [`Cause::Shutdown`].
+    pub async fn kill_all(&self) {
+        self.end_all(Cause::Shutdown).await;
+        let running = self.registry.running();
+        join_all(
+            running
+                .iter()
+                .map(|one| one.signal(rustix::process::Signal::KILL.as_raw())),
+        )
+        .await;
     }
 }
 

@@ -27,19 +27,25 @@ impl Daemon {
 
     /// `command`, which is one of `home`'s and not started yet.
     pub(crate) async fn spawn(home: &Home, mut command: Command) -> Self {
-        let ready = home.path("ready");
-        // A daemon before this one may have left its own.
-        let _ = fs::remove_file(&ready);
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(home.path("log"))
             .expect("a log file");
+        command
+            .stdout(fs::File::create(home.path("stdout")).expect("a file for stdout"))
+            .stderr(log);
+        Self::spawn_as_it_is(home, command).await
+    }
+
+    /// The same, with stdout and stderr as they are.
+    pub(crate) async fn spawn_as_it_is(home: &Home, mut command: Command) -> Self {
+        let ready = home.path("ready");
+        // A daemon before this one may have left its own.
+        let _ = fs::remove_file(&ready);
         let child = command
             .arg("--ready-file")
             .arg(&ready)
-            .stdout(fs::File::create(home.path("stdout")).expect("a file for stdout"))
-            .stderr(log)
             .spawn()
             .expect("remexd runs");
         let mut daemon = Self {

@@ -1,13 +1,18 @@
-//! Logs: one event a line on stderr. Nothing that came from outside can act on a terminal or begin a line of its own.
+//! Logs: one event a line on stderr. Nothing that came from outside can act on a terminal or begin a line of its own, and
+//! nobody who logs waits for whoever reads: see [`queue`].
+
+mod queue;
 
 use std::{
     env::{self, VarError},
     io::{self, Write},
+    panic,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing::{Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter,
     filter::ParseError,
@@ -15,10 +20,19 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use super::escape::{Spelling, escape};
+use self::queue::Queue;
+pub(crate) use self::queue::write_all;
+pub use self::queue::{BYTES, LINES};
+use super::{
+    console::LAST_WORDS,
+    escape::{Spelling, escape},
+};
 
-/// What is logged, as in `debug` or `info,remex_gateway=trace`; by default `info`.
+/// What is logged beside `--log-level`, as in `debug` or `remex_gateway=trace`.
 pub const FILTER_VARIABLE: &str = "REMEX_LOG";
+
+/// What [`init`] has begun.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -31,39 +45,145 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which log lines are written: those of this level and of graver ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// None.
+    Off,
+    /// What keeps the daemon from doing what it is for.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Starts, ends, and each command that has ended.
+    #[default]
+    Info,
+    /// What is of use in the search for a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    const fn directive(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoggingError {
     /// The variable cannot be understood.
-    #[error("{FILTER_VARIABLE}: {0}; write a level such as debug, or info,remex_gateway=trace")]
+    #[error("{FILTER_VARIABLE}: {0}; write a level such as debug, or remex_gateway=trace")]
     Filter(#[from] ParseError),
     /// The variable is no text.
     #[error("{FILTER_VARIABLE} is not UTF-8")]
     NotUtf8,
+    /// There is no thread to write with.
+    #[error("cannot start threads: {0}")]
+    Thread(io::Error),
     /// Called twice.
     #[error("logging has begun already")]
-    Twice(#[from] TryInitError),
+    Twice,
 }
 
-/// Begins logging to stderr.
-pub fn init(format: LogFormat) -> Result<(), LoggingError> {
-    subscriber(format, filter()?, io::stderr).try_init()?;
+impl From<TryInitError> for LoggingError {
+    fn from(_: TryInitError) -> Self {
+        Self::Twice
+    }
+}
+
+/// Begins logging to stderr. Panics are logged from here on, too.
+pub fn init(format: LogFormat, level: LogLevel) -> Result<(), LoggingError> {
+    let filter = filter(level)?;
+    let queue = Queue::start(rustix::stdio::stderr(), move |dropped| {
+        lost(format, dropped)
+    })
+    .map_err(LoggingError::Thread)?;
+    QUEUE.set(queue.clone()).map_err(|_| LoggingError::Twice)?;
+    subscriber(format, filter, move || Line(queue.clone())).try_init()?;
+    // The default hook writes to stderr itself, and would wait for it.
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
 }
 
-fn filter() -> Result<EnvFilter, LoggingError> {
+/// Waits for what was logged to be written, for as long as an end may wait for a reader.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST_WORDS);
+    }
+}
+
+/// One event on its way into the queue.
+struct Line(Queue);
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The line that says how many there should have been.
+fn lost(format: LogFormat, dropped: u64) -> Vec<u8> {
+    let line = Collected::default();
+    let writer = line.clone();
+    let all = EnvFilter::new(Level::WARN.as_str());
+    tracing::subscriber::with_default(subscriber(format, all, move || writer.clone()), || {
+        tracing::warn!(dropped, "log lines were dropped: nobody read them");
+    });
+    line.take()
+}
+
+/// What a subscriber writes, kept.
+#[derive(Clone, Default)]
+struct Collected(Arc<Mutex<Vec<u8>>>);
+
+impl Collected {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Collected {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn filter(level: LogLevel) -> Result<EnvFilter, LoggingError> {
     let directives = match env::var(FILTER_VARIABLE) {
         Ok(directives) => directives,
         Err(VarError::NotPresent) => String::new(),
         Err(VarError::NotUnicode(_)) => return Err(LoggingError::NotUtf8),
     };
-    parse_filter(&directives)
+    Ok(parse_filter(level, &directives)?)
 }
 
-fn parse_filter(directives: &str) -> Result<EnvFilter, LoggingError> {
-    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    Ok(builder.parse(directives)?)
+/// `directives` beat `level`, where they say something else.
+fn parse_filter(level: LogLevel, directives: &str) -> Result<EnvFilter, ParseError> {
+    let level = level.directive();
+    EnvFilter::builder().parse(format!("{level},{directives}"))
 }
 
 fn subscriber<W>(
@@ -131,30 +251,15 @@ impl<W: Write> Write for Escaping<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn logged(format: LogFormat, directives: &str, log: impl FnOnce()) -> String {
-        let sink = Sink::default();
+        let sink = Collected::default();
         let made = sink.clone();
-        let filter = parse_filter(directives).unwrap();
+        let filter = parse_filter(LogLevel::Info, directives).unwrap();
         let subscriber = subscriber(format, filter, move || made.clone());
         tracing::subscriber::with_default(subscriber, log);
-        String::from_utf8(std::mem::take(&mut *sink.0.lock().unwrap())).unwrap()
+        String::from_utf8(sink.take()).unwrap()
     }
 
     const HOSTILE: &str = "a\r\n2026 ERROR forged \u{1b}]0;x\u{7}\u{9b}2J\u{202e}";
@@ -197,8 +302,31 @@ mod tests {
         assert!(text.contains("large") && !text.contains("small"), "{text}");
         assert!(logged(LogFormat::Text, "debug", both).contains("small"));
         assert_eq!(logged(LogFormat::Text, "off", both), "");
-        let error = parse_filter("info,=,").unwrap_err();
+        let error = LoggingError::from(parse_filter(LogLevel::Info, "=,").unwrap_err());
         assert!(error.to_string().starts_with("REMEX_LOG: "), "{error}");
+    }
+
+    #[test]
+    fn a_level_is_a_flags_and_a_files_word_and_a_directive() {
+        for level in LogLevel::value_variants() {
+            let name = level.directive();
+            assert_eq!(LogLevel::from_str(name, false), Ok(*level));
+            let quoted = format!("\"{name}\"");
+            assert_eq!(serde_json::from_str::<LogLevel>(&quoted).unwrap(), *level);
+            let filter = parse_filter(*level, "").unwrap();
+            assert_eq!(filter.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_is_said_in_the_form_of_all_lines() {
+        let text = String::from_utf8(lost(LogFormat::Text, 7)).unwrap();
+        assert!(
+            text.contains("WARN") && text.contains("dropped=7"),
+            "{text}"
+        );
+        let json: serde_json::Value = serde_json::from_slice(&lost(LogFormat::Json, 7)).unwrap();
+        assert_eq!(json["fields"]["dropped"], 7);
     }
 
     #[test]
@@ -212,7 +340,8 @@ mod tests {
                 Ok(())
             }
         }
-        let subscriber = subscriber(LogFormat::Text, parse_filter("").unwrap(), || Gone);
+        let filter = parse_filter(LogLevel::Info, "").unwrap();
+        let subscriber = subscriber(LogFormat::Text, filter, || Gone);
         tracing::subscriber::with_default(subscriber, log_hostile);
     }
 
