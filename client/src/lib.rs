@@ -27,19 +27,13 @@
 //! what; [`Execution`] and [`Interaction`] tell its [`Event`]s, of which the last is its [`Exit`]. What stops a command
 //! from running is an [`Error`], with the server's [`Reason`].
 
-mod backoff;
 mod client;
 mod command;
-mod dial;
 mod endpoint;
 mod error;
 mod event;
 mod execution;
 mod exit;
-mod heard;
-mod http2;
-#[cfg(test)]
-mod http2_tests;
 mod interaction;
 mod signal;
 mod transport;
@@ -47,7 +41,6 @@ mod window;
 
 pub use client::{Channel, Client, MAX_REPLY_BYTES};
 pub use command::Command;
-pub use dial::{CONNECT_TIMEOUT, ConnectError};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError};
 pub use error::Error;
 pub use event::{Event, Stream};
@@ -57,4 +50,8 @@ pub use interaction::{Control, Ended, Interaction, Stdin};
 pub use remex::error::Reason;
 pub use signal::{Signal, UnknownSignal};
 pub use tower::BoxError;
+pub use transport::{
+    CONNECT_TIMEOUT, ConnectError, MAX_CALLS_PER_CONNECTION, MAX_CONNECTIONS, STREAM_WINDOW_BYTES,
+    never_ran,
+};
 pub use window::{STDIN_CHUNK_BYTES, STDIN_WINDOW_BYTES, STDIN_WINDOW_CHUNKS};
