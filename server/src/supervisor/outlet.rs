@@ -17,6 +17,9 @@ use super::{
     sink::{Item, Sink},
 };
 
+/// Stdin that is told of at once when it has been accepted; less waits for [`COALESCE_INTERVAL`].
+const TOLD_BYTES: u64 = 64 * 1024;
+
 /// What a command's output goes through.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -252,7 +255,13 @@ impl Outlet {
                 ..
             }
         );
-        (tells && self.accepted() > self.told.accepted).then(|| self.told.at + COALESCE_INTERVAL)
+        let untold = self.accepted().saturating_sub(self.told.accepted);
+        match untold {
+            0 => None,
+            TOLD_BYTES.. => Some(self.told.at),
+            _ => Some(self.told.at + COALESCE_INTERVAL),
+        }
+        .filter(|_| tells)
     }
 }
 
@@ -323,6 +332,23 @@ mod tests {
         // Once.
         assert_eq!(outlet.pass_on(2 * LATER, false), Flow::Same);
         assert!(received.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn much_accepted_stdin_is_told_at_once() {
+        let (mut outlet, mut received, progress) = full();
+        received.recv().await.unwrap();
+        progress
+            .stdin_accepted
+            .store(TOLD_BYTES - 1, Ordering::Relaxed);
+        assert_eq!(outlet.deadline(Duration::ZERO, false), Some(LATER));
+        assert_eq!(outlet.pass_on(Duration::ZERO, false), Flow::Same);
+        assert!(received.try_recv().is_err());
+        progress.stdin_accepted.store(TOLD_BYTES, Ordering::Relaxed);
+        assert_eq!(outlet.deadline(Duration::ZERO, false), Some(Duration::ZERO));
+        assert_eq!(outlet.pass_on(Duration::ZERO, false), Flow::Same);
+        let item = received.recv().await.unwrap();
+        assert_eq!(item.stdin_accepted, TOLD_BYTES);
     }
 
     #[tokio::test]
