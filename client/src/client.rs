@@ -1,4 +1,4 @@
-//! [`Client`]: a connection, and the calls over it.
+//! [`Client`]: connections to a server, and the calls over them.
 
 use http::{Request, Response};
 use remex::v1::{echo_service_client::EchoServiceClient, exec_service_client::ExecServiceClient};
@@ -14,7 +14,18 @@ pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 /// The largest answer taken, in bytes: a Run's stdout and stderr of 16 MiB each, and room for what is around them.
 pub const MAX_REPLY_BYTES: usize = 2 * (16 << 20) + (1 << 20);
 
-/// A client of one server. Clones share its connection.
+/// A client of one server. Clones share its connections: one for each [`MAX_CALLS_PER_CONNECTION`] calls at once, up to
+/// [`MAX_CONNECTIONS`].
+///
+/// A call is sent once, and never again. If it fails, [`never_ran`] says whether its command can have run.
+///
+/// Any number of calls may be left unread: none holds up another. Each has up to [`STREAM_WINDOW_BYTES`] of output in this
+/// process, in up to 32,768 events of some 256 bytes besides, and its command waits.
+///
+/// [`MAX_CALLS_PER_CONNECTION`]: crate::MAX_CALLS_PER_CONNECTION
+/// [`MAX_CONNECTIONS`]: crate::MAX_CONNECTIONS
+/// [`STREAM_WINDOW_BYTES`]: crate::STREAM_WINDOW_BYTES
+/// [`never_ran`]: crate::never_ran
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,

@@ -43,6 +43,13 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// Why there was no connection for a call that ended with `status`; `None` if it ended otherwise.
+    pub fn of(status: &Status) -> Option<&Self> {
+        find(status)
+    }
+}
+
 fn hint(endpoint: &Endpoint, error: &io::Error) -> &'static str {
     match (endpoint, error.kind()) {
         (Endpoint::Unix(_), io::ErrorKind::PermissionDenied) => {
@@ -97,7 +104,7 @@ impl From<ConnectError> for Status {
 /// Whether `status`, which a call over a [`Client`](crate::Client) ended with, came about before the service could see
 /// the call: then its command has not run. Otherwise, and unless the server gave a reason, whether it ran is not known.
 pub fn never_ran(status: &Status) -> bool {
-    find::<Unsent>(status).is_some() || find::<ConnectError>(status).is_some()
+    find::<Unsent>(status).is_some() || ConnectError::of(status).is_some()
 }
 
 /// The first `E` among `error` and what caused it.
