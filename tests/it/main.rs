@@ -6,6 +6,7 @@
 mod harness;
 
 mod bad_input;
+mod connections;
 mod drain;
 mod gateway;
 mod grpcurl;
