@@ -11,14 +11,15 @@ use std::{
 
 /// Bytes sent and not accepted, at first, and for a command that does not read.
 pub const STDIN_WINDOW_BYTES: u64 = 256 << 10;
-/// Bytes sent and not accepted, at most: the server's window of a call, less what frames and other messages need of it.
-pub const MAX_STDIN_WINDOW_BYTES: u64 = SERVER_BUFFER_BYTES - STDIN_CHUNK_BYTES;
+/// Bytes sent and not accepted, at most: what the server takes off a call without its command, less what chunks' frames
+/// and other messages need of it. More would wait in the server's window of the call, and block it.
+pub const MAX_STDIN_WINDOW_BYTES: u64 = SERVER_BUFFER_BYTES - (32 << 10);
 /// Chunks sent and not accepted, at most: one-byte chunks cost far more than their byte.
 pub const STDIN_WINDOW_CHUNKS: usize = 1024;
 /// Bytes in one chunk, at most.
 pub const STDIN_CHUNK_BYTES: u64 = 64 << 10;
 
-/// What the server accepts beyond what the command has read: that much says nothing of the command.
+/// What the server accepts beyond what the command has read, so that it says nothing of the command.
 const SERVER_BUFFER_BYTES: u64 = 1 << 20;
 /// The server may take as long to tell what it has accepted, whatever the network takes.
 const ACKNOWLEDGE_INTERVAL: Duration = Duration::from_millis(5);
