@@ -2,7 +2,7 @@
 //! protocol's terms. A command is sent once; if its fate is not known, that is what the reply says.
 
 use remex::v1::{self, StartRequest, StartResponse, event::Kind, output::Stream};
-use remex_client::{Client, ConnectError, Exit, ExitReason, Reason};
+use remex_client::{Client, Exit, ExitReason, Reason, never_ran};
 use remex_daemon::net::Caller;
 use tonic::{Request, Status, Streaming};
 
@@ -157,7 +157,7 @@ impl End {
 fn never_started(status: &Status) -> End {
     let reason = Reason::of(status);
     let message = status.message();
-    let nothing_ran = reason.is_some() || was_never_sent(status);
+    let nothing_ran = reason.is_some() || never_ran(status);
     let remark = if nothing_ran {
         format!("remex: {message}")
     } else {
@@ -168,8 +168,4 @@ fn never_started(status: &Status) -> End {
         remark: Some(remark),
         ..End::default()
     }
-}
-
-fn was_never_sent(status: &Status) -> bool {
-    std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<ConnectError>)
 }

@@ -8,6 +8,7 @@ mod harness;
 mod bad_input;
 mod blocked_log;
 mod calls;
+mod connections;
 mod drain;
 mod gateway;
 mod grpcurl;

@@ -23,8 +23,9 @@ pub const MAX_CONNECTIONS: usize = 4096;
 /// Calls at once on one connection.
 pub const MAX_STREAMS: u32 = 1024;
 
-/// What a stream may send unread. A fixed window: an adaptive one would fall back to 64 KiB.
-pub const STREAM_WINDOW: u32 = 1024 * 1024;
+/// What a stream may send unread. Twice what a client may have in flight, since HTTP/2 gives room back when half of it has
+/// been read. A fixed window: an adaptive one would fall back to 64 KiB.
+pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 
 /// What a connection may send unread, so that one stream that nobody reads leaves room for the others.
 pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;

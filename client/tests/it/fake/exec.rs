@@ -196,16 +196,26 @@ impl exec_service_server::ExecService for Exec {
         Err(Reason::NotYet.status("not here"))
     }
 
-    async fn write(&self, _: Request<WriteRequest>) -> Result<Response<WriteResponse>, Status> {
-        Err(Reason::NotYet.status("not here"))
+    /// Takes nothing, but says how much it would have.
+    async fn write(
+        &self,
+        request: Request<WriteRequest>,
+    ) -> Result<Response<WriteResponse>, Status> {
+        let request = request.into_inner();
+        self.record(&request.execution_id)?;
+        let chunk = request.chunk.unwrap_or_default();
+        Ok(Response::new(WriteResponse {
+            stdin_accepted_bytes: chunk.offset() + chunk.data.len() as u64,
+        }))
     }
 
     async fn resize(&self, _: Request<ResizeRequest>) -> Result<Response<ResizeResponse>, Status> {
         Err(Reason::NotYet.status("not here"))
     }
 
-    async fn get(&self, _: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
-        Err(Reason::NotYet.status("not here"))
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        let execution = Some(self.record(&request.get_ref().execution_id)?);
+        Ok(Response::new(GetResponse { execution }))
     }
 
     async fn delete(&self, _: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
