@@ -40,7 +40,9 @@ pub(crate) enum ValueError {
 
 /// A signal by name or number.
 pub(crate) fn signal(text: &str) -> Result<Signal, ValueError> {
-    text.parse().map_err(|_| ValueError::Signal)
+    // As it is typed behind kill, too: -9.
+    let name = text.strip_prefix('-').unwrap_or(text);
+    name.parse().map_err(|_| ValueError::Signal)
 }
 
 /// The path of a folder on the server's machine.
