@@ -123,10 +123,10 @@ fn variable_of(variable: &EnvVar) -> Result<(&str, String), Failure> {
     match env::var(name) {
         Ok(value) => Ok((name, value)),
         Err(VarError::NotPresent) => Err(Failure::new(format!(
-            "--env {name}: it is not set here; set it, or write --env {name}=VALUE"
+            "--env {name} is not set here; set it, or write --env {name}=VALUE"
         ))),
         Err(VarError::NotUnicode(_)) => Err(Failure::new(format!(
-            "--env {name}: its value here is not UTF-8 and cannot be passed on; write --env {name}=VALUE"
+            "--env {name} is not UTF-8 here and cannot be passed on; write --env {name}=VALUE"
         ))),
     }
 }
