@@ -218,6 +218,13 @@ fn fitting(text: String, max: usize) -> String {
     fitted
 }
 
+/// The field that `status` blames, and for what; `None` if it blames none.
+pub fn violation(status: &Status) -> Option<(String, String)> {
+    let violations = status.get_details_bad_request()?.field_violations;
+    let first = violations.into_iter().next()?;
+    Some((first.field, first.description))
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -264,6 +271,9 @@ mod tests {
     #[test]
     fn details_are_beside_the_reason() {
         let status = Reason::InvalidField.field("command.user", "is empty");
+        let blamed = violation(&status);
+        assert_eq!(blamed, Some(("command.user".into(), "is empty".into())));
+        assert_eq!(violation(&Status::internal("")), None);
         assert_eq!(Reason::of(&status), Some(Reason::InvalidField));
         assert_eq!(status.message(), "command.user: is empty");
         let bad = status

@@ -173,8 +173,11 @@ impl exec_service_server::ExecService for Exec {
 
     /// One record a page, so that callers have to turn pages.
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let position = request.into_inner().page_token.parse().unwrap_or(0);
+        let request = request.into_inner();
+        let position = request.page_token.parse().unwrap_or(0);
         let mut records: Vec<_> = self.records.lock().unwrap().values().cloned().collect();
+        records
+            .retain(|record| request.states.is_empty() || request.states.contains(&record.state));
         records.sort_by(|a, b| b.execution_id.cmp(&a.execution_id));
         let more = position + 1 < records.len();
         let next_page_token = if more {
@@ -218,8 +221,16 @@ impl exec_service_server::ExecService for Exec {
         Ok(Response::new(GetResponse { execution }))
     }
 
-    async fn delete(&self, _: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
-        Err(Reason::NotYet.status("not here"))
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        let id = request.into_inner().execution_id;
+        if self.record(&id)?.state() != execution::State::Ended {
+            return Err(Reason::ExecutionRunning.status("it has not ended"));
+        }
+        self.records.lock().unwrap().remove(&id);
+        Ok(Response::new(DeleteResponse {}))
     }
 
     async fn get_server_info(
