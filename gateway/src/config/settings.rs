@@ -234,8 +234,8 @@ mod tests {
             ("", "legasy = []\n", "gateway.toml:1: unknown key `legasy`"),
             (
                 "",
-                "\nupstream = 'x'\n",
-                "gateway.toml:2: upstream: \"x\" has no scheme",
+                "\nupstream = 'ftp://x'\n",
+                "gateway.toml:2: upstream: \"ftp\" is no scheme",
             ),
             (
                 "",

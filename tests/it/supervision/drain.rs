@@ -45,7 +45,7 @@ async fn slow_reader(server: Server) {
     let marker = Marker::new();
     let text = format!("yes {marker} & read line; exit 3");
     let mut running = server.begin(shell(text).stdin_open()).await;
-    let held_up = running.held_up().await;
+    let held_up = server.held_up(&running.id).await;
     running.write(b"\n").await;
     while running.leader_lives() {
         tokio::task::yield_now().await;

@@ -60,7 +60,7 @@ async fn pitfall_47_output_that_a_shutdown_cuts_is_no_success() {
     // The flood holds the reader's windows and the pipe full when the leader has ended.
     let text = format!("yes & head -c {BYTES} /dev/zero >&2 & read line; exit 0");
     let mut running = server.begin(shell(text).stdin_open()).await;
-    running.held_up().await;
+    server.held_up(&running.id).await;
     running.write(b"\n").await;
     while running.leader_lives() {
         tokio::task::yield_now().await;

@@ -239,13 +239,7 @@ async fn refusals_that_nobody_reads_are_dropped() {
     let server = Server::start(&[]).await;
     let marker = Marker::new();
     let mut call = Call::start(&server, shell(format!("yes {marker}"))).await;
-    eventually("a full window", || {
-        let processes = marker.processes();
-        let pid = processes.first()?.pid.as_raw_nonzero().get();
-        // It waits for room in its pipe.
-        (super::support::state_of(pid)? == 'S').then_some(())
-    })
-    .await;
+    server.held_up(&call.started.execution_id).await;
     for _ in 0..1000 {
         call.send(Message::Signal(99)).await;
     }

@@ -116,6 +116,24 @@ impl Server {
         self.begin(request).await.end().await
     }
 
+    /// How much of an execution's stdout was read when its reader, who does not read, had held it up for a while.
+    pub(crate) async fn held_up(&self, execution_id: &str) -> usize {
+        const LOOKS: usize = 10;
+        let (mut last, mut same) = (0, 0);
+        while same < LOOKS {
+            let request = v1::GetRequest {
+                execution_id: execution_id.to_owned(),
+                ..v1::GetRequest::default()
+            };
+            let record = soon("a record", self.exec().get(request)).await;
+            let record = record.expect("it is known").into_inner().execution;
+            let now = record.map_or(0, |record| record.stdout_bytes_total);
+            same = if now == last && now > 0 { same + 1 } else { 0 };
+            last = now;
+        }
+        usize::try_from(last).expect("a size")
+    }
+
     /// Why a command is refused.
     pub(crate) async fn refusal(&self, request: StartRequest) -> Status {
         let started = soon("an answer", self.exec().start(request)).await;
@@ -326,24 +344,6 @@ impl Running {
         };
         let written = soon("a write", self.client.exec().write(request)).await;
         written.expect("it takes stdin");
-    }
-
-    /// How much of its stdout was read when the reader, who does not read, had held it up for a while.
-    pub(crate) async fn held_up(&self) -> usize {
-        const LOOKS: usize = 10;
-        let (mut last, mut same) = (0, 0);
-        while same < LOOKS {
-            let request = v1::GetRequest {
-                execution_id: self.id.clone(),
-                ..v1::GetRequest::default()
-            };
-            let record = soon("a record", self.client.exec().get(request)).await;
-            let record = record.expect("it is known").into_inner().execution;
-            let now = record.map_or(0, |record| record.stdout_bytes_total);
-            same = if now == last && now > 0 { same + 1 } else { 0 };
-            last = now;
-        }
-        usize::try_from(last).expect("a size")
     }
 
     /// Whether its leader has not ended.
