@@ -8,6 +8,7 @@ use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process;
 
 fn main() -> ExitCode {
     match start() {
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), Exit> {
+    let prepared = process::prepare().map_err(|error| fail(&error, Exit::Internal))?;
     let args = Args::try_parse().map_err(|error| {
         // A reader that has gone needs no help.
         let _ = error.print();
@@ -36,7 +38,7 @@ fn start() -> Result<(), Exit> {
         .enable_all()
         .build()
         .map_err(|error| fail(&error, Exit::Internal))?;
-    let served = runtime.block_on(app::run(config));
+    let served = runtime.block_on(app::run(config, prepared));
     // What was open to the end is cut off.
     runtime.shutdown_background();
     served.map_err(|error| fail(&error, Exit::from(&error)))

@@ -10,14 +10,14 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use remex_daemon::net::Caller;
 use tokio::{
     sync::{Semaphore, oneshot},
-    task::block_in_place,
+    time::sleep_until,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -36,7 +36,9 @@ use remex_supervisor::{
         life::{Cause, Life},
         stdin::{Stdin, StdinChunk, StdinError},
     },
-    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
+    process::{
+        CommandSpec, Process, SpawnProgress, Spawner, StartError, StdinSpec, Stdio, WindowSize,
+    },
 };
 
 /// Executions at once, where nothing else is configured.
@@ -108,7 +110,10 @@ pub struct Executions {
     permits: Arc<Semaphore>,
     max: usize,
     draining: AtomicBool,
-    drivers: TaskTracker,
+    /// Everything is to end, spawns that are under way too.
+    ending: CancellationToken,
+    /// Starts and drivers that are not over.
+    tasks: TaskTracker,
 }
 
 impl Executions {
@@ -120,12 +125,15 @@ impl Executions {
             permits: Arc::new(Semaphore::new(max)),
             max,
             draining: AtomicBool::new(false),
-            drivers: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
-    /// Starts a command whose output goes to `sink`.
-    pub fn start(&self, new: NewExecution, sink: Sink) -> Result<Arc<Execution>, Refused> {
+    /// Starts a command whose output goes to `sink`. Dropped before it is done, it leaves nothing that runs.
+    pub async fn start(&self, new: NewExecution, sink: Sink) -> Result<Arc<Execution>, Refused> {
+        // Before the look at `draining`: a drain waits for every start that has not seen it.
+        let _under_way = self.tasks.token();
         if self.draining.load(Ordering::Acquire) {
             return Err(Refused::Draining);
         }
@@ -134,18 +142,7 @@ impl Executions {
             .map_err(|_| Refused::TooMany(self.max))?;
         let id = Uuid::now_v7();
         let created = SystemTime::now();
-        let stdin_spec = if new.stdin_open || !new.stdin.is_empty() {
-            StdinSpec::Open
-        } else {
-            StdinSpec::Null
-        };
-        let name = id.to_string();
-        let spawn = || self.spawner.spawn(&name, &new.spec, stdin_spec);
-        let (process, stdio) = match new.spec.user {
-            // The user database may be a server far away.
-            Some(_) => block_in_place(spawn),
-            None => spawn(),
-        }?;
+        let (process, stdio) = self.spawn(id, &new).await?;
         let (link, mailbox) = mailbox();
         let progress = Arc::new(Progress::default());
         let execution = Arc::new(Execution {
@@ -169,20 +166,42 @@ impl Executions {
             mailbox,
             progress,
         )
-        .map_err(|source| StartError::Resources {
-            step: "watch the command",
-            source,
-        })?;
+        .map_err(|source| StartError::Unwatched { source })?;
         self.registry.insert(Arc::clone(&execution));
         let (ending, registry) = (Arc::clone(&execution), self.registry.clone());
         // Boxed: the future would be moved about with all of it inside.
         let driver = Box::new(driver);
-        self.drivers.spawn(async move {
+        self.tasks.spawn(async move {
             let retire = |exit: &Exit| registry.retire(&ending, *exit);
             driver.run(permit, retire).await;
             registry.forget();
         });
+        if self.ending.is_cancelled() {
+            // It was not there to be told with the others.
+            let _ = execution.request(Request::End(Cause::Shutdown)).await;
+        }
         Ok(execution)
+    }
+
+    /// Spawns the command of `new`, unless everything is to end before it runs.
+    async fn spawn(&self, id: Uuid, new: &NewExecution) -> Result<(Process, Stdio), Refused> {
+        let stdin = if new.stdin_open || !new.stdin.is_empty() {
+            StdinSpec::Open
+        } else {
+            StdinSpec::Null
+        };
+        let name = id.to_string();
+        let mut spawning = self.spawner.start(&name, &new.spec, stdin);
+        loop {
+            match spawning.poll(Instant::now()) {
+                SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
+                SpawnProgress::Failed(error) => return Err(error.into()),
+                SpawnProgress::WaitUntil(time) => tokio::select! {
+                    () = sleep_until(time.into()) => {}
+                    () = self.ending.cancelled() => return Err(Refused::Draining),
+                },
+            }
+        }
     }
 
     /// The execution `id`, if `caller` may see it.
@@ -216,12 +235,12 @@ impl Executions {
     /// No new execution from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.drivers.close();
+        self.tasks.close();
     }
 
     /// Returns when every execution has ended and its caller has been told; only after [`Self::drain`].
     pub async fn finished(&self) {
-        self.drivers.wait().await;
+        self.tasks.wait().await;
     }
 
     /// How many run.
@@ -238,6 +257,7 @@ impl Executions {
 
     /// Ends every execution, as `cause` says.
     pub async fn end_all(&self, cause: Cause) {
+        self.ending.cancel();
         for execution in self.registry.running() {
             // One that has ended meanwhile needs no end.
             let _ = execution.request(Request::End(cause)).await;

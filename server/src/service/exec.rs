@@ -59,7 +59,7 @@ impl Exec {
     }
 
     /// Starts what Run is to run; the answer comes when that has ended.
-    pub(super) fn start_run(
+    pub(super) async fn start_run(
         &self,
         request: Request<v1::RunRequest>,
     ) -> Result<impl Future<Output = Result<v1::RunResponse, Status>> + use<>, Status> {
@@ -73,7 +73,7 @@ impl Exec {
             collected: Box::new(Collected::new(cap)),
             answer,
         };
-        let execution = self.start(request, false, origin, sink)?;
+        let execution = self.start(request, false, origin, sink).await?;
         Ok(async move {
             let (collected, exit) = answered
                 .await
@@ -95,7 +95,7 @@ impl Exec {
         })
     }
 
-    fn start_streaming<M>(
+    async fn start_streaming<M>(
         &self,
         request: v1::StartRequest,
         origin: Origin,
@@ -113,12 +113,12 @@ impl Exec {
             items,
             tells_accepted: interactive,
         };
-        let execution = self.start(request, stdin_open, origin, sink)?;
+        let execution = self.start(request, stdin_open, origin, sink).await?;
         let events = Events::new(execution.id.to_string(), text, received, keepalive);
         Ok((execution, events))
     }
 
-    fn start(
+    async fn start(
         &self,
         request: translate::Request,
         stdin_open: bool,
@@ -133,7 +133,7 @@ impl Exec {
             labels: request.labels,
             caller: origin.caller,
         };
-        let execution = self.executions.start(new, sink);
+        let execution = self.executions.start(new, sink).await;
         execution.map_err(|refused| status::refused(&refused))
     }
 
@@ -181,14 +181,16 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 #[tonic::async_trait]
 impl ExecService for Exec {
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
-        Ok(Response::new(self.start_run(request)?.await?))
+        Ok(Response::new(self.start_run(request).await?.await?))
     }
 
     type StartStream = Events<v1::StartResponse>;
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
         let origin = Origin::of(&request)?;
-        let (_, events) = self.start_streaming(request.into_inner(), origin, false)?;
+        let (_, events) = self
+            .start_streaming(request.into_inner(), origin, false)
+            .await?;
         Ok(Response::new(events))
     }
 
@@ -205,7 +207,7 @@ impl ExecService for Exec {
             .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))??;
         match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
-                let (execution, events) = self.start_streaming(*start, origin, true)?;
+                let (execution, events) = self.start_streaming(*start, origin, true).await?;
                 let (failure, failed) = oneshot::channel();
                 self.tasks
                     .spawn(interact::pump(requests, execution, failure));

@@ -6,13 +6,13 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     pin::Pin,
     task::{Context, Poll},
 };
 
 use futures_util::{
     StreamExt,
+    future::BoxFuture,
     stream::{BoxStream, once},
 };
 use http::{Request, Response};
@@ -79,10 +79,13 @@ struct Run(Exec);
 impl ServerStreamingService<v1::RunRequest> for Run {
     type Response = v1::RunResponse;
     type ResponseStream = BoxStream<'static, Result<v1::RunResponse, Status>>;
-    type Future = Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
+    type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<v1::RunRequest>) -> Self::Future {
-        let started = self.0.start_run(request);
-        ready(started.map(|answer| tonic::Response::new(once(answer).boxed())))
+        let exec = self.0.clone();
+        Box::pin(async move {
+            let answer = exec.start_run(request).await?;
+            Ok(tonic::Response::new(once(answer).boxed()))
+        })
     }
 }

@@ -13,7 +13,7 @@ use remex_supervisor::{
     lifecycle::{life::MAX_SIGNAL, stdin::StdinChunk},
     process::{
         CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
-        ResourceLimits, TerminalSpec, TreeLimits, WindowSize,
+        MAX_STRINGS, ResourceLimits, TerminalSpec, TreeLimits, WindowSize,
     },
 };
 use tonic::Status;
@@ -137,6 +137,18 @@ fn durable(common: &Common) -> Checked<()> {
 }
 
 fn command(command: v1::Command) -> Checked<CommandSpec> {
+    let counts = [
+        command.argv.len(),
+        command.argv_raw.len(),
+        command.environment.len(),
+    ];
+    let count = counts.into_iter().fold(0, usize::saturating_add);
+    if count > MAX_STRINGS {
+        let why = format!(
+            "has {count} arguments and variables, and {MAX_STRINGS} are taken; pass data on stdin"
+        );
+        return Err(Reason::CommandTooLarge.field("command", why));
+    }
     let (argv, shell) = argv(command.argv, command.argv_raw, command.shell)?;
     Ok(CommandSpec {
         argv,

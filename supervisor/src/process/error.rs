@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// A start that ran nothing.
+/// A start that failed. Nothing was executed, but where it says so.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The program is nowhere on PATH, or not where its path says.
@@ -54,6 +54,18 @@ pub enum StartError {
     /// Arguments and environment are more than the kernel takes.
     #[error("{0}")]
     TooLarge(String),
+    /// The kernel has held the spawn for as long as it may take.
+    #[error("it could not be started within 10 s: {what}; it was killed")]
+    Held {
+        /// What is probably at fault.
+        what: &'static str,
+    },
+    /// It was started, and killed at once.
+    #[error("the command was started and cannot be watched, so it was killed: {source}")]
+    Unwatched {
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The machine, or the server's share of it, is used up.
     #[error("{step}: {source}; try again when fewer commands run")]
     Resources {

@@ -11,7 +11,6 @@ use rustix::{
 };
 
 use super::{
-    child::Identity,
     pty::{self, Master},
     spec::{StdinSpec, TerminalSpec},
 };
@@ -87,17 +86,10 @@ pub(super) fn pipes(stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
 }
 
 /// A terminal, which belongs to the user that the command runs as.
-pub(super) fn terminal(
-    spec: &TerminalSpec,
-    identity: Option<&Identity>,
-) -> io::Result<(Stdio, ChildStdio)> {
+pub(super) fn terminal(spec: &TerminalSpec, uid: Option<u32>) -> io::Result<(Stdio, ChildStdio)> {
     let (master, slave) = pty::open(spec.size)?;
-    if let Some(identity) = identity {
-        rustix::fs::fchown(
-            slave.as_fd(),
-            Some(Uid::from_raw(identity.uid)),
-            None::<Gid>,
-        )?;
+    if let Some(uid) = uid {
+        rustix::fs::fchown(slave.as_fd(), Some(Uid::from_raw(uid)), None::<Gid>)?;
     }
     Ok((Stdio::Terminal(master), ChildStdio::Terminal(slave)))
 }

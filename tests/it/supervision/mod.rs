@@ -15,6 +15,7 @@ mod limits;
 mod outcomes;
 mod records;
 mod restart;
+mod spawning;
 mod start;
 mod stdin;
 mod streams;
