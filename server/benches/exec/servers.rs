@@ -18,6 +18,7 @@ use remex::v1::{
     echo_service_server::{EchoService, EchoServiceServer},
 };
 use remex_client::{Client, Endpoint};
+use remex_daemon::shutdown::Shutdown;
 use remex_server::{
     app,
     config::{Args, Config},
@@ -128,7 +129,7 @@ fn remexd(folder: &Path, ballast: &str, prepared: Prepared) -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config, prepared))?;
+    runtime()?.block_on(app::run(config, prepared, Shutdown::default()))?;
     drop(std::hint::black_box(ballast));
     Ok(())
 }

@@ -11,7 +11,10 @@ use std::{
 
 use clap::Parser;
 use remex_client::Client;
-use remex_daemon::net::{BoundAddress, Users};
+use remex_daemon::{
+    net::{BoundAddress, Users},
+    shutdown::Shutdown,
+};
 use remex_gateway::{Bound, Gateway, limits::Limits};
 use remex_server::{
     app,
@@ -109,7 +112,7 @@ fn serve_remexd(folder: &Path, prepared: Prepared) -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config, prepared))?;
+    runtime()?.block_on(app::run(config, prepared, Shutdown::default()))?;
     Ok(())
 }
 

@@ -140,14 +140,14 @@ fn prepare(job: &Job) -> Result<(), Failed> {
     call(Step::Session, libc::SYS_setsid, [0; 5])?;
     own_descriptors(job)?;
     for (to, from) in (0..).zip(job.stdio) {
-        call(Step::Stdio, libc::SYS_dup3, [arg(from), to, 0, 0, 0])?;
+        call(Step::Stdio, libc::SYS_dup3, [raw::int(from), to, 0, 0, 0])?;
     }
     let (all, mut from) = (c_uint::MAX as usize, 3);
     if job.fourth != Fourth::Closed {
         from = 4;
     }
     if let Fourth::Given(fd) = job.fourth {
-        call(Step::Stdio, libc::SYS_dup3, [arg(fd), 3, 0, 0, 0])?;
+        call(Step::Stdio, libc::SYS_dup3, [raw::int(fd), 3, 0, 0, 0])?;
     }
     if call(Step::Stdio, libc::SYS_close_range, [from, all, 0, 0, 0]).is_err() {
         // Before Linux 5.9. What others in this process left inheritable is closed nowhere then; what is the server's own
@@ -160,7 +160,7 @@ fn prepare(job: &Job) -> Result<(), Failed> {
         );
     }
     if job.plan.terminal {
-        let request = libc::TIOCSCTTY as usize;
+        let request = raw::long(libc::TIOCSCTTY);
         call(Step::Terminal, libc::SYS_ioctl, [0, request, 0, 0, 0])?;
     }
     let plan = &job.plan;
@@ -182,7 +182,7 @@ fn prepare(job: &Job) -> Result<(), Failed> {
         call(
             Step::Niceness,
             libc::SYS_setpriority,
-            [which, 0, arg(niceness), 0, 0],
+            [which, 0, raw::int(niceness), 0, 0],
         )?;
     }
     if let Some(identity) = &plan.identity {
@@ -212,7 +212,7 @@ fn own_descriptors(job: &Job) -> Result<(), Failed> {
         Fourth::Given(fd) => fd,
         Fourth::Kept | Fourth::Closed => 3,
     };
-    let above = arg(stdin.max(stdout).max(stderr).max(fourth)).wrapping_add(1);
+    let above = raw::int(stdin.max(stdout).max(stderr).max(fourth)).wrapping_add(1);
     let all = c_uint::MAX as usize;
     let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
     call(
@@ -282,7 +282,7 @@ fn execute(job: &Job) -> Failed {
         let _ = call(
             Step::Exec,
             libc::SYS_rt_sigaction,
-            [arg(signal), default, 0, SIGNAL_SET_BYTES, 0],
+            [raw::int(signal), default, 0, SIGNAL_SET_BYTES, 0],
         );
     }
     let (how, none) = (libc::SIG_SETMASK as usize, ptr::from_ref(&none) as usize);
@@ -300,14 +300,11 @@ fn execute(job: &Job) -> Failed {
     }
 }
 
-/// A C int as a register holds it.
-fn arg(value: c_int) -> usize {
-    value as isize as usize
-}
-
-fn call(step: Step, number: c_long, [a, b, c, d, e]: [usize; 5]) -> Result<(), Failed> {
+fn call(step: Step, number: c_long, arguments: [usize; 5]) -> Result<(), Failed> {
+    let mut all = [0; 6];
+    all[..5].copy_from_slice(&arguments);
     // SAFETY: all calls here act on this task alone, or on descriptors of its own, with values and live pointers of its job.
-    match unsafe { raw::syscall(number, [a, b, c, d, e, 0]) } {
+    match unsafe { raw::syscall(number, all) } {
         Ok(_) => Ok(()),
         Err(errno) => Err((step, errno)),
     }

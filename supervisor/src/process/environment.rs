@@ -1,7 +1,6 @@
 //! A command's environment: what is passed on of the server's, a user's login variables, and what the caller adds.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     ffi::{CString, OsString},
     os::unix::ffi::OsStrExt,
 };
@@ -53,7 +52,7 @@ impl Environment {
         if let Some(TerminalSpec { term, .. }) = &spec.terminal {
             environment.set(b"TERM", term.as_bytes());
         }
-        environment.put_all(&spec.environment);
+        environment.add(&spec.environment);
         environment
     }
 
@@ -96,22 +95,18 @@ impl Environment {
         self.set(b"SHELL", shell);
     }
 
-    /// Sets as many variables as a caller has thought of.
-    fn put_all(&mut self, variables: &[CString]) {
-        if variables.is_empty() {
-            return;
-        }
-        let own = self.0.iter().enumerate();
-        let mut places: HashMap<_, _> = own
-            .map(|(place, variable)| (name(variable).to_owned(), place))
-            .collect();
+    /// Adds the caller's variables, which have no name twice: each is compared with what was there before, not with all of
+    /// the others, of which there may be tens of thousands.
+    fn add(&mut self, variables: &[CString]) {
+        let others = self.0.len();
         for variable in variables {
-            match places.entry(name(variable).to_owned()) {
-                Entry::Occupied(place) => self.0[*place.get()] = variable.clone(),
-                Entry::Vacant(place) => {
-                    place.insert(self.0.len());
-                    self.0.push(variable.clone());
-                }
+            let name = name(variable);
+            match self.0[..others]
+                .iter_mut()
+                .find(|other| self::name(other) == name)
+            {
+                Some(other) => *other = variable.clone(),
+                None => self.0.push(variable.clone()),
             }
         }
     }

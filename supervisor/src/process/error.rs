@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// A start that failed. Nothing was executed, but where it says so.
+/// A start that ran nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The program is nowhere on PATH, or not where its path says.
@@ -59,12 +59,6 @@ pub enum StartError {
     Held {
         /// What is probably at fault.
         what: &'static str,
-    },
-    /// It was started, and killed at once.
-    #[error("the command was started and cannot be watched, so it was killed: {source}")]
-    Unwatched {
-        /// The kernel's answer.
-        source: io::Error,
     },
     /// The machine, or the server's share of it, is used up.
     #[error("{step}: {source}; try again when fewer commands run")]

@@ -8,7 +8,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -53,6 +53,12 @@ pub(super) struct Leader {
 /// A leader's pidfd, shared with whoever reaps it: readable when the leader has ended.
 #[derive(Debug)]
 pub struct Pidfd(Arc<Leader>);
+
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.pidfd.as_fd()
+    }
+}
 
 impl AsRawFd for Pidfd {
     fn as_raw_fd(&self) -> RawFd {

@@ -127,13 +127,11 @@ impl Search {
         if let Some(kind) = no_directory {
             return Err(directory_error(&self.directory, kind.into()));
         }
-        Err(match self.refused {
-            Some((index, seen)) => not_executable(&self.candidates[index].0, seen.why()),
-            None => {
-                let path = String::from_utf8_lossy(path.unwrap_or(DEFAULT_PATH));
-                not_found(name, format!(" in PATH {path:?}"))
-            }
-        })
+        if let Some((index, seen)) = self.refused {
+            return Err(not_executable(&self.candidates[index].0, seen.why()));
+        }
+        let path = String::from_utf8_lossy(path.unwrap_or(DEFAULT_PATH));
+        Err(not_found(name, format!(" in PATH {path:?}")))
     }
 }
 
@@ -162,7 +160,7 @@ pub(crate) fn look(file: &CStr, how: How, as_self: bool) -> Seen {
             Ok(fd) => {
                 let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
                 let seen = stat(fd, c"", flags);
-                let _ = call(libc::SYS_close, [fd as usize, 0, 0, 0]);
+                let _ = call(libc::SYS_close, [raw::int(fd), 0, 0, 0]);
                 seen
             }
             Err(libc::EAGAIN | libc::ENOSYS | libc::EPERM | libc::EINVAL) => return Seen::Unknown,
@@ -188,7 +186,7 @@ pub(crate) fn look(file: &CStr, how: How, as_self: bool) -> Seen {
     if how == How::Cached {
         return Seen::Unknown;
     }
-    let (at, file) = (libc::AT_FDCWD as isize as usize, file.as_ptr() as usize);
+    let (at, file) = (raw::int(libc::AT_FDCWD), file.as_ptr() as usize);
     let (may, flags) = (libc::X_OK as usize, libc::AT_EACCESS as usize);
     match call(libc::SYS_faccessat2, [at, file, may, flags]) {
         // Before Linux 5.8 there is none; execve says it then.
@@ -203,21 +201,21 @@ fn open_cached(file: &CStr) -> Result<i32, i32> {
     let mut open: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
     open.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
     open.resolve = RESOLVE_CACHED;
-    let at = libc::AT_FDCWD as isize as usize;
+    let at = raw::int(libc::AT_FDCWD);
     let open = (ptr::from_ref(&open) as usize, size_of::<libc::open_how>());
     let fd = call(
         libc::SYS_openat2,
         [at, file.as_ptr() as usize, open.0, open.1],
     )?;
-    Ok(fd as i32)
+    Ok(raw::descriptor(fd))
 }
 
 fn stat(folder: i32, file: &CStr, flags: i32) -> Result<libc::statx, i32> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     let arguments = [
-        folder as isize as usize,
+        raw::int(folder),
         file.as_ptr() as usize,
-        flags as usize,
+        raw::int(flags),
         (libc::STATX_TYPE | libc::STATX_MODE) as usize,
         stat.as_mut_ptr() as usize,
         0,

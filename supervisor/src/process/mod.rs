@@ -11,6 +11,7 @@ mod containment;
 mod environment;
 mod error;
 pub(crate) mod helper;
+mod landlock;
 mod leader;
 mod leaders;
 mod limits;
@@ -34,16 +35,16 @@ mod user;
 
 pub use containment::Choice;
 pub use error::StartError;
+pub use landlock::landlock_abi;
 pub use leader::{ExitStatus, Pidfd, Usage};
-pub use plan::MAX_STRINGS;
+pub use plan::argument_bytes;
 pub use prepare::{Prepared, prepare};
-pub use pty::Master;
 pub use running::Process;
 pub use spawn::{Settings, Spawner};
 pub use spawning::{SPAWN_BOUND, SpawnProgress, Spawning};
 pub use spec::{
     CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
-    ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize,
+    ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize, allocation,
 };
 pub use stdio::Stdio;
 pub use table::TreeLook;

@@ -10,8 +10,8 @@ use super::error::StartError;
 /// Longest plan that crosses to another process: the kernel executes nothing longer.
 pub(crate) const MAX_PLAN_BYTES: usize = 8 * 1024 * 1024;
 
-/// Most arguments and variables together; also most groups of a user.
-pub const MAX_STRINGS: usize = 65_536;
+/// Most arguments, variables or groups of a plan.
+const MAX_ITEMS: usize = 128 * 1024;
 
 /// The user to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,45 +50,31 @@ pub(crate) struct Plan {
     pub(crate) reset: Vec<c_int>,
 }
 
-/// How much of arguments and environment the kernel takes from a child of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ArgumentRoom(usize);
-
-impl ArgumentRoom {
-    /// By this process's limit on its stack, which children inherit: a quarter of it, at least 128 KiB and at most three
-    /// quarters of 8 MiB.
-    pub(super) fn here() -> Self {
-        let stack = getrlimit(Resource::Stack).current;
-        let stack = stack.and_then(|bytes| usize::try_from(bytes).ok());
-        Self(
-            stack
-                .map_or(usize::MAX, |bytes| bytes / 4)
-                .clamp(128 * 1024, 6 * 1024 * 1024),
-        )
-    }
-
-    /// Whether what `plan` executes fits.
-    pub(super) fn check(self, plan: &Plan) -> Result<(), StartError> {
-        let count = plan.argv.len().saturating_add(plan.environment.len());
-        if count > MAX_STRINGS {
-            return Err(StartError::TooLarge(format!(
-                "arguments and environment are {count} strings, and {MAX_STRINGS} are taken; pass data on stdin"
-            )));
-        }
-        let string = |string: &CString| string.as_bytes_with_nul().len();
-        let strings: usize = plan.argv.iter().chain(&plan.environment).map(string).sum();
-        let bytes = strings + string(&plan.program) + count * size_of::<usize>();
-        if bytes > self.0 {
-            return Err(StartError::TooLarge(format!(
-                "arguments and environment take {bytes} bytes with their pointers, and the kernel takes {}; pass data on stdin",
-                self.0
-            )));
-        }
-        Ok(())
-    }
+/// What execve(2) takes of arguments, variables and their pointers: a quarter of the stack that children may have, between
+/// 128 KiB and 6 MiB.
+pub fn argument_bytes() -> usize {
+    const MIN: u64 = 128 * 1024;
+    const MAX: u64 = 6 * 1024 * 1024;
+    let stack = getrlimit(Resource::Stack).current;
+    let bytes = stack.map_or(MAX, |stack| stack / 4).clamp(MIN, MAX);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 impl Plan {
+    /// Whether the kernel takes its arguments and variables, of which it takes `room` bytes.
+    pub(super) fn check(&self, room: usize) -> Result<(), StartError> {
+        let string = |string: &CString| string.as_bytes_with_nul().len();
+        let strings: usize = self.argv.iter().chain(&self.environment).map(string).sum();
+        let count = self.argv.len() + self.environment.len();
+        let bytes = strings + string(&self.program) + count * size_of::<usize>();
+        if bytes <= room {
+            return Ok(());
+        }
+        Err(StartError::TooLarge(format!(
+            "arguments and environment take {bytes} bytes with their pointers, and the kernel takes {room}; pass data on stdin"
+        )))
+    }
+
     /// For another process.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -99,7 +85,7 @@ impl Plan {
         put_all(&mut out, &self.argv, put_string);
         put_all(&mut out, &self.environment, put_string);
         put_all(&mut out, &self.reset, |out, signal| {
-            put(out, signal.cast_unsigned())
+            put(out, signal.cast_unsigned());
         });
         put_all(&mut out, &self.limits, |out, limit| {
             put(out, limit.resource);
@@ -193,7 +179,7 @@ fn take_string(rest: &mut &[u8]) -> Option<CString> {
 
 fn take_all<T>(rest: &mut &[u8], take_one: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
     let count = usize::try_from(take(rest)?).ok()?;
-    if count > MAX_STRINGS {
+    if count > MAX_ITEMS {
         return None;
     }
     (0..count).map(|_| take_one(rest)).collect()
@@ -249,27 +235,10 @@ mod tests {
 
     #[test]
     fn pitfall_52_what_the_kernel_does_not_take_is_refused_before_any_work() {
-        let check = |plan: &Plan| ArgumentRoom::here().check(plan);
-        let mut many = plan();
-        many.argv = vec![c"".into(); MAX_STRINGS - 1];
-        assert!(check(&many).is_ok());
-        many.argv.push(c"".into());
-        assert!(matches!(check(&many), Err(StartError::TooLarge(_))));
-        let mut exact = plan();
-        let own = |plan: &Plan| {
-            let strings = plan.argv.iter().chain(&plan.environment);
-            let bytes: usize = strings
-                .map(|string| string.as_bytes_with_nul().len() + 8)
-                .sum();
-            bytes + plan.program.as_bytes_with_nul().len()
-        };
-        exact.argv = vec![c"sh".into()];
-        let ArgumentRoom(room) = ArgumentRoom::here();
-        let left = room - own(&exact) - 9;
-        exact.argv.push(CString::new(vec![b'x'; left]).unwrap());
-        assert_eq!(own(&exact), room);
-        assert!(check(&exact).is_ok());
-        exact.argv[0] = c"sh2".into();
-        assert!(matches!(check(&exact), Err(StartError::TooLarge(_))));
+        // "/bin/sh", "sh", "", "A=1", and three pointers.
+        let bytes = 8 + 3 + 1 + 4 + 3 * size_of::<usize>();
+        assert!(plan().check(bytes).is_ok());
+        let refused = plan().check(bytes - 1);
+        assert!(matches!(refused, Err(StartError::TooLarge(_))));
     }
 }

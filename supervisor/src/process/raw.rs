@@ -2,8 +2,18 @@
 //! beside it.
 
 #![expect(unsafe_code, reason = "the syscall instruction itself")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::many_single_char_names,
+    reason = "registers hold what they are given, whatever it means"
+)]
 
-use std::{arch::asm, ffi::c_long};
+use std::{
+    arch::asm,
+    ffi::{c_int, c_long, c_ulong},
+};
 
 /// What a syscall answers: a value, or the number of its error.
 pub(crate) type Answer = Result<usize, i32>;
@@ -69,6 +79,21 @@ fn answer(result: isize) -> Answer {
         LAST_ERROR..0 => Err((result as i32).wrapping_neg()),
         _ => Ok(result as usize),
     }
+}
+
+/// A C int as a register holds it.
+pub(crate) fn int(value: c_int) -> usize {
+    value as isize as usize
+}
+
+/// A C unsigned long as a register holds it.
+pub(crate) fn long(value: c_ulong) -> usize {
+    value as usize
+}
+
+/// A descriptor that the kernel has answered.
+pub(crate) fn descriptor(answer: usize) -> c_int {
+    answer as c_int
 }
 
 /// Ends the calling process.

@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::CString,
     io,
-    os::unix::ffi::OsStrExt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -21,7 +21,7 @@ use super::{
     limits,
     low_fds::LowFds,
     names::Names,
-    plan::{ArgumentRoom, Plan, Rlimit},
+    plan::{Plan, Rlimit, argument_bytes},
     prepare::Prepared,
     signal,
     spawning::Spawning,
@@ -62,7 +62,7 @@ pub struct Spawner {
     reset: Vec<i32>,
     /// The limit on open files that the server was started with, if it has raised its own.
     open_files: Option<Rlimit>,
-    argument_room: ArgumentRoom,
+    argument_bytes: usize,
     own: Own,
     pub(super) low_fds: Arc<LowFds>,
     pub(super) containment: Arc<Containment>,
@@ -70,6 +70,7 @@ pub struct Spawner {
     pub(super) names: Names,
     pub(super) zygote: Option<Zygote>,
     stuck: Mutex<Vec<Stuck>>,
+    /// How many spawns took too long.
     held: AtomicU64,
 }
 
@@ -110,11 +111,11 @@ impl Spawner {
             _ => None,
         };
         let spawner = Self {
-            directory: CString::new(settings.directory.as_os_str().as_bytes())?,
+            directory: CString::new(settings.directory.into_os_string().into_vec())?,
             environment: Environment::passed(env::vars_os(), &settings.pass_environment),
             reset,
             open_files: limits::raise_open_files(),
-            argument_room: ArgumentRoom::here(),
+            argument_bytes: argument_bytes(),
             own,
             low_fds,
             containment,
@@ -134,19 +135,17 @@ impl Spawner {
 
     /// Looks after what commands left running, and after spawns that the kernel held; to be called now and then.
     pub fn sweep(&self) {
-        let over: Vec<_> = self
-            .lock_stuck()
-            .extract_if(.., |stuck| stuck.is_over())
-            .collect();
-        for stuck in over {
-            stuck.bury(self);
-        }
+        self.bury_stuck();
         self.containment.sweep();
     }
 
-    /// How many spawns the kernel has held for so long that they were given up, and how many of them it still holds.
-    pub fn held(&self) -> (u64, usize) {
-        (self.held.load(Ordering::Relaxed), self.lock_stuck().len())
+    fn bury_stuck(&self) {
+        let mut stuck = self.lock_stuck();
+        let over: Vec<_> = stuck.extract_if(.., |stuck| stuck.is_over()).collect();
+        drop(stuck);
+        for stuck in over {
+            stuck.bury(self);
+        }
     }
 
     /// Begins to spawn `spec` as the execution `id`. This thread stands still for 2 ms at most, by which most commands
@@ -196,7 +195,7 @@ impl Spawner {
             reset: self.reset.clone(),
         };
         // Before any work is done for it. Its program's name comes on top, which is short.
-        self.argument_room.check(&plan)?;
+        plan.check(self.argument_bytes)?;
         Ok(Draft { plan, path })
     }
 
@@ -205,9 +204,18 @@ impl Spawner {
         self.lock_stuck().len() >= MAX_STUCK
     }
 
-    /// A spawn was given up because it took too long.
+    /// A spawn was given up because it took too long. Callers cannot fill the log with it: it is told of the first, the
+    /// second, the fourth, and so on.
     pub(super) fn count_held(&self) {
-        self.held.fetch_add(1, Ordering::Relaxed);
+        let count = self.held.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        if count.is_power_of_two() {
+            let stuck = self.lock_stuck().len();
+            tracing::warn!(
+                count,
+                stuck,
+                "starts of commands were held by the kernel until they were killed"
+            );
+        }
     }
 
     /// Takes over a child that was killed, and waits for it as long as the kernel holds it.
@@ -221,6 +229,13 @@ impl Spawner {
 
     fn lock_stuck(&self) -> MutexGuard<'_, Vec<Stuck>> {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Spawner {
+    /// Their groups would be left behind.
+    fn drop(&mut self) {
+        self.bury_stuck();
     }
 }
 

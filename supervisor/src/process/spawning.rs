@@ -179,6 +179,18 @@ impl<'a> Spawning<'a> {
         }
     }
 
+    /// Waits until it has started or failed.
+    pub fn wait(mut self) -> Result<(Process, Stdio), StartError> {
+        loop {
+            self.advance(self.give_up);
+            match self.poll(Instant::now()) {
+                SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
+                SpawnProgress::Failed(error) => return Err(error),
+                SpawnProgress::WaitUntil(_) => {}
+            }
+        }
+    }
+
     /// Goes as far as can be gone by `until`.
     fn advance(&mut self, until: Instant) {
         loop {
@@ -268,17 +280,12 @@ impl<'a> Spawning<'a> {
             return Err(no_zygote(text, "this program has no helper for that"));
         }
         let streams = match &self.spec.terminal {
-            Some(terminal) => stdio::terminal(terminal, switches),
-            None => stdio::pipes(self.stdin),
+            Some(terminal) => stdio::terminal(terminal, switches)
+                .map(|(ours, childs, master)| (ours, childs, Some(master))),
+            None => stdio::pipes(self.stdin).map(|(ours, childs)| (ours, childs, None)),
         };
         let make = StartError::resources("make the command's streams");
-        let (stdio, childs) = streams.map_err(make)?;
-        let terminal = match &stdio {
-            Stdio::Terminal(master) => Some(master.try_clone()),
-            Stdio::Pipes { .. } => None,
-        };
-        let terminal = terminal.transpose();
-        let terminal = terminal.map_err(StartError::resources("open a terminal"))?;
+        let (stdio, childs, terminal) = streams.map_err(make)?;
         let place = spawner.containment.place(self.id, self.spec.limits.tree)?;
         if let Place::Sweep(tag) = &place {
             let tag = [table::TAG.as_bytes(), b"=", tag.as_bytes()].concat();
@@ -440,10 +447,8 @@ impl<'a> Spawning<'a> {
 
     fn started(&self, leader: Leader, ours: Ours) -> Stage {
         let tree = ours.place.into_tree(&leader);
-        let mut process = Process::new(leader, tree, Arc::clone(&self.spawner.containment));
-        if let Some(terminal) = ours.terminal {
-            process.set_terminal(terminal);
-        }
+        let containment = Arc::clone(&self.spawner.containment);
+        let process = Process::new(leader, tree, ours.terminal, containment);
         Stage::Done(Box::new(Ok((process, ours.stdio))))
     }
 

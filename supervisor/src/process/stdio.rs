@@ -27,8 +27,13 @@ pub enum Stdio {
         /// To read.
         stderr: OwnedFd,
     },
-    /// The master: to feed and to read.
-    Terminal(Master),
+    /// The master, twice: what is fed, and what is read.
+    Terminal {
+        /// To feed.
+        input: OwnedFd,
+        /// To read.
+        output: OwnedFd,
+    },
 }
 
 /// The child's ends, to be closed here once it runs; each above fd 2.
@@ -85,13 +90,20 @@ pub(super) fn pipes(stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
     Ok((ours, childs))
 }
 
-/// A terminal, which belongs to the user that the command runs as.
-pub(super) fn terminal(spec: &TerminalSpec, uid: Option<u32>) -> io::Result<(Stdio, ChildStdio)> {
+/// A terminal, which belongs to the user that the command runs as, and its master once more, to control it by.
+pub(super) fn terminal(
+    spec: &TerminalSpec,
+    uid: Option<u32>,
+) -> io::Result<(Stdio, ChildStdio, Master)> {
     let (master, slave) = pty::open(spec.size)?;
     if let Some(uid) = uid {
         rustix::fs::fchown(slave.as_fd(), Some(Uid::from_raw(uid)), None::<Gid>)?;
     }
-    Ok((Stdio::Terminal(master), ChildStdio::Terminal(slave)))
+    let ours = Stdio::Terminal {
+        input: master.try_clone()?.into(),
+        output: master.try_clone()?.into(),
+    };
+    Ok((ours, ChildStdio::Terminal(slave), master))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -73,7 +73,7 @@ impl Stuck {
             Some(place) if executed => {
                 let tree = place.into_tree(&self.leader);
                 let containment = Arc::clone(&spawner.containment);
-                drop(Process::new(self.leader, tree, containment));
+                drop(Process::new(self.leader, tree, None, containment));
             }
             place => {
                 spawner.containment.bury(&Arc::new(self.leader));

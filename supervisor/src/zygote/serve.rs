@@ -32,7 +32,7 @@ use crate::process::{
 /// The socket of requests, if this process was executed as the zygote: by its parent, which made that socket.
 pub(crate) fn inherited() -> Option<OwnedFd> {
     let name = CString::new(env::args_os().next()?.into_vec()).ok()?;
-    if &*name != NAME {
+    if *name != *NAME {
         return None;
     }
     // SAFETY: only looked at, and taken over if it is what the parent has left there; nothing else is open that early.

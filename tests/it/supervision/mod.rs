@@ -7,10 +7,13 @@
 mod support;
 
 mod drain;
+mod fairness;
 mod grandchildren;
 mod held;
+mod interact;
 mod kill;
 mod leaks;
+mod left_open;
 mod limits;
 mod outcomes;
 mod records;
