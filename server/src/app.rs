@@ -11,7 +11,7 @@ use remex_daemon::{
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use remex_supervisor::{
     lifecycle::life::{Cause, KILL_BOUND},
-    process::{self, Spawner},
+    process::{self, Prepared, Spawner},
 };
 use tokio::{
     task::block_in_place,
@@ -84,8 +84,8 @@ where
     }
 }
 
-/// Serves as `config` says until `shutdown` asks to stop, and then until the drain is over.
-pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AppError> {
+/// Serves, in a process that is `prepared`, as `config` says until `shutdown` asks to stop, and then until the drain is over.
+pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), AppError> {
     if let Some(path) = &config.ready_file {
         Ready::clear(path)?;
     }
@@ -94,7 +94,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AppError> {
         None => StateDir::open(&state_dir::default_path()?),
     }?;
     let executions = Arc::new(Executions::new(
-        spawner(&config, &state_dir)?,
+        spawner(&config, &state_dir, prepared)?,
         config.max_executions,
     ));
     tracing::info!(
@@ -190,13 +190,14 @@ async fn serve_legacy(gateway: Gateway, stop: CancellationToken) {
     }
 }
 
-fn spawner(config: &Config, state_dir: &StateDir) -> Result<Spawner, AppError> {
+fn spawner(config: &Config, state_dir: &StateDir, prepared: Prepared) -> Result<Spawner, AppError> {
     let (spawner, killed) = Spawner::new(process::Settings {
         directory: config.chdir.clone(),
         pass_environment: config.pass_env.clone(),
         state_dir: state_dir.path().to_owned(),
         instance: state_dir.instance().to_owned(),
         containment: config.containment,
+        prepared: Some(prepared),
     })
     .map_err(internal("ready the spawning of commands"))?;
     if killed > 0 {

@@ -8,10 +8,15 @@ use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process::{self, Prepared};
 
 const PROGRAM: &str = "remexd";
 
 fn main() -> ExitCode {
+    let prepared = match process::prepare() {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(PROGRAM, &error, Exit::Internal).into(),
+    };
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -24,10 +29,10 @@ fn main() -> ExitCode {
             .into();
         }
     };
-    start(&args).into()
+    start(&args, prepared).into()
 }
 
-fn start(args: &Args) -> Exit {
+fn start(args: &Args, prepared: Prepared) -> Exit {
     let config = match Config::new(args) {
         Ok(config) => config,
         Err(error) => return fail(PROGRAM, &error, Exit::Usage),
@@ -37,5 +42,7 @@ fn start(args: &Args) -> Exit {
         return Exit::Success;
     }
     let log = (config.log_format, config.log_level);
-    serve(PROGRAM, log, |shutdown| app::run(config, shutdown))
+    serve(PROGRAM, log, |shutdown| {
+        app::run(config, prepared, shutdown)
+    })
 }

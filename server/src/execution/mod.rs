@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -26,11 +26,14 @@ use remex_supervisor::{
         life::{Cause, Life},
         stdin::{Stdin, StdinChunk, StdinError},
     },
-    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize, allocation},
+    process::{
+        CommandSpec, Process, SpawnProgress, Spawner, StartError, StdinSpec, Stdio, WindowSize,
+        allocation,
+    },
 };
 use tokio::{
     sync::{Semaphore, oneshot},
-    task::block_in_place,
+    time::sleep_until,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -129,7 +132,10 @@ pub struct Executions {
     permits: Arc<Semaphore>,
     max: usize,
     draining: AtomicBool,
-    hosts: TaskTracker,
+    /// Everything is to end, spawns that are under way too.
+    ending: CancellationToken,
+    /// Starts that are under way, and hosts.
+    tasks: TaskTracker,
 }
 
 impl Executions {
@@ -143,12 +149,13 @@ impl Executions {
             permits: Arc::new(Semaphore::new(max)),
             max,
             draining: AtomicBool::new(false),
-            hosts: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
-    /// Starts a command whose output goes to `sink`.
-    pub fn start<O>(
+    /// Starts a command. Dropped before it is done, it leaves nothing that runs.
+    pub async fn start<O>(
         &self,
         new: NewExecution,
         outlet: impl FnOnce(Arc<Counters>) -> O,
@@ -156,6 +163,8 @@ impl Executions {
     where
         O: AttachedOutlet + Send + Sync + 'static,
     {
+        // Before the look at `draining`: a drain waits for every start that has not seen it.
+        let _under_way = self.tasks.token();
         if self.draining.load(Ordering::Acquire) {
             return Err(Refused::Draining);
         }
@@ -165,18 +174,7 @@ impl Executions {
         let created = SystemTime::now();
         let id = self.ids.next(created);
         let (memory, stdin_memory) = self.take_memory(&new)?;
-        let stdin_spec = if new.stdin_open || !new.stdin.is_empty() {
-            StdinSpec::Open
-        } else {
-            StdinSpec::Null
-        };
-        let name = id.to_string();
-        let spawn = || self.spawner.spawn(&name, &new.spec, stdin_spec);
-        let (process, stdio) = match new.spec.user {
-            // The user database may be a server far away.
-            Some(_) => block_in_place(spawn),
-            None => spawn(),
-        }?;
+        let (process, stdio) = self.spawn(id, &new).await?;
         let (link, mailbox) = mailbox();
         let counters = Arc::new(Counters::default());
         let execution = Arc::new(Execution {
@@ -205,12 +203,16 @@ impl Executions {
         let host = Box::new(Host::new(engine, mailbox));
         self.registry.insert(Arc::clone(&execution));
         let retirement = Retirement::new(self.registry.clone(), Arc::clone(&execution));
-        self.hosts.spawn(async move {
+        self.tasks.spawn(async move {
             let registry = retirement.registry.clone();
             host.run(permit, |exit| retirement.retire(*exit)).await;
             drop(stdin_memory);
             registry.forget();
         });
+        if self.ending.is_cancelled() {
+            // It was not there to be told with the others.
+            let _ = execution.request(Request::End(Cause::Shutdown)).await;
+        }
         Ok(execution)
     }
 
@@ -258,12 +260,12 @@ impl Executions {
     /// No new execution from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.hosts.close();
+        self.tasks.close();
     }
 
     /// Returns when every execution has ended and its caller has been told; only after [`Self::drain`].
     pub async fn finished(&self) {
-        self.hosts.wait().await;
+        self.tasks.wait().await;
     }
 
     /// How many run.
@@ -280,6 +282,7 @@ impl Executions {
 
     /// Ends every execution, as `cause` says.
     pub async fn end_all(&self, cause: Cause) {
+        self.ending.cancel();
         let running = self.registry.running();
         // One that has ended meanwhile needs no end, and none waits for another.
         join_all(running.iter().map(|one| one.request(Control::End(cause)))).await;

@@ -71,7 +71,7 @@ impl Exec {
     }
 
     /// Starts what Run is to run; the answer comes when that has ended, with its memory, which is held until it has left.
-    pub(super) fn start_run(
+    pub(super) async fn start_run(
         &self,
         request: Request<v1::RunRequest>,
     ) -> Result<impl Future<Output = Result<(v1::RunResponse, Share), Status>> + use<>, Status>
@@ -82,7 +82,7 @@ impl Exec {
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
         let (answer, mut answered) = Answer::new(cap, &self.answers);
-        let execution = self.start(request, false, caller, |_| answer)?;
+        let execution = self.start(request, false, caller, |_| answer).await?;
         Ok(async move {
             let answered = answered.recv().await;
             let Answered {
@@ -111,7 +111,7 @@ impl Exec {
         })
     }
 
-    fn start_streaming<M>(
+    async fn start_streaming<M>(
         &self,
         request: v1::StartRequest,
         caller: Caller,
@@ -126,12 +126,12 @@ impl Exec {
         let request = translate::Request::try_from(Common::from(request))?;
         let (live, received) = Live::new(interactive);
         let outlet = |counters| EventOutlet::new(live, counters);
-        let execution = self.start(request, stdin_open, caller, outlet)?;
+        let execution = self.start(request, stdin_open, caller, outlet).await?;
         let events = Events::new(&execution, text, received, keepalive);
         Ok((execution, events))
     }
 
-    fn start<O>(
+    async fn start<O>(
         &self,
         request: translate::Request,
         stdin_open: bool,
@@ -149,7 +149,7 @@ impl Exec {
             labels: request.labels,
             caller,
         };
-        let execution = self.executions.start(new, outlet);
+        let execution = self.executions.start(new, outlet).await;
         execution.map_err(|refused| status::refused(&refused))
     }
 
@@ -183,7 +183,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 #[tonic::async_trait]
 impl ExecService for Exec {
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
-        let (response, _) = self.start_run(request)?.await?;
+        let (response, _) = self.start_run(request).await?.await?;
         Ok(Response::new(response))
     }
 
@@ -191,7 +191,9 @@ impl ExecService for Exec {
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
         let caller = origin(&request)?;
-        let (_, events) = self.start_streaming(request.into_inner(), caller, false)?;
+        let (_, events) = self
+            .start_streaming(request.into_inner(), caller, false)
+            .await?;
         Ok(Response::new(events))
     }
 
@@ -209,7 +211,7 @@ impl ExecService for Exec {
             .map_err(codec::error)?;
         match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
-                let (execution, events) = self.start_streaming(*start, caller, true)?;
+                let (execution, events) = self.start_streaming(*start, caller, true).await?;
                 let (failure, failed) = oneshot::channel();
                 let (refused, refusals) = mpsc::channel(interact::REFUSALS);
                 let replies = interact::Replies { failure, refused };

@@ -6,12 +6,11 @@
 
 use std::{
     convert::Infallible,
-    future::{self, Ready},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use futures_util::Stream;
+use futures_util::{Stream, future::BoxFuture};
 use http::{Request, Response};
 use remex::v1::{self, exec_service_server::ExecServiceServer};
 use tonic::{
@@ -71,16 +70,17 @@ struct Run(Exec);
 impl ServerStreamingService<v1::RunRequest> for Run {
     type Response = v1::RunResponse;
     type ResponseStream = OneAnswer;
-    type Future = Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
+    type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<v1::RunRequest>) -> Self::Future {
-        let started = self.0.start_run(request);
-        future::ready(started.map(|answer| {
-            tonic::Response::new(OneAnswer {
+        let exec = self.0.clone();
+        Box::pin(async move {
+            let answer = exec.start_run(request).await?;
+            Ok(tonic::Response::new(OneAnswer {
                 answer: Some(Box::pin(answer)),
                 share: None,
-            })
-        }))
+            }))
+        })
     }
 }
 

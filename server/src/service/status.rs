@@ -37,6 +37,8 @@ fn start_error(error: &StartError) -> Status {
             Reason::LimitUnavailable.field(format!("command.limits.{limit}"), message)
         }
         StartError::TooLarge(_) => Reason::CommandTooLarge.status(message),
+        // To try again at once would be held as well.
+        StartError::Held { .. } => Reason::SpawnFailed.status(message),
         StartError::Resources { .. } => Reason::SpawnFailed.retry_after(RETRY_AFTER, message),
     }
 }
@@ -77,6 +79,8 @@ pub(super) fn not_yet(what: &str) -> Status {
 #[cfg(test)]
 mod tests {
     use std::io;
+
+    use tonic_types::StatusExt;
 
     use super::*;
 
@@ -132,10 +136,14 @@ mod tests {
                 },
                 Reason::SpawnFailed,
             ),
+            (StartError::Held { what: "x" }, Reason::SpawnFailed),
         ];
         for (error, reason) in table {
+            let is_retried = matches!(error, StartError::Resources { .. });
             let status = refused(&Refused::Start(error));
             assert_eq!(Reason::of(&status), Some(reason));
+            // What ran, or was held, is not to be tried again at once.
+            assert_eq!(status.get_details_retry_info().is_some(), is_retried);
         }
         assert_eq!(
             Reason::of(&refused(&Refused::Draining)),

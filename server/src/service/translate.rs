@@ -13,10 +13,9 @@ use remex_supervisor::{
     lifecycle::{life::MAX_SIGNAL, stdin::StdinChunk},
     process::{
         CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
-        ResourceLimits, TerminalSpec, TreeLimits, WindowSize,
+        ResourceLimits, TerminalSpec, TreeLimits, WindowSize, argument_bytes,
     },
 };
-use rustix::process::{Resource, getrlimit};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -188,7 +187,7 @@ fn size(command: &v1::Command) -> Checked<()> {
         + variables.map(|(name, value)| name.len() + value.len() + 1).sum::<usize>()
         // Each with its NUL, and a pointer to it.
         + strings * (1 + size_of::<usize>());
-    let max = exec_bytes();
+    let max = argument_bytes();
     if bytes > max {
         let why = format!(
             "has {bytes} bytes of arguments and variables with their pointers, and the kernel takes {max}; {WHY}"
@@ -196,15 +195,6 @@ fn size(command: &v1::Command) -> Checked<()> {
         return Err(Reason::CommandTooLarge.field("command", why));
     }
     Ok(())
-}
-
-/// What execve(2) takes of strings and their pointers: a quarter of the stack, between 128 KiB and 6 MiB.
-fn exec_bytes() -> usize {
-    const MIN: u64 = 128 * 1024;
-    const MAX: u64 = 6 * 1024 * 1024;
-    let stack = getrlimit(Resource::Stack).current;
-    let bytes = stack.map_or(MAX, |stack| stack / 4).clamp(MIN, MAX);
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Whether output is read to the end of file.

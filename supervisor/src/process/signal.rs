@@ -11,6 +11,9 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+/// All signals.
+pub(super) const ALL: std::ops::RangeInclusive<i32> = 1..=64;
+
 /// Sends `signal` to every process that `list` lists. Each is held by a pidfd before the list is read once more: what is
 /// in both lists is the process that was meant.
 pub(super) fn processes(signal: i32, list: impl Fn() -> Vec<i32>) {
@@ -66,9 +69,7 @@ pub(super) fn pidfd_send(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
 pub(super) fn ignored() -> Vec<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = ignored_of(&status).unwrap_or(u64::MAX);
-    let signals = 1..=64;
-    signals
-        .filter(|signal| mask & (1 << (signal - 1)) != 0)
+    ALL.filter(|signal| mask & (1 << (signal - 1)) != 0)
         .collect()
 }
 

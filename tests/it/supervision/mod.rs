@@ -18,6 +18,7 @@ mod limits;
 mod outcomes;
 mod records;
 mod restart;
+mod spawning;
 mod start;
 mod stdin;
 mod streams;

@@ -428,7 +428,12 @@ pub(crate) fn stat_of(pid: i32) -> Option<String> {
     Some(rest.to_owned())
 }
 
-/// Processes whose parent is `parent`, with the letter of their state.
+/// remexd's own helper, which makes children that run as other users, as long as it lives.
+fn is_zygote(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"remexd: zygote\0")
+}
+
+/// Processes whose parent is `parent`, with the letter of their state; but for [`is_zygote`].
 pub(crate) fn children_of(parent: i32) -> Vec<(i32, char)> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     entries
@@ -437,7 +442,8 @@ pub(crate) fn children_of(parent: i32) -> Vec<(i32, char)> {
             let stat = stat_of(pid)?;
             let mut fields = stat.split(' ');
             let state = fields.next()?.chars().next()?;
-            (fields.next()?.parse() == Ok(parent)).then_some((pid, state))
+            let is_child = fields.next()?.parse() == Ok(parent) && !is_zygote(pid);
+            is_child.then_some((pid, state))
         })
         .collect()
 }

@@ -7,7 +7,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
@@ -15,42 +15,42 @@ use rustix::{
     io::{DupFlags, dup3},
 };
 
-/// Most spawns at once that find a seat; one more does without.
-const MAX_SEATS: usize = 64;
+/// Most spawns at once that find low descriptors; one more does without.
+const MAX_TRIPLES: usize = 64;
 
 /// A child's three descriptors.
-type Seat = [OwnedFd; 3];
+type Triple = [OwnedFd; 3];
 
-/// The seats that are free.
+/// Low descriptors, and which of them are free.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct LowFds {
     null: OwnedFd,
-    free: Mutex<Vec<Seat>>,
+    free: Mutex<Vec<Triple>>,
 }
 
-/// A seat that is taken. It is empty again when it is dropped.
+/// Three that are taken. They mean the null device again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Taken<'a> {
-    seats: &'a Seats,
+pub(super) struct Taken {
+    from: Arc<LowFds>,
     /// Some, until this is dropped.
-    seat: Option<Seat>,
+    triple: Option<Triple>,
     fds: [RawFd; 3],
 }
 
-impl Seats {
+impl LowFds {
     /// One for each thread that may spawn at a time; to be made before much is open.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Arc<Self>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut free = Vec::new();
-        for _ in 0..threads.min(MAX_SEATS) {
+        for _ in 0..threads.min(MAX_TRIPLES) {
             free.push([null.try_clone()?, null.try_clone()?, null.try_clone()?]);
         }
-        Ok(Self {
+        Ok(Arc::new(Self {
             null,
             free: Mutex::new(free),
-        })
+        }))
     }
 
     /// The null device.
@@ -58,46 +58,47 @@ impl Seats {
         self.null.as_fd()
     }
 
-    /// Puts `ends` into a seat, if one is free.
-    pub(super) fn take(&self, ends: [BorrowedFd<'_>; 3]) -> io::Result<Option<Taken<'_>>> {
-        let Some(seat) = self.lock().pop() else {
+    /// Puts `ends` into three, if some are free.
+    pub(super) fn take(self: &Arc<Self>, ends: [BorrowedFd<'_>; 3]) -> io::Result<Option<Taken>> {
+        let Some(triple) = self.lock().pop() else {
             return Ok(None);
         };
         let mut taken = Taken {
-            seats: self,
-            fds: seat.each_ref().map(AsRawFd::as_raw_fd),
-            seat: Some(seat),
+            from: Arc::clone(self),
+            fds: triple.each_ref().map(AsRawFd::as_raw_fd),
+            triple: Some(triple),
         };
         taken.put(ends)?;
         Ok(Some(taken))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Seat>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Triple>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken<'_> {
+impl Taken {
     /// What are to become 0, 1 and 2.
     pub(super) fn fds(&self) -> [RawFd; 3] {
         self.fds
     }
 
     fn put(&mut self, ends: [BorrowedFd<'_>; 3]) -> io::Result<()> {
-        for (place, end) in self.seat.iter_mut().flatten().zip(ends) {
+        for (place, end) in self.triple.iter_mut().flatten().zip(ends) {
             dup3(end, place, DupFlags::CLOEXEC)?;
         }
         Ok(())
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         // A pipe that stayed open here would never end. What cannot be emptied is closed.
-        if self.put([self.seats.null(); 3]).is_ok()
-            && let Some(seat) = self.seat.take()
+        let from = Arc::clone(&self.from);
+        if self.put([from.null(); 3]).is_ok()
+            && let Some(triple) = self.triple.take()
         {
-            self.seats.lock().push(seat);
+            from.lock().push(triple);
         }
     }
 }
@@ -109,15 +110,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_holds_what_is_put_there_until_it_is_empty_again() {
-        let seats = Seats::new().unwrap();
-        let free = seats.lock().len();
+    fn what_is_put_there_stays_until_it_is_dropped() {
+        let low = LowFds::new().unwrap();
+        let free = low.lock().len();
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let taken = seats
-            .take([seats.null(), write.as_fd(), write.as_fd()])
+        let taken = low
+            .take([low.null(), write.as_fd(), write.as_fd()])
             .unwrap()
             .unwrap();
-        assert_eq!(seats.lock().len(), free - 1);
+        assert_eq!(low.lock().len(), free - 1);
         drop(write);
         rustix::io::ioctl_fionbio(&read, true).unwrap();
         let mut byte = [0];
@@ -127,19 +128,19 @@ mod tests {
         );
         drop(taken);
         assert_eq!(rustix::io::read(&read, &mut byte), Ok(0));
-        assert_eq!(seats.lock().len(), free);
+        assert_eq!(low.lock().len(), free);
     }
 
     #[test]
     fn one_spawn_too_many_does_without() {
-        let seats = Seats::new().unwrap();
+        let low = LowFds::new().unwrap();
         let mut taken = Vec::new();
-        while let Some(seat) = seats.take([seats.null(); 3]).unwrap() {
-            taken.push(seat);
-            assert!(taken.len() <= MAX_SEATS);
+        while let Some(three) = low.take([low.null(); 3]).unwrap() {
+            taken.push(three);
+            assert!(taken.len() <= MAX_TRIPLES);
         }
         assert!(!taken.is_empty());
         taken.pop();
-        assert!(seats.take([seats.null(); 3]).unwrap().is_some());
+        assert!(low.take([low.null(); 3]).unwrap().is_some());
     }
 }
