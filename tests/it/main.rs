@@ -7,6 +7,7 @@ mod harness;
 
 mod bad_input;
 mod calls;
+mod contract;
 mod drain;
 mod gateway;
 mod grpcurl;

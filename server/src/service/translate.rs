@@ -400,11 +400,19 @@ pub(super) fn duration(
     value: Option<prost_types::Duration>,
 ) -> Checked<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
-    let duration = Duration::try_from(value)
-        .ok()
-        .filter(|duration| *duration <= MAX_DURATION)
+    let duration = exact_duration(value)
         .ok_or_else(|| invalid(field, "is no duration of 0 to 315,576,000,000 s"))?;
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
+/// As protobuf has durations; its library's own conversion overflows at the smallest of them.
+fn exact_duration(value: prost_types::Duration) -> Option<Duration> {
+    const NANOS: u32 = 1_000_000_000;
+    let nanos = u32::try_from(value.nanos)
+        .ok()
+        .filter(|&nanos| nanos < NANOS)?;
+    let duration = Duration::new(u64::try_from(value.seconds).ok()?, nanos);
+    (duration <= MAX_DURATION).then_some(duration)
 }
 
 pub(super) fn keepalive(value: Option<prost_types::Duration>) -> Checked<Option<Duration>> {
