@@ -94,10 +94,11 @@ impl http_body::Body for Bounded {
             return Poll::Ready(None);
         }
         let passed = self.sleep.as_mut().poll(context).is_ready();
-        let polled = match self.lock().as_mut().filter(|_| !passed) {
-            Some(body) => Some(Pin::new(body).poll_frame(context)),
-            None => None,
-        };
+        let polled = self
+            .lock()
+            .as_mut()
+            .filter(|_| !passed)
+            .map(|body| Pin::new(body).poll_frame(context));
         if let Some(polled) = polled {
             return polled;
         }

@@ -37,8 +37,8 @@ pub(super) const DEFAULT_OUTPUT_BYTES: usize = 1024 * 1024;
 pub(super) const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 /// Most arguments and variables of a command.
 pub(super) const MAX_STRINGS: usize = 65_536;
-/// Longest duration that protobuf has.
-const MAX_DURATION: Duration = Duration::from_secs(315_576_000_000);
+/// Seconds of the longest duration that protobuf has.
+const MAX_DURATION_SECONDS: u64 = 315_576_000_000;
 /// Shortest `keepalive_interval`.
 pub(super) const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 
@@ -411,8 +411,9 @@ fn exact_duration(value: prost_types::Duration) -> Option<Duration> {
     let nanos = u32::try_from(value.nanos)
         .ok()
         .filter(|&nanos| nanos < NANOS)?;
-    let duration = Duration::new(u64::try_from(value.seconds).ok()?, nanos);
-    (duration <= MAX_DURATION).then_some(duration)
+    let seconds = u64::try_from(value.seconds).ok()?;
+    let is_one = (seconds, nanos) <= (MAX_DURATION_SECONDS, 0);
+    is_one.then(|| Duration::new(seconds, nanos))
 }
 
 pub(super) fn keepalive(value: Option<prost_types::Duration>) -> Checked<Option<Duration>> {
