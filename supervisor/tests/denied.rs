@@ -15,8 +15,10 @@ use remex_supervisor::process::{
 };
 use rustix::event::{PollFd, PollFlags, poll};
 
-const CLONE3: u32 = libc::SYS_clone3 as u32;
-const CLONE: u32 = libc::SYS_clone as u32;
+/// A syscall's number as a filter sees it.
+fn number(syscall: libc::c_long) -> u32 {
+    u32::try_from(syscall).expect("a syscall's number")
+}
 
 fn statement(code: u32, k: u32) -> libc::sock_filter {
     jump(code, k, 0, 0)
@@ -40,8 +42,8 @@ fn deny(errno: i32, pidfds: bool) {
     let errno = libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
     let mut filter = [
         statement(LOAD, NUMBER),
-        jump(IF_EQUAL, CLONE3, 4, 0),
-        jump(IF_EQUAL, CLONE, 0, 2),
+        jump(IF_EQUAL, number(libc::SYS_clone3), 4, 0),
+        jump(IF_EQUAL, number(libc::SYS_clone), 0, 2),
         statement(LOAD, FIRST_ARGUMENT),
         jump(IF_SET, denied.cast_unsigned(), 1, 0),
         statement(RETURN, libc::SECCOMP_RET_ALLOW),

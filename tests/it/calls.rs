@@ -51,7 +51,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<()> {
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
 #[track_caller]
-fn assert_error(answer: &Answer, reason: Reason) {
+pub(crate) fn assert_error(answer: &Answer, reason: Reason) {
     assert_eq!(answer.status, 200, "{answer:?}");
     let code = i32::from(reason.code()).to_string();
     assert_eq!(answer.get("grpc-status"), Some(&code[..]), "{answer:?}");

@@ -9,6 +9,7 @@ mod bad_input;
 mod blocked_log;
 mod calls;
 mod connections;
+mod contract;
 mod drain;
 mod gateway;
 mod grpcurl;

@@ -67,7 +67,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 /// How long the caller waits; `None`: as long as it takes.
-pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Box<Status>> {
+pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let mut values = headers.get_all(GRPC_TIMEOUT).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

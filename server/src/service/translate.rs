@@ -36,8 +36,8 @@ pub(super) const DEFAULT_OUTPUT_BYTES: usize = 1024 * 1024;
 pub(super) const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 /// Most arguments and variables of a command.
 pub(super) const MAX_STRINGS: usize = 65_536;
-/// Longest duration that protobuf has.
-const MAX_DURATION: Duration = Duration::from_hours(10_000 * 8766);
+/// Seconds of the longest duration that protobuf has.
+const MAX_DURATION_SECONDS: u64 = 315_576_000_000;
 /// Shortest `keepalive_interval`.
 pub(super) const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 
@@ -390,11 +390,20 @@ pub(super) fn duration(
     value: Option<prost_types::Duration>,
 ) -> Checked<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
-    let duration = Duration::try_from(value)
-        .ok()
-        .filter(|duration| *duration <= MAX_DURATION)
+    let duration = exact_duration(value)
         .ok_or_else(|| invalid(field, "is no duration of 0 to 315,576,000,000 s"))?;
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
+/// As protobuf has durations; its library's own conversion overflows at the smallest of them.
+fn exact_duration(value: prost_types::Duration) -> Option<Duration> {
+    const NANOS: u32 = 1_000_000_000;
+    let nanos = u32::try_from(value.nanos)
+        .ok()
+        .filter(|&nanos| nanos < NANOS)?;
+    let seconds = u64::try_from(value.seconds).ok()?;
+    let is_one = (seconds, nanos) <= (MAX_DURATION_SECONDS, 0);
+    is_one.then(|| Duration::new(seconds, nanos))
 }
 
 pub(super) fn keepalive(value: Option<prost_types::Duration>) -> Checked<Option<Duration>> {

@@ -11,6 +11,9 @@ use tokio::{
 
 use super::{Daemon, soon};
 
+/// What clients take; more of them is an error of its own.
+const CLIENT_HEADER_BYTES: u32 = 8 * 1024;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -52,7 +55,9 @@ pub(crate) struct Http2 {
 impl Http2 {
     pub(crate) async fn connect(daemon: &Daemon) -> Self {
         let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.max_header_list_size(CLIENT_HEADER_BYTES);
+        let (sender, connection) = builder.handshake(stream).await.unwrap();
         let connection = tokio::spawn(async {
             let _ = connection.await;
         })
@@ -71,6 +76,15 @@ impl Http2 {
         // A server that has answered may have reset its side.
         let _ = stream.send_data(body, true);
         (response, stream)
+    }
+
+    /// The whole answer to a call of ExecService.
+    pub(crate) async fn call(&mut self, method: &str, message: &impl Message) -> Answer {
+        let request = Request::post(format!("http://localhost/remex.v1.ExecService/{method}"))
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        self.ask(request, framed(message)).await
     }
 
     /// The whole answer to a request.
