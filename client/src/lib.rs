@@ -36,6 +36,7 @@ mod error;
 mod event;
 mod execution;
 mod exit;
+mod features;
 mod heard;
 mod http2;
 #[cfg(test)]

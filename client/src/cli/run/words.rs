@@ -40,9 +40,10 @@ fn spoken(duration: Duration) -> String {
 
 /// Why the command was not run.
 pub(super) fn refused(error: Error, args: &RunArgs) -> Failure {
-    let said = match error.reason() {
-        Some(reason) => in_typed_words(&error, reason, args),
-        None => None,
+    let said = match (&error, error.reason()) {
+        (Error::Unheeded(feature), _) => Some(format!("--{feature}: {error}")),
+        (_, Some(reason)) => in_typed_words(&error, reason, args),
+        (_, None) => None,
     };
     let failure = Failure::from(error);
     match said {
@@ -107,7 +108,7 @@ fn option_of(field: &str) -> Option<String> {
         "command.environment" => "--env",
         "command.user" => "--user",
         "command.timeout" => "--timeout",
-        "command.drain" | "remex-drain" => "--drain",
+        "command.drain" => "--drain",
         "command.terminal.term" => "TERM, which -t passes on,",
         "command.terminal" | "command.terminal.rows" | "command.terminal.columns" => "-t",
         "labels" => "--label",
