@@ -7,9 +7,12 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::{
+    fs::{Access, AtFlags, CWD, FileType},
+    io::Errno,
+};
 
-use super::error::StartError;
+use super::error::{StartError, words};
 
 /// Where a program is looked for if the command has no PATH, as execvp(3) has it.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -30,7 +33,11 @@ pub(super) fn program(
         return Ok(argv0.to_owned());
     }
     let path = path.unwrap_or(DEFAULT_PATH);
-    let searched = || format!(" in PATH {:?}", String::from_utf8_lossy(path));
+    // The whole PATH would be most of the message, and says little.
+    let searched = || match path.split(|&byte| byte == b':').count() {
+        1 => format!(" in {:?}, its PATH", String::from_utf8_lossy(path)),
+        count => format!(" in any of the {count} folders of its PATH"),
+    };
     if name.is_empty() {
         return Err(not_found(argv0, searched()));
     }
@@ -49,35 +56,34 @@ pub(super) fn program(
         }
     }
     Err(match refused {
-        Some((program, why)) => StartError::ProgramNotExecutable {
-            program,
-            why: why.into(),
-        },
+        Some((program, why)) => StartError::ProgramNotExecutable { program, why },
         None => not_found(argv0, searched()),
     })
 }
 
 enum Verdict {
     Absent,
-    Refused(&'static str),
+    Refused(String),
 }
 
 fn look(directory: &Path, candidate: &[u8], switch: bool) -> Result<(), Verdict> {
     let file = directory.join(OsStr::from_bytes(candidate));
+    let refused = |why: &str| Err(Verdict::Refused(why.to_owned()));
     let stat = rustix::fs::stat(&file).map_err(|errno| match errno {
-        rustix::io::Errno::ACCESS => Verdict::Refused("permission denied"),
-        _ => Verdict::Absent,
+        Errno::NOENT | Errno::NOTDIR => Verdict::Absent,
+        errno => Verdict::Refused(words(&errno.into())),
     })?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        return Err(Verdict::Refused("it is a folder"));
+        return refused("it is a folder");
     }
     if stat.st_mode & 0o111 == 0 {
-        return Err(Verdict::Refused("no execute permission (chmod +x)"));
+        return refused("Permission denied: it has no execute permission (chmod +x)");
     }
-    if !switch && rustix::fs::accessat(CWD, &file, Access::EXEC_OK, AtFlags::EACCESS).is_err() {
-        return Err(Verdict::Refused("permission denied"));
+    if switch {
+        return Ok(());
     }
-    Ok(())
+    rustix::fs::accessat(CWD, &file, Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|errno| Verdict::Refused(words(&errno.into())))
 }
 
 /// Why `program` could not be executed: what is to be seen of the file itself, else what execve's errno says.
@@ -86,7 +92,7 @@ pub(super) fn exec_error(program: &CStr, directory: &Path, switch: bool, errno: 
     match look(directory, program.to_bytes(), switch) {
         Ok(()) => {}
         Err(Verdict::Absent) => return not_found(program, String::new()),
-        Err(Verdict::Refused(why)) => return not_executable(program, why),
+        Err(Verdict::Refused(why)) => return not_executable(program, &why),
     }
     match errno {
         // The file is there, so it is the interpreter or loader it names that is not.
@@ -108,7 +114,7 @@ pub(super) fn exec_error(program: &CStr, directory: &Path, switch: bool, errno: 
         },
         _ => StartError::ProgramNotExecutable {
             program: program.to_string_lossy().into_owned(),
-            why: source.to_string(),
+            why: words(&source),
         },
     }
 }
@@ -173,6 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         file(dir.path(), "tool", 0o755);
         file(dir.path(), "data", 0o644);
+        std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
         let error = |program: &str, errno| {
             let program = CString::new(program).unwrap();
             exec_error(&program, dir.path(), false, errno)
@@ -186,11 +193,14 @@ mod tests {
             ("/etc", libc::EACCES, "folder"),
             ("./tool", libc::ENOENT, "interpreter"),
             ("./tool", libc::ENOEXEC, "neither a binary"),
-            ("./tool", libc::EACCES, "denied"),
+            ("./tool", libc::EACCES, "Permission denied"),
+            ("./tool", libc::ETXTBSY, "Text file busy"),
+            ("./loop", libc::ELOOP, "Too many levels of symbolic links"),
         ] {
             match error(program, errno) {
                 StartError::ProgramNotExecutable { why, .. } => {
                     assert!(why.contains(expected), "{program}: {why}");
+                    assert!(!why.contains("os error"), "{program}: {why}");
                 }
                 error => panic!("{program}: {error}"),
             }
@@ -210,6 +220,31 @@ mod tests {
             find("no-such-program", None, dir.path()),
             Err(StartError::ProgramNotFound { .. })
         ));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_up_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
+        let long = "x".repeat(300);
+        for (program, why) in [
+            ("loop", "Too many levels of symbolic links"),
+            (&long, "File name too long"),
+        ] {
+            let error = find(program, Some("."), dir.path())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        // A PATH of a hundred folders is not printed.
+        let path = vec!["/nowhere"; 100].join(":");
+        let error = find("tool", Some(&path), dir.path())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            r#"program "tool" not found in any of the 100 folders of its PATH"#
+        );
     }
 
     #[test]
