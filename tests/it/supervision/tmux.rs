@@ -170,8 +170,7 @@ async fn pitfall_59_vim_takes_a_paste_is_suspended_and_lives_through_a_terminal_
     tmux.types(&["Enter", "~", "C-z"]).await;
     tmux.sees("Stopped").await;
     assert_eq!(tmux.asks("stty -a").await, before);
-    tmux.types(&["C-l"]).await;
-    tmux.enters("fg").await;
+    tmux.enters("clear; fg").await;
     tmux.types(&["C-l"]).await;
     tmux.sees("at the end").await;
 
