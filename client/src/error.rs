@@ -24,6 +24,11 @@ pub enum Error {
     /// The call failed with no reason of remex's: the connection was lost, or something between gave up.
     #[error("{} ({:?})", .0.message(), .0.code())]
     Failed(Status),
+    /// The server does not have this field of a command, and would run it as if it had not been given.
+    #[error(
+        "the server is of an older version, which does not heed {0:?}; leave it out, or bring the server up to date"
+    )]
+    Unheeded(&'static str),
     /// The events ended before the command did.
     #[error("the server stopped telling what the command does")]
     Incomplete,
@@ -34,7 +39,7 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Refused { reason, .. } => Some(*reason),
-            Self::Connect(_) | Self::Failed(_) | Self::Incomplete => None,
+            Self::Connect(_) | Self::Failed(_) | Self::Unheeded(_) | Self::Incomplete => None,
         }
     }
 
@@ -42,6 +47,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Refused { status, .. } | Self::Failed(status) => status.code(),
+            Self::Unheeded(_) => Code::Unimplemented,
             Self::Connect(_) | Self::Incomplete => Code::Unavailable,
         }
     }
@@ -52,7 +58,7 @@ impl Error {
     /// has its reason, which says as much of it; of anything else it is not known.
     pub fn never_ran(&self) -> bool {
         match self {
-            Self::Connect(_) => true,
+            Self::Connect(_) | Self::Unheeded(_) => true,
             Self::Failed(status) => never_ran(status),
             Self::Refused { .. } | Self::Incomplete => false,
         }

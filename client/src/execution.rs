@@ -54,12 +54,14 @@ pub struct Execution {
 impl Client {
     /// Runs `command` to its end.
     pub async fn run(&self, command: Command) -> Result<RunOutcome, Error> {
+        self.check_features(&command).await?;
         let request: v1::RunRequest = command.into();
         Ok(self.exec().run(request).await?.into_inner().into())
     }
 
     /// Starts `command`; its events follow as they happen.
     pub async fn start(&self, command: Command) -> Result<Execution, Error> {
+        self.check_features(&command).await?;
         let request: v1::StartRequest = command.into();
         let mut events = self.exec().start(request).await?.into_inner();
         loop {

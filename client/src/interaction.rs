@@ -37,6 +37,7 @@ pub struct Interaction {
 impl Client {
     /// Starts `command` with its stdin open.
     pub async fn interact(&self, command: Command) -> Result<Interaction, Error> {
+        self.check_features(&command).await?;
         let sent = command.stdin_bytes();
         let (stdin, chunks) = mpsc::channel(QUEUE_MESSAGES);
         let (control, messages) = mpsc::channel(QUEUE_MESSAGES);

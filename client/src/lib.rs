@@ -37,6 +37,7 @@ mod error;
 mod event;
 mod execution;
 mod exit;
+mod features;
 mod interaction;
 mod records;
 mod signal;

@@ -40,8 +40,7 @@ impl Failure {
     /// stdin cannot be read. The command must not take that for an end, so it is not left running.
     pub(crate) fn stdin(error: &io::Error) -> Self {
         Self::new(format!(
-            "cannot read stdin: {}; the command was ended; -n gives it none",
-            errno(error)
+            "cannot read stdin: {error}; the command was ended; -n gives it none"
         ))
     }
 
@@ -64,7 +63,7 @@ impl Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::signal(Signal::PIPE);
         }
-        Self::new(format!("cannot write the output: {}", errno(error)))
+        Self::new(format!("cannot write the output: {error}"))
     }
 
     /// The call broke while its command ran. What the server did on purpose has its own words.
@@ -89,8 +88,20 @@ impl Failure {
 /// On one line, with control characters escaped: servers and addresses have their say in it.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape::line(self.message.as_deref().unwrap_or_default()))
+        let message = self.message.as_deref().unwrap_or_default();
+        f.write_str(&escape::line(&without_numbers(message)))
     }
+}
+
+/// The kernel's words for an error say it; their number does not.
+fn without_numbers(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let behind = part.split_once(')').map_or(part, |(_, behind)| behind);
+        said.push_str(behind);
+    }
+    said
 }
 
 impl From<ConnectError> for Failure {
@@ -134,15 +145,6 @@ fn known(error: &Error) -> Option<String> {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Error::from(status).into()
-    }
-}
-
-/// The kernel's words, without the number of its error.
-fn errno(error: &io::Error) -> String {
-    let said = error.to_string();
-    match said.split_once(" (os error ") {
-        Some((words, _)) => words.to_owned(),
-        None => said,
     }
 }
 
@@ -239,6 +241,14 @@ mod tests {
             Failure::stdout(&io::ErrorKind::StorageFull.into()).status,
             255
         );
+    }
+
+    #[test]
+    fn errors_of_the_kernel_have_words_and_no_numbers() {
+        let error = io::Error::from_raw_os_error(2);
+        let failure = Failure::new(format!("a: {error}; b: {error}"));
+        let said = "a: No such file or directory; b: No such file or directory";
+        assert_eq!(failure.to_string(), said);
     }
 
     #[test]

@@ -219,14 +219,14 @@ mod tests {
             }),
             ..record.clone()
         };
-        let table = |executions: &[Execution], all| super::table(&rows(executions, all, now), None);
+        let text = |executions: &[Execution], all| table(&rows(executions, all, now), None);
         assert_eq!(
-            table(&[record.clone()], false),
+            text(&[record.clone()], false),
             "ID    STATE    PID  AGE  CALLER            COMMAND\n\
              0190  running  7    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n"
         );
         assert_eq!(
-            table(&[ended, record], true),
+            text(&[ended, record], true),
             "ID    STATE    EXIT     PID  AGE  CALLER            COMMAND\n\
              0191  ended    timeout  -    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n\
              0190  running  -        7    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n"

@@ -331,3 +331,20 @@ fn the_progress_of_a_slow_reply_is_seen_on_a_terminal() {
     assert_eq!(path.metadata().unwrap().len(), 5_000_000);
     server.join().unwrap();
 }
+
+#[test]
+fn the_example_of_a_client_ends_with_its_connection() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/legacy/client.py");
+    for sent in [
+        &b""[..],
+        b"\x14\0\0\0",
+        b"\x12\0\0\0{\"total_size\": 5 }abc",
+    ] {
+        let (address, _server) = serve(sent.to_vec(), 1000);
+        let mut client = Command::new("python3");
+        client.args([script, &address, "ls"]).stdin(Stdio::null());
+        let (code, _, stderr) = result(client.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains("in the middle of an answer"), "{stderr}");
+    }
+}

@@ -9,10 +9,12 @@ use std::{
 
 use clap::Parser;
 use remex_client::{Client, Endpoint};
+use remex_daemon::shutdown::Shutdown;
 use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process::{self, Prepared};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Outcome;
@@ -68,11 +70,17 @@ impl Drop for Remexd {
 
 /// Serves, if this process is to be remexd; else `None`.
 pub(crate) fn serve() -> Option<Outcome<()>> {
+    // In every process, since remexd executes this program again as its zygote.
+    let prepared = process::prepare();
     let folder = PathBuf::from(env::var_os(FOLDER_VARIABLE)?);
-    Some(run(&folder))
+    Some(
+        prepared
+            .map_err(Into::into)
+            .and_then(|prepared| run(&folder, prepared)),
+    )
 }
 
-fn run(folder: &Path) -> Outcome<()> {
+fn run(folder: &Path, prepared: Prepared) -> Outcome<()> {
     let args = Args::try_parse_from([
         "remexd".into(),
         "--listen".into(),
@@ -87,6 +95,6 @@ fn run(folder: &Path) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(app::run(config))?;
+    runtime.block_on(app::run(config, prepared, Shutdown::default()))?;
     Ok(())
 }

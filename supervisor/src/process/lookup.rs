@@ -17,7 +17,11 @@ use std::{
     ptr,
 };
 
-use super::{clone::Work, error::StartError, raw};
+use super::{
+    clone::Work,
+    error::{StartError, words},
+    raw,
+};
 
 /// Where a program is looked for if the command has no PATH, as execvp(3) has it.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -37,8 +41,8 @@ pub(crate) enum Seen {
     /// Nothing against its execution.
     Executable,
     Absent,
-    /// It, or a folder on the way to it, may not be used.
-    Denied,
+    /// It, or a folder on the way to it, cannot be used, for this errno.
+    Refused(i32),
     Folder,
     /// No execute permission for anybody.
     NotExecutable,
@@ -98,7 +102,7 @@ impl Search {
                     self.found = Some(index);
                     return true;
                 }
-                seen @ (Seen::Denied | Seen::Folder | Seen::NotExecutable) => {
+                seen @ (Seen::Refused(_) | Seen::Folder | Seen::NotExecutable) => {
                     if self.refused.is_none() {
                         self.refused = Some((index, seen));
                     }
@@ -119,19 +123,24 @@ impl Search {
             return Ok(self.candidates.swap_remove(index).0);
         }
         let no_directory = match self.directory_seen {
-            Seen::Absent => Some(io::ErrorKind::NotFound),
-            Seen::Denied => Some(io::ErrorKind::PermissionDenied),
-            Seen::Executable | Seen::NotExecutable => Some(io::ErrorKind::NotADirectory),
+            Seen::Absent => Some(io::ErrorKind::NotFound.into()),
+            Seen::Refused(errno) => Some(io::Error::from_raw_os_error(errno)),
+            Seen::Executable | Seen::NotExecutable => Some(io::ErrorKind::NotADirectory.into()),
             Seen::Folder | Seen::Unknown => None,
         };
-        if let Some(kind) = no_directory {
-            return Err(directory_error(&self.directory, kind.into()));
+        if let Some(error) = no_directory {
+            return Err(directory_error(&self.directory, error));
         }
         if let Some((index, seen)) = self.refused {
-            return Err(not_executable(&self.candidates[index].0, seen.why()));
+            return Err(not_executable(&self.candidates[index].0, &seen.why()));
         }
-        let path = String::from_utf8_lossy(path.unwrap_or(DEFAULT_PATH));
-        Err(not_found(name, format!(" in PATH {path:?}")))
+        let path = path.unwrap_or(DEFAULT_PATH);
+        // The whole PATH would be most of the message, and says little.
+        let searched = match path.split(|&byte| byte == b':').count() {
+            1 => format!(" in {:?}, its PATH", String::from_utf8_lossy(path)),
+            count => format!(" in any of the {count} folders of its PATH"),
+        };
+        Err(not_found(name, searched))
     }
 }
 
@@ -142,11 +151,14 @@ impl Work for Search {
 }
 
 impl Seen {
-    fn why(self) -> &'static str {
+    fn why(self) -> String {
         match self {
-            Self::Folder => "it is a folder",
-            Self::NotExecutable => "no execute permission (chmod +x)",
-            _ => "permission denied",
+            Self::Folder => "it is a folder".to_owned(),
+            Self::NotExecutable => {
+                "Permission denied: it has no execute permission (chmod +x)".to_owned()
+            }
+            Self::Refused(errno) => words(&io::Error::from_raw_os_error(errno)),
+            Self::Executable | Self::Absent | Self::Unknown => String::new(),
         }
     }
 }
@@ -169,8 +181,8 @@ pub(crate) fn look(file: &CStr, how: How, as_self: bool) -> Seen {
     };
     let stat = match seen {
         Ok(stat) => stat,
-        Err(libc::EACCES) => return Seen::Denied,
-        Err(_) => return Seen::Absent,
+        Err(libc::ENOENT | libc::ENOTDIR) => return Seen::Absent,
+        Err(errno) => return Seen::Refused(errno),
     };
     let mode = u32::from(stat.stx_mode);
     if mode & libc::S_IFMT == libc::S_IFDIR {
@@ -191,7 +203,7 @@ pub(crate) fn look(file: &CStr, how: How, as_self: bool) -> Seen {
     match call(libc::SYS_faccessat2, [at, file, may, flags]) {
         // Before Linux 5.8 there is none; execve says it then.
         Ok(_) | Err(libc::ENOSYS) => Seen::Executable,
-        Err(_) => Seen::Denied,
+        Err(errno) => Seen::Refused(errno),
     }
 }
 
@@ -243,8 +255,8 @@ pub(super) fn exec_error(program: &CStr, seen: Option<Seen>, errno: i32) -> Star
     let source = io::Error::from_raw_os_error(errno);
     match seen {
         Some(Seen::Absent) => return not_found(program, String::new()),
-        Some(seen @ (Seen::Denied | Seen::Folder | Seen::NotExecutable)) => {
-            return not_executable(program, seen.why());
+        Some(seen @ (Seen::Refused(_) | Seen::Folder | Seen::NotExecutable)) => {
+            return not_executable(program, &seen.why());
         }
         Some(Seen::Executable | Seen::Unknown) | None => {}
     }
@@ -266,7 +278,7 @@ pub(super) fn exec_error(program: &CStr, seen: Option<Seen>, errno: i32) -> Star
             step: "execute the program",
             source,
         },
-        _ => not_executable(program, &source.to_string()),
+        _ => not_executable(program, &words(&source)),
     }
 }
 
@@ -347,6 +359,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         file(dir.path(), "tool", 0o755);
         file(dir.path(), "data", 0o644);
+        std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
         let error = |program: &str, errno| {
             let program = c(&dir.path().join(program));
             exec_error(&program, Some(look(&program, How::Waiting, true)), errno)
@@ -360,11 +373,14 @@ mod tests {
             ("/etc", libc::EACCES, "folder"),
             ("tool", libc::ENOENT, "interpreter"),
             ("tool", libc::ENOEXEC, "neither a binary"),
-            ("tool", libc::EACCES, "denied"),
+            ("tool", libc::EACCES, "Permission denied"),
+            ("tool", libc::ETXTBSY, "Text file busy"),
+            ("loop", libc::ELOOP, "Too many levels of symbolic links"),
         ] {
             match error(program, errno) {
                 StartError::ProgramNotExecutable { why, .. } => {
                     assert!(why.contains(expected), "{program}: {why}");
+                    assert!(!why.contains("os error"), "{program}: {why}");
                 }
                 error => panic!("{program}: {error}"),
             }
@@ -392,6 +408,31 @@ mod tests {
         assert!(
             matches!(error, StartError::WorkingDirectory { .. }),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_looked_up_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
+        let long = "x".repeat(300);
+        for (program, why) in [
+            ("loop", "Too many levels of symbolic links"),
+            (&long, "File name too long"),
+        ] {
+            let error = find(program, Some("."), dir.path())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        // A PATH of a hundred folders is not printed.
+        let path = vec!["/nowhere"; 100].join(":");
+        let error = find("tool", Some(&path), dir.path())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            r#"program "tool" not found in any of the 100 folders of its PATH"#
         );
     }
 

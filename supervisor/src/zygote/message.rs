@@ -169,21 +169,23 @@ pub(super) fn send_failure(channel: BorrowedFd<'_>, failure: &Failure) -> io::Re
         Step::WorkingDirectory => (6, 0),
         Step::Exec => (7, 0),
     };
-    let seen = match failure.seen {
-        None => 0,
-        Some(Seen::Executable) => 1,
-        Some(Seen::Absent) => 2,
-        Some(Seen::Denied) => 3,
-        Some(Seen::Folder) => 4,
-        Some(Seen::NotExecutable) => 5,
-        Some(Seen::Unknown) => 6,
+    let (seen, why) = match failure.seen {
+        None => (0, 0),
+        Some(Seen::Executable) => (1, 0),
+        Some(Seen::Absent) => (2, 0),
+        Some(Seen::Refused(errno)) => (3, errno),
+        Some(Seen::Folder) => (4, 0),
+        Some(Seen::NotExecutable) => (5, 0),
+        Some(Seen::Unknown) => (6, 0),
     };
     let [a, b, c, d] = failure.errno.to_le_bytes();
-    send_packet(channel, &[step, index, seen, a, b, c, d], &[])
+    let [e, f, g, h] = why.to_le_bytes();
+    let packet = [step, index, seen, a, b, c, d, e, f, g, h];
+    send_packet(channel, &packet, &[])
 }
 
 fn failure(bytes: &[u8]) -> Option<Failure> {
-    let &[step, index, seen, a, b, c, d] = bytes else {
+    let &[step, index, seen, a, b, c, d, e, f, g, h] = bytes else {
         return None;
     };
     let step = match step {
@@ -200,7 +202,7 @@ fn failure(bytes: &[u8]) -> Option<Failure> {
     let seen = match seen {
         1 => Some(Seen::Executable),
         2 => Some(Seen::Absent),
-        3 => Some(Seen::Denied),
+        3 => Some(Seen::Refused(i32::from_le_bytes([e, f, g, h]))),
         4 => Some(Seen::Folder),
         5 => Some(Seen::NotExecutable),
         6 => Some(Seen::Unknown),

@@ -15,6 +15,7 @@ mod kill;
 mod leaks;
 mod left_open;
 mod limits;
+mod openssh;
 mod outcomes;
 mod records;
 mod restart;

@@ -65,8 +65,13 @@ pub(crate) struct RunArgs {
     /// Set a variable of its environment; NAME alone takes the local value.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(in crate::cli) env: Vec<EnvVar>,
-    /// Wait for output of what it leaves in the background: not at all long, or to the end of it, as ssh does.
-    #[arg(long, value_name = "HOW", default_value = "bounded")]
+    /// How long output of what it left in the background is waited for: bounded (at most 1 s), or eof, as ssh does.
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "bounded",
+        hide_possible_values = true
+    )]
     pub(in crate::cli) drain: Drain,
     /// Label the execution.
     #[arg(long, value_name = "KEY=VALUE")]

@@ -23,6 +23,7 @@ use remex_client::{Client, Command, Endpoint, Error, Interaction};
 
 pub(crate) use self::args::RunArgs;
 use self::{
+    args::Drain,
     session::{Local, Session},
     signals::{Changes, Signals},
     terminal::LocalTerminal,
@@ -88,6 +89,9 @@ fn command(args: &RunArgs) -> Result<Command, Failure> {
     }
     if let Some(timeout) = args.timeout {
         command = command.timeout(timeout);
+    }
+    if args.drain == Drain::Eof {
+        command = command.drain_to_eof();
     }
     if let Some(folder) = &args.cwd {
         command = command.current_dir(folder);

@@ -40,9 +40,10 @@ fn spoken(duration: Duration) -> String {
 
 /// Why the command was not run.
 pub(super) fn refused(error: Error, args: &RunArgs) -> Failure {
-    let said = match error.reason() {
-        Some(reason) => in_typed_words(&error, reason, args),
-        None => None,
+    let said = match (&error, error.reason()) {
+        (Error::Unheeded(feature), _) => Some(format!("--{feature}: {error}")),
+        (_, Some(reason)) => in_typed_words(&error, reason, args),
+        (_, None) => None,
     };
     let failure = Failure::from(error);
     match said {
@@ -107,7 +108,7 @@ fn option_of(field: &str) -> Option<String> {
         "command.environment" => "--env",
         "command.user" => "--user",
         "command.timeout" => "--timeout",
-        "command.drain" | "remex-drain" => "--drain",
+        "command.drain" => "--drain",
         "command.terminal.term" => "TERM, which -t passes on,",
         "command.terminal" | "command.terminal.rows" | "command.terminal.columns" => "-t",
         "labels" => "--label",
@@ -123,6 +124,7 @@ fn option_of(field: &str) -> Option<String> {
 mod tests {
     use remex::v1;
     use remex_client::{Exit, Signal};
+    use tonic::Status;
 
     use super::*;
 
@@ -168,6 +170,57 @@ mod tests {
             };
             let why = why_ended(&ended, Some(Duration::from_secs(5400)));
             assert_eq!(why.as_deref(), said);
+        }
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    fn said(words: &[&str], status: Status) -> String {
+        let words = [&["run"], words].concat();
+        let typed = <Typed as clap::Parser>::parse_from(words);
+        refused(Error::from(status), &typed.args).to_string()
+    }
+
+    #[test]
+    fn refusals_name_what_was_typed() {
+        let folder = "working directory \"/x\": No such file or directory";
+        for (words, status, expected) in [
+            (
+                &["--cwd", "/x", "ls"][..],
+                Reason::WorkingDirectoryNotFound.status(folder),
+                r#"--cwd "/x": No such file or directory (WORKING_DIRECTORY_NOT_FOUND)"#,
+            ),
+            (
+                &["-u", "x", "ls"],
+                Reason::UserNotFound.status("user \"x\" not found"),
+                r#"--user "x": there is no such user on the server (USER_NOT_FOUND)"#,
+            ),
+            (
+                &["ls", "-l"],
+                Reason::CommandTooLarge.field("command.argv[1]", "has 200000 bytes"),
+                "argument 1 has 200000 bytes (COMMAND_TOO_LARGE)",
+            ),
+            (
+                &["-t", "ls"],
+                Reason::InvalidField.field("command.terminal.rows", "is more than 65,535"),
+                "-t is more than 65,535 (INVALID_FIELD)",
+            ),
+            (
+                &["ls -l"],
+                Reason::ProgramNotFound.status("program \"ls -l\" not found"),
+                "program \"ls -l\" not found (PROGRAM_NOT_FOUND); for a line of a shell write: remex run --shell 'ls -l'",
+            ),
+            (
+                &["ls"],
+                Reason::ProgramNotFound.status("program \"ls\" not found"),
+                "program \"ls\" not found (PROGRAM_NOT_FOUND)",
+            ),
+        ] {
+            assert_eq!(said(words, status), expected);
         }
     }
 

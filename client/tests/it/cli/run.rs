@@ -182,6 +182,22 @@ fn options_reach_the_command() {
 }
 
 #[test]
+fn what_a_server_would_drop_unseen_is_not_sent_to_it() {
+    let (new, old) = (Fake::start(), Fake::old());
+    for (option, value) in [("--user", "nobody"), ("--drain", "eof")] {
+        let args = ["run", option, value, "--", "echo", "ran"];
+        let outcome = result(&mut remex(&new, args));
+        assert_eq!(outcome, (0, "ran\n".into(), String::new()));
+        let (code, stdout, stderr) = result(&mut remex(&old, args));
+        assert_eq!((code, &*stdout), (255, ""));
+        let said = format!("remex: {option}: the server is of an older version");
+        assert!(stderr.starts_with(&said), "{stderr}");
+    }
+    let outcome = result(&mut remex(&old, ["run", "--", "echo", "ran"]));
+    assert_eq!(outcome, (0, "ran\n".into(), String::new()));
+}
+
+#[test]
 fn json_tells_each_event_on_a_line() {
     let server = Fake::start();
     let args = ["run", "--json", "--shell", r"printf '\377'; exit 3"];

@@ -19,10 +19,21 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The service, with its records by id.
 #[derive(Default, Clone)]
 pub(super) struct Exec {
+    /// What GetServerInfo names; it is unknown if there is nothing.
+    features: Vec<String>,
     records: Arc<Mutex<HashMap<String, Execution>>>,
 }
 
 impl Exec {
+    /// One that names these.
+    pub(super) fn with_features(features: &[&str]) -> Self {
+        let features = features.iter().map(|&feature| feature.to_owned());
+        Self {
+            features: features.collect(),
+            ..Self::default()
+        }
+    }
+
     fn started(&self, command: Command, pid: i32) -> String {
         let mut records = self.records.lock().unwrap();
         let id = format!("exec-{}", records.len() + 1);
@@ -237,6 +248,12 @@ impl exec_service_server::ExecService for Exec {
         &self,
         _: Request<GetServerInfoRequest>,
     ) -> Result<Response<GetServerInfoResponse>, Status> {
-        Err(Reason::NotYet.status("not here"))
+        if self.features.is_empty() {
+            return Err(Status::unimplemented("no such method"));
+        }
+        Ok(Response::new(GetServerInfoResponse {
+            features: self.features.clone(),
+            ..GetServerInfoResponse::default()
+        }))
     }
 }
