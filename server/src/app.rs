@@ -13,10 +13,7 @@ use remex_supervisor::{
     lifecycle::life::{Cause, KILL_BOUND},
     process::{self, Spawner},
 };
-use tokio::{
-    task::block_in_place,
-    time::{interval, timeout},
-};
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -28,9 +25,6 @@ use crate::{
     service::exec::Exec,
     state_dir::{self, StateDir, StateDirError},
 };
-
-/// How often what ended commands left running is looked after.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Open connections are given this long to take their last messages.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -127,7 +121,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     }
     let stop_legacy = CancellationToken::new();
     tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
-    tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
     announce(&ready, hint, &config)?;
     signalled.cancelled().await;
     stop_legacy.cancel();
@@ -229,16 +222,5 @@ async fn drain(executions: &Executions, health: &HealthReporter, patience: Durat
     // A reader that holds its output up holds up no more than this.
     if timeout(bound, executions.finished()).await.is_err() {
         tracing::warn!("some executions have not ended");
-    }
-}
-
-async fn sweep(executions: Arc<Executions>, stop: CancellationToken) {
-    let mut ticks = interval(SWEEP_INTERVAL);
-    loop {
-        tokio::select! {
-            // It may have to look at all processes of the machine.
-            _ = ticks.tick() => block_in_place(|| executions.sweep()),
-            () = stop.cancelled() => return,
-        }
     }
 }

@@ -16,7 +16,6 @@ use remex_supervisor::process::{Pidfd, Process, Stdio, TreeLook, Usage};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::OwnedSemaphorePermit,
-    task::block_in_place,
 };
 
 use super::{
@@ -284,17 +283,16 @@ impl Driver {
 
     fn act(&mut self, action: Action) -> Option<Outcome> {
         let process = self.process.as_ref()?;
-        let is_long = process.is_searched_for();
         match action {
             Action::SignalGroup(number) => {
                 if let Err(error) = process.signal_group(number) {
                     tracing::debug!(%error, number, "signal not sent");
                 }
             }
-            Action::SignalTree(number) => aside(is_long, || process.signal_tree(number)),
-            Action::KillTree => aside(is_long, || process.kill_tree()),
+            Action::SignalTree(number) => process.signal_tree(number),
+            Action::KillTree => process.kill_tree(),
             Action::LookAtTree => {
-                let seen = match aside(is_long, || process.look_at_tree()) {
+                let seen = match process.look_at_tree() {
                     TreeLook::Gone => life::Fact::TreeGone,
                     TreeLook::Alive => life::Fact::TreeLives { held: false },
                     TreeLook::Held => life::Fact::TreeLives { held: true },
@@ -399,9 +397,9 @@ impl Driver {
                     pid = process.pid(),
                     "a process survives its KILL: the kernel holds it"
                 );
-                aside(process.is_searched_for(), || process.give_up());
+                process.give_up();
             } else {
-                aside(process.is_searched_for(), || process.leave());
+                process.leave();
             }
         }
         Exit {
@@ -414,14 +412,5 @@ impl Driver {
 
     fn now(&self) -> Duration {
         self.spawned.elapsed()
-    }
-}
-
-/// Does something with a tree, without holding up this thread's other tasks if it may take long.
-fn aside<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
-    if is_long {
-        block_in_place(work)
-    } else {
-        work()
     }
 }

@@ -208,11 +208,6 @@ impl Executions {
         self.spawner.describe()
     }
 
-    /// Looks after what ended commands left running; to be called now and then.
-    pub fn sweep(&self) {
-        self.spawner.sweep();
-    }
-
     /// No new execution from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);

@@ -4,25 +4,32 @@
 //! A command goes through `spec` (what), `lookup` and `user` (which file, as whom), `containment` (in which tree) and
 //! `clone` and `child` (the spawn itself) into a [`Process`].
 
-mod cgroup;
 mod child;
 mod clone;
 mod containment;
+mod descriptors;
+mod desk;
 mod environment;
 mod error;
+mod group;
+mod hierarchy;
+mod keeper;
 mod leader;
 mod leaders;
 mod limits;
 mod lookup;
 mod pty;
 mod running;
+mod scanner;
 mod seats;
 mod signal;
 mod spawn;
 mod spec;
 mod stdio;
+mod survivors;
 mod sweep;
 mod table;
+mod tree;
 mod user;
 
 pub use containment::Choice;

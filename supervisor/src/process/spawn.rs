@@ -97,11 +97,6 @@ impl Spawner {
         self.containment.describe()
     }
 
-    /// Looks after what commands left running; to be called now and then.
-    pub fn sweep(&self) {
-        self.containment.sweep();
-    }
-
     /// Spawns `spec` as the execution `id`. Blocks this thread until the program is executed or could not be.
     pub fn spawn(
         &self,
