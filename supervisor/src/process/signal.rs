@@ -107,4 +107,62 @@ mod tests {
         assert!(ignored().contains(&libc::SIGPIPE));
         assert!(!ignored().contains(&libc::SIGTERM));
     }
+
+    /// Makes `denied` fail with `errno` in this thread, as a container's filter does.
+    fn deny(denied: libc::c_long, errno: i32) {
+        let word = |code: u32, jt, jf, k| libc::sock_filter {
+            code: u16::try_from(code).unwrap(),
+            jt,
+            jf,
+            k,
+        };
+        let mut program = [
+            // The number of the syscall, which comes first in what the filter sees.
+            word(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            word(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                0,
+                1,
+                u32::try_from(denied).unwrap(),
+            ),
+            word(
+                libc::BPF_RET | libc::BPF_K,
+                0,
+                0,
+                libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(),
+            ),
+            word(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog {
+            len: 4,
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: both act on this thread alone, and the program outlives the call that copies it.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            let set = libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter, 0, 0);
+            assert_eq!(set, 0, "{}", io::Error::last_os_error());
+        }
+    }
+
+    #[test]
+    fn pitfall_51_without_pidfds_a_process_is_signalled_by_its_number() {
+        use std::{os::unix::process::ExitStatusExt, process::Command};
+
+        for denied in [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal] {
+            for errno in [libc::ENOSYS, libc::EPERM] {
+                let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+                let pid = i32::try_from(child.id()).unwrap();
+                std::thread::spawn(move || {
+                    deny(denied, errno);
+                    send(libc::SIGTERM, pid, || false);
+                    send(libc::SIGUSR1, pid, || true);
+                })
+                .join()
+                .unwrap();
+                assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGUSR1));
+            }
+        }
+    }
 }

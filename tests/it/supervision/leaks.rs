@@ -76,7 +76,7 @@ fn descriptors(server: &Server) -> Vec<String> {
 }
 
 /// The folder with its cgroups, if it has one.
-fn cgroups(server: &Server) -> Option<PathBuf> {
+pub(super) fn cgroups(server: &Server) -> Option<PathBuf> {
     let record = server.daemon.home().path("state/containment");
     let base = fs::read_to_string(record).unwrap();
     (!base.is_empty()).then(|| base.into())

@@ -21,3 +21,4 @@ mod streams;
 mod tails;
 mod terminal;
 mod tmux;
+mod trees;
