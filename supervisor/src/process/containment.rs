@@ -144,7 +144,7 @@ impl Containment {
     }
 
     /// Spawns with `spawn`, in a way that nobody takes the new leader for an orphan.
-    pub(super) fn guard<E>(&self, spawn: impl FnOnce() -> Result<Leader, E>) -> Result<Leader, E> {
+    pub(super) fn guard(&self, spawn: impl FnOnce() -> io::Result<Leader>) -> io::Result<Leader> {
         match &self.kept.leaders {
             None => spawn(),
             Some(leaders) => leaders.guard(spawn),

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn far() -> Instant {
-        Instant::now() + Duration::from_secs(3600)
+        Instant::now() + Duration::from_hours(1)
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert!(desk.wait(far()).is_stopping);
         assert!(!desk.has_ended(Duration::ZERO));
         desk.ended();
-        assert!(desk.has_ended(Duration::from_secs(60)));
+        assert!(desk.has_ended(Duration::from_mins(1)));
     }
 
     #[test]

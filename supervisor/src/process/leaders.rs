@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -59,7 +60,7 @@ impl Drop for Spawning<'_> {
 
 impl Leaders {
     /// Spawns with `spawn`, so that nobody takes the new leader for an orphan. Spawns do not wait for one another.
-    pub(super) fn guard<E>(&self, spawn: impl FnOnce() -> Result<Leader, E>) -> Result<Leader, E> {
+    pub(super) fn guard(&self, spawn: impl FnOnce() -> io::Result<Leader>) -> io::Result<Leader> {
         let under_way = {
             let mut known = self.lock();
             let number = known.next_spawn;

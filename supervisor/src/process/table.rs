@@ -248,27 +248,27 @@ mod tests {
 
     const REST: &str = "0 -1 4194304 0 0 0 0 1 2 3 4 20 0 1 0 777 8 9";
 
-    fn parsed(text: String) -> Option<Entry> {
+    fn parsed(text: &str) -> Option<Entry> {
         parse_stat(7, text.as_bytes())
     }
 
     #[test]
     fn stat_is_read_behind_the_last_parenthesis() {
-        let entry = parsed(format!("7 (a) (b) c) S 3 5 9 {REST}")).unwrap();
+        let entry = parsed(&format!("7 (a) (b) c) S 3 5 9 {REST}")).unwrap();
         assert_eq!((entry.parent, entry.group, entry.session), (3, 5, 9));
         assert_eq!((entry.started, entry.state), (777, State::Alive));
-        let state = |text: String| parsed(text).unwrap().state;
+        let state = |text: String| parsed(&text).unwrap().state;
         assert_eq!(state(format!("7 (x) Z 3 5 9 {REST}")), State::Dead);
         assert_eq!(state(format!("7 (x) D 3 5 9 {REST}")), State::Held);
-        assert_eq!(parsed("7 (x".into()), None);
+        assert_eq!(parsed("7 (x"), None);
         let kernels = REST.replace("4194304", "2129984");
-        assert_eq!(parsed(format!("7 (x) S 2 0 0 {kernels}")), None);
+        assert_eq!(parsed(&format!("7 (x) S 2 0 0 {kernels}")), None);
     }
 
     #[test]
     fn a_process_lives_on_behind_the_end_of_its_first_thread() {
         let threads = REST.replace(" 1 0 777", " 2 0 777");
-        let entry = parsed(format!("7 (x) Z 3 5 9 {threads}")).unwrap();
+        let entry = parsed(&format!("7 (x) Z 3 5 9 {threads}")).unwrap();
         assert_eq!(entry.state, State::Alive);
     }
 
