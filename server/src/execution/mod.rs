@@ -211,9 +211,30 @@ impl Executions {
         });
         if self.ending.is_cancelled() {
             // It was not there to be told with the others.
-            let _ = execution.request(Request::End(Cause::Shutdown)).await;
+            let _ = execution.request(Control::End(Cause::Shutdown)).await;
         }
         Ok(execution)
+    }
+
+    /// Spawns the command of `new`, unless everything is to end before it runs.
+    async fn spawn(&self, id: Uuid, new: &NewExecution) -> Result<(Process, Stdio), Refused> {
+        let stdin = if new.stdin_open || !new.stdin.is_empty() {
+            StdinSpec::Open
+        } else {
+            StdinSpec::Null
+        };
+        let name = id.to_string();
+        let mut spawning = self.spawner.start(&name, &new.spec, stdin);
+        loop {
+            match spawning.poll(Instant::now()) {
+                SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
+                SpawnProgress::Failed(error) => return Err(error.into()),
+                SpawnProgress::WaitUntil(time) => tokio::select! {
+                    () = sleep_until(time.into()) => {}
+                    () = self.ending.cancelled() => return Err(Refused::Draining),
+                },
+            }
+        }
     }
 
     /// What the record and the stdin of `new` take, if that is there.
