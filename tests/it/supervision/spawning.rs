@@ -302,7 +302,7 @@ async fn others_are_served(flags: &[&str], answers: Answers, times: usize) {
     let server = skip_unless!(apart(&home, flags).await);
     let dead = skip_unless!(Dead::mount(&server, answers));
     is_served(&server).await;
-    let threads = server.status("Threads");
+    let threads = server.daemon.status("Threads");
     let asked: Vec<_> = (0..times)
         .flat_map(|_| dead.requests())
         .map(|request| ask(&server, request))
@@ -323,7 +323,7 @@ async fn others_are_served(flags: &[&str], answers: Answers, times: usize) {
         assert!(took < Duration::from_secs(20), "{took:?}");
     }
     // Its own, with a thread or two for the user database.
-    assert!(server.status("Threads") <= threads + 4);
+    assert!(server.daemon.status("Threads") <= threads + 4);
     is_served(&server).await;
     drop(dead);
     all_children_are_gone(server.daemon.pid()).await;
