@@ -4,7 +4,7 @@ use remex::error::Reason;
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use crate::ConnectError;
+use crate::{ConnectError, never_ran};
 
 /// A call failed.
 #[derive(Debug, Error)]
@@ -47,11 +47,26 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether the call failed before the service could see it, so that its command has not run. What the service refused
+    /// has its reason, which says as much of it; of anything else it is not known.
+    pub fn never_ran(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Failed(status) => never_ran(status),
+            Self::Refused { .. } | Self::Incomplete => false,
+        }
+    }
+}
+
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         match Reason::of(&status) {
             Some(reason) => Self::Refused { reason, status },
-            None => Self::Failed(status),
+            None => match ConnectError::of(&status) {
+                Some(error) => Self::Connect(error.clone()),
+                None => Self::Failed(status),
+            },
         }
     }
 }
@@ -59,6 +74,7 @@ impl From<Status> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Endpoint;
 
     #[test]
     fn the_reason_is_told_from_the_code() {
@@ -69,5 +85,18 @@ mod tests {
         let error = Error::from(Status::not_found("no such page"));
         assert_eq!(error.reason(), None);
         assert_eq!(error.to_string(), "no such page (NotFound)");
+        assert!(!error.never_ran());
+    }
+
+    #[test]
+    fn what_a_call_could_not_connect_by_is_told_from_what_it_lost() {
+        let endpoint = Endpoint::default();
+        let error = Error::from(Status::from(ConnectError::TimedOut { endpoint }));
+        assert!(matches!(
+            error,
+            Error::Connect(ConnectError::TimedOut { .. })
+        ));
+        assert!(error.never_ran());
+        assert!(!Error::from(Status::unavailable("lost")).never_ran());
     }
 }

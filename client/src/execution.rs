@@ -40,7 +40,9 @@ impl From<v1::RunResponse> for RunOutcome {
     }
 }
 
-/// A command that was started. Dropping it is this caller's going away, which kills the command.
+/// A command that was started. Dropping it is this caller's going away, which kills the command. As long as its events are
+/// not taken, up to [`STREAM_WINDOW_BYTES`](crate::STREAM_WINDOW_BYTES) of its output wait here, then the command does;
+/// other calls of the same [`Client`] do not.
 #[derive(Debug)]
 pub struct Execution {
     id: String,

@@ -2,9 +2,9 @@
 //! protocol's terms. A command is sent once; if its fate is not known, that is what the reply says.
 
 use remex::v1::{self, StartRequest, StartResponse, event::Kind, output::Stream};
-use remex_client::{Client, ConnectError, Exit, ExitReason, Reason};
+use remex_client::{Client, Exit, ExitReason, Reason, never_ran};
 use remex_daemon::net::Caller;
-use tonic::{Request, Status, Streaming, metadata::MetadataValue};
+use tonic::{Request, Status, Streaming};
 
 use crate::{
     body::{Body, Collector, Policy, Source, Tail},
@@ -15,8 +15,6 @@ use crate::{
 /// Metadata that tells the server whose command it is: the client's IP address. Only a server that has the gateway
 /// configured as a proxy believes it; in the same process the [`Caller`] itself goes along, as an extension.
 pub const CLIENT_ADDRESS_METADATA: &str = "remex-client-address";
-/// Metadata that asks the server to wait for the end of the output, with the value `eof`.
-pub const DRAIN_METADATA: &str = "remex-drain";
 
 /// What came of a command.
 #[derive(Debug)]
@@ -65,9 +63,6 @@ fn request(text: String, exec: &Exec, caller: &Caller) -> Request<StartRequest> 
         ..StartRequest::default()
     });
     let metadata = request.metadata_mut();
-    if exec.drain == Drain::Eof {
-        metadata.insert(DRAIN_METADATA, MetadataValue::from_static("eof"));
-    }
     if let Some(address) = caller.address
         && let Ok(value) = address.ip().to_canonical().to_string().parse()
     {
@@ -79,18 +74,19 @@ fn request(text: String, exec: &Exec, caller: &Caller) -> Request<StartRequest> 
 
 fn command(text: String, exec: &Exec) -> v1::Command {
     let timeout = exec.timeout.and_then(|timeout| timeout.try_into().ok());
+    let mut command = v1::Command {
+        timeout,
+        ..v1::Command::default()
+    };
     match &exec.shell {
-        None => v1::Command {
-            shell: text,
-            timeout,
-            ..v1::Command::default()
-        },
-        Some(shell) => v1::Command {
-            argv: vec![shell.clone(), "-c".to_owned(), text],
-            timeout,
-            ..v1::Command::default()
-        },
+        None => command.shell = text,
+        Some(shell) => command.argv = vec![shell.clone(), "-c".to_owned(), text],
     }
+    // The default goes unsaid: a server that does not know the field is asked for nothing that it would drop.
+    if exec.drain == Drain::Eof {
+        command.set_drain(v1::command::Drain::Eof);
+    }
+    command
 }
 
 /// Takes events until the last.
@@ -161,7 +157,7 @@ impl End {
 fn never_started(status: &Status) -> End {
     let reason = Reason::of(status);
     let message = status.message();
-    let nothing_ran = reason.is_some() || was_never_sent(status);
+    let nothing_ran = reason.is_some() || never_ran(status);
     let remark = if nothing_ran {
         format!("remex: {message}")
     } else {
@@ -172,8 +168,4 @@ fn never_started(status: &Status) -> End {
         remark: Some(remark),
         ..End::default()
     }
-}
-
-fn was_never_sent(status: &Status) -> bool {
-    std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<ConnectError>)
 }

@@ -20,8 +20,8 @@ use crate::{
     exec,
     limits::Limits,
     wire::{
-        Ending, Foreign, Summary, Wire,
-        request::{self, Refusal, Request},
+        Ending, Summary, Wire,
+        request::{self, Request},
     },
 };
 
@@ -80,8 +80,6 @@ pub enum Answer {
     Reply(Reply),
     /// This, and nothing more: what follows may be the rest of what was refused.
     Last(Reply),
-    /// Nothing at all: it was another protocol.
-    Nothing(Foreign),
 }
 
 /// Answers requests.
@@ -106,15 +104,11 @@ impl Handler {
         }
     }
 
-    /// Runs the command that `bytes` are. Dropping the future kills it.
+    /// Runs the command that `bytes` are; that they are no other protocol's is known. Dropping the future kills it.
     pub async fn exec(&self, bytes: &[u8], exec: &Exec, form: Form, caller: &Caller) -> Answer {
         let text = match request::parse(bytes, exec.charset, self.limits.request_bytes) {
             Ok(Request::Command(text)) => text,
             Ok(Request::Blank) => return Answer::Reply(self.blank(form).await),
-            Err(Refusal::CrossProtocol(foreign)) => {
-                self.note(Refused::CrossProtocol, caller, &foreign);
-                return Answer::Nothing(foreign);
-            }
             Err(refusal) => {
                 self.note(Refused::Command, caller, &refusal);
                 let why = format!("remex: {refusal}; nothing was run");

@@ -3,13 +3,17 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    process::{Pid, Signal, kill_process},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -170,4 +174,51 @@ fn it_says_where_it_listens_serves_and_drains() {
     assert_eq!(running.terminate(), Some(0));
     assert!(!folder.path().join("legacy.sock").exists());
     TcpListener::bind(running.address(0)).unwrap();
+}
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    for block in [4096, 1] {
+        while writer.write(&vec![b'.'; block]).is_ok() {}
+    }
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn pitfall_49_a_blocked_log_stops_neither_serving_nor_exiting() {
+    let (_reader, writer) = full_pipe();
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let child = gateway()
+        .args(["--log-level", "trace", "--upstream", "unix:/none"])
+        .args(["--legacy", "tcp://127.0.0.1:0/echo"])
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let mut running = Running {
+        child,
+        lines: Vec::new(),
+    };
+    let since = Instant::now();
+    running.lines = loop {
+        if let Ok(text) = fs::read_to_string(&ready) {
+            break text.lines().map(str::to_owned).collect();
+        }
+        assert!(since.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(10));
+    };
+    let mut stream = TcpStream::connect(running.address(0)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"served").unwrap();
+    // There is no server behind it, which it says.
+    let mut reply = [0; 6];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"remex:");
+    assert_eq!(running.terminate(), Some(0));
 }

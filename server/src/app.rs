@@ -4,16 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use remex_client::Client;
 use remex_daemon::{
-    Exit, Ready, ReadyError,
+    Exit, Ready, ReadyError, console,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
-    shutdown,
+    shutdown::Shutdown,
 };
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use remex_supervisor::{
     lifecycle::life::{Cause, KILL_BOUND},
-    process::{self, Spawner},
+    process::{self, Prepared, Spawner},
 };
-use tokio::time::timeout;
+use tokio::{
+    task::block_in_place,
+    time::{interval, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -26,8 +29,14 @@ use crate::{
     state_dir::{self, StateDir, StateDirError},
 };
 
+/// How often what ended commands left running is looked after.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Open connections are given this long to take their last messages.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the second signal kills is waited for this long; then remexd ends.
+const KILL_NOW: Duration = Duration::from_millis(600);
 
 /// remexd cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +84,8 @@ where
     }
 }
 
-/// Serves as `config` says until a signal asks to stop, and then until the drain is over.
-pub async fn run(config: Config) -> Result<(), AppError> {
+/// Serves, in a process that is `prepared`, as `config` says until `shutdown` asks to stop, and then until the drain is over.
+pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), AppError> {
     if let Some(path) = &config.ready_file {
         Ready::clear(path)?;
     }
@@ -85,7 +94,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         None => StateDir::open(&state_dir::default_path()?),
     }?;
     let executions = Arc::new(Executions::new(
-        spawner(&config, &state_dir)?,
+        spawner(&config, &state_dir, prepared)?,
         config.max_executions,
     ));
     tracing::info!(
@@ -114,21 +123,35 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         acceptors.push(acceptor.map_err(internal("watch a listener"))?);
     }
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
-    let signalled = shutdown::on_signals().map_err(internal("watch for signals"))?;
     let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
     for acceptor in acceptors {
         tasks.spawn(server.clone().serve(acceptor, stop.clone()));
     }
     let stop_legacy = CancellationToken::new();
     tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
+    tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
     announce(&ready, hint, &config)?;
-    signalled.cancelled().await;
+    shutdown.drain().cancelled().await;
     stop_legacy.cancel();
-    drain(&executions, &health, config.drain_timeout).await;
-    stop.cancel();
-    tasks.close();
-    if timeout(GOODBYE, tasks.wait()).await.is_err() {
-        tracing::debug!("connections were open to the end");
+    let draining = async {
+        drain(&executions, &health, config.drain_timeout).await;
+        stop.cancel();
+        tasks.close();
+        if timeout(GOODBYE, tasks.wait()).await.is_err() {
+            tracing::debug!("connections were open to the end");
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.now().cancelled() => {}
+        () = draining => return Ok(()),
+    }
+    let killed = async {
+        executions.kill_all().await;
+        executions.finished().await;
+    };
+    if timeout(KILL_NOW, killed).await.is_err() {
+        tracing::warn!("some executions have not ended");
     }
     Ok(())
 }
@@ -167,13 +190,14 @@ async fn serve_legacy(gateway: Gateway, stop: CancellationToken) {
     }
 }
 
-fn spawner(config: &Config, state_dir: &StateDir) -> Result<Spawner, AppError> {
+fn spawner(config: &Config, state_dir: &StateDir, prepared: Prepared) -> Result<Spawner, AppError> {
     let (spawner, killed) = Spawner::new(process::Settings {
         directory: config.chdir.clone(),
         pass_environment: config.pass_env.clone(),
         state_dir: state_dir.path().to_owned(),
         instance: state_dir.instance().to_owned(),
         containment: config.containment,
+        prepared: Some(prepared),
     })
     .map_err(internal("ready the spawning of commands"))?;
     if killed > 0 {
@@ -187,11 +211,11 @@ fn spawner(config: &Config, state_dir: &StateDir) -> Result<Spawner, AppError> {
 
 /// Says where it listens, and how to try it.
 fn announce(ready: &Ready, hint: Option<String>, config: &Config) -> Result<(), AppError> {
-    ready.print().map_err(internal("print the addresses"))?;
-    if let Some(hint) = hint {
-        use std::io::Write;
-        writeln!(std::io::stdout(), "{hint}").map_err(internal("print the addresses"))?;
-    }
+    let lines = match hint {
+        Some(hint) => format!("{ready}{hint}\n"),
+        None => ready.to_string(),
+    };
+    console::print(lines).map_err(internal("print the addresses"))?;
     if let Some(path) = &config.ready_file {
         ready.write(path)?;
     }
@@ -218,9 +242,23 @@ async fn drain(executions: &Executions, health: &HealthReporter, patience: Durat
     let running = executions.running();
     tracing::info!(running, "ending what still runs");
     let bound = executions.longest_kill_after() + KILL_BOUND + GOODBYE;
-    executions.end_all(Cause::Shutdown).await;
+    let ended = async {
+        executions.end_all(Cause::Shutdown).await;
+        executions.finished().await;
+    };
     // A reader that holds its output up holds up no more than this.
-    if timeout(bound, executions.finished()).await.is_err() {
+    if timeout(bound, ended).await.is_err() {
         tracing::warn!("some executions have not ended");
+    }
+}
+
+async fn sweep(executions: Arc<Executions>, stop: CancellationToken) {
+    let mut ticks = interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            // It may have to look at all processes of the machine.
+            _ = ticks.tick() => block_in_place(|| executions.sweep()),
+            () = stop.cancelled() => return,
+        }
     }
 }

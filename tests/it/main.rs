@@ -6,6 +6,9 @@
 mod harness;
 
 mod bad_input;
+mod blocked_log;
+mod calls;
+mod connections;
 mod drain;
 mod gateway;
 mod grpcurl;
@@ -13,5 +16,6 @@ mod limits;
 mod parity;
 mod readme;
 mod retry;
+mod signals;
 mod supervision;
 mod users;

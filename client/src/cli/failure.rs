@@ -37,12 +37,34 @@ impl Failure {
         }
     }
 
+    /// stdin cannot be read. The command must not take that for an end, so it is not left running.
+    pub(crate) fn stdin(error: &io::Error) -> Self {
+        Self::new(format!(
+            "cannot read stdin: {}; the command was ended; -n gives it none",
+            errno(error)
+        ))
+    }
+
+    /// The same, said in other words.
+    pub(crate) fn saying(self, message: String) -> Self {
+        Self {
+            message: Some(message),
+            ..self
+        }
+    }
+
+    /// The same, of one of several things that were named.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.message = self.message.map(|message| format!("{what}: {message}"));
+        self
+    }
+
     /// Output could not be written. If its reader has gone, a local command would have died of SIGPIPE.
     pub(crate) fn stdout(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::signal(Signal::PIPE);
         }
-        Self::new(format!("cannot write the output: {error}"))
+        Self::new(format!("cannot write the output: {}", errno(error)))
     }
 
     /// The call broke while its command ran. What the server did on purpose has its own words.
@@ -86,17 +108,49 @@ impl From<Error> for Failure {
         };
         match error {
             Error::Connect(error) => error.into(),
-            error => Self {
-                status,
-                message: Some(error.to_string()),
-            },
+            error => {
+                let message = known(&error).unwrap_or_else(|| error.to_string());
+                Self {
+                    status,
+                    message: Some(message),
+                }
+            }
         }
     }
+}
+
+/// What a caller of a subcommand does about it, where the server's words are for those who program.
+fn known(error: &Error) -> Option<String> {
+    let reason = error.reason()?;
+    let said = match reason {
+        Reason::ExecutionNotFound => "there is no such execution; see `remex ps -a`",
+        Reason::ExecutionEnded => "it has ended; see `remex ps -a`",
+        Reason::ExecutionRunning => "it runs; end it first with `remex kill`",
+        _ => return None,
+    };
+    Some(format!("{said} ({reason})"))
 }
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Error::from(status).into()
+    }
+}
+
+/// The kernel's words, without the number of its error.
+fn errno(error: &io::Error) -> String {
+    let said = error.to_string();
+    match said.split_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => said,
+    }
+}
+
+/// The field of the request that the server blames, and for what.
+pub(crate) fn field_of(error: &Error) -> Option<(String, String)> {
+    match error {
+        Error::Refused { status, .. } => remex::error::violation(status),
+        _ => None,
     }
 }
 
@@ -142,7 +196,11 @@ mod tests {
                 _ => 255,
             };
             assert_eq!(failure.status, status, "{reason}");
-            assert_eq!(failure.to_string(), format!("so it is ({reason})"));
+            let said = failure.to_string();
+            let own = ["see `remex ps -a`", "end it first with `remex kill`"];
+            let is_known = own.iter().any(|own| said.contains(own));
+            assert!(is_known || said.starts_with("so it is ("), "{said}");
+            assert!(said.ends_with(&format!("({reason})")), "{said}");
         }
         assert_eq!(Failure::from(Status::unavailable("gone")).status, 255);
     }

@@ -5,7 +5,11 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use remex_client::Endpoint;
-use remex_daemon::{ConfigError, File, Text, logging::LogFormat, text, texts};
+use remex_daemon::{
+    ConfigError, File, Text,
+    logging::{LogFormat, LogLevel},
+    text, texts,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -41,6 +45,9 @@ pub struct SharedArgs {
     /// The form of log lines, which go to stderr
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
+    /// Log what is of this level or graver [default: info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
     /// How long what runs may go on after SIGTERM [default: 5s]
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<String>,
@@ -75,6 +82,7 @@ struct Settings {
     allow_udp_exec: bool,
     ready_file: Option<PathBuf>,
     log_format: Option<LogFormat>,
+    log_level: Option<LogLevel>,
     drain_timeout: Option<Spanned<String>>,
     spool_dir: Option<PathBuf>,
 }
@@ -90,6 +98,8 @@ pub struct Config {
     pub ready_file: Option<PathBuf>,
     /// The form of log lines.
     pub log_format: LogFormat,
+    /// Which of them are written.
+    pub log_level: LogLevel,
     /// How long what runs may go on after a signal.
     pub drain_timeout: Duration,
     /// Where long replies are kept.
@@ -141,6 +151,7 @@ impl Config {
                 .log_format
                 .or(settings.log_format)
                 .unwrap_or_default(),
+            log_level: shared.log_level.or(settings.log_level).unwrap_or_default(),
             drain_timeout: drain.map_or(Ok(DRAIN_TIMEOUT), |(text, origin)| {
                 parse_duration(&text).ok_or_else(|| origin.wrong(format!("{text}: {DURATION}")))
             })?,
@@ -201,19 +212,20 @@ mod tests {
     #[test]
     fn flags_beat_the_file_and_a_list_replaces_a_list() {
         let text = "legacy = ['tcp://127.0.0.1:1/echo', 'udp://127.0.0.1:1/echo']\n\
-                    upstream = 'unix:/a'\ndrain-timeout = '1m'\nspool-dir = '/s'\nlog-format = 'json'\n";
+                    upstream = 'unix:/a'\ndrain-timeout = '1m'\nspool-dir = '/s'\nlog-format = 'json'\nlog-level = 'debug'\n";
         let config = built("", text).unwrap();
         assert_eq!(config.legacy.len(), 2);
         assert_eq!(config.upstream, Endpoint::Unix("/a".into()));
         assert_eq!(config.drain_timeout, Duration::from_mins(1));
         assert_eq!(config.log_format, LogFormat::Json);
-        let line =
-            "--legacy unix:/p?service=exec --upstream unix:/b --drain-timeout 3s --spool-dir /t";
+        assert_eq!(config.log_level, LogLevel::Debug);
+        let line = "--legacy unix:/p?service=exec --upstream unix:/b --drain-timeout 3s --spool-dir /t --log-level warn";
         let config = built(line, text).unwrap();
         assert_eq!(config.legacy.len(), 1);
         assert_eq!(config.upstream, Endpoint::Unix("/b".into()));
         assert_eq!(config.drain_timeout, Duration::from_secs(3));
         assert_eq!(config.spool_folder, Path::new("/t"));
+        assert_eq!(config.log_level, LogLevel::Warn);
     }
 
     #[test]

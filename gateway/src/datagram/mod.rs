@@ -19,7 +19,7 @@ use crate::{
     config::{DatagramService, Exec},
     handler::{Answer, Form},
     shared::Shared,
-    wire::{encode, request, time},
+    wire::{encode, foreign, request, time},
 };
 
 /// Room for every datagram there is, and one byte to tell that it was longer.
@@ -106,6 +106,10 @@ impl Service {
             Ok(caller) => caller,
             Err(denied) => return self.deny(&denied, from).await,
         };
+        if let Some(foreign) = foreign(&datagram) {
+            let refusals = self.shared.handler.refusals();
+            return refusals.note(Refused::CrossProtocol, &caller, &foreign);
+        }
         let reply = match &self.kind {
             DatagramService::Exec { max_datagram, exec } => {
                 self.exec(&datagram, *max_datagram, exec, &caller).await
@@ -144,10 +148,9 @@ impl Service {
         caller: &Caller,
     ) -> Option<Bytes> {
         let form = Form::datagram(max_datagram, exec.charset);
-        match self.shared.handler.exec(datagram, exec, form, caller).await {
-            Answer::Reply(reply) | Answer::Last(reply) => Some(reply.body.into_bytes()),
-            Answer::Nothing(_) => None,
-        }
+        let (Answer::Reply(reply) | Answer::Last(reply)) =
+            self.shared.handler.exec(datagram, exec, form, caller).await;
+        Some(reply.body.into_bytes())
     }
 
     async fn echo(&self, datagram: Bytes, caller: &Caller) -> Option<Bytes> {

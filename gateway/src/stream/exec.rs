@@ -1,6 +1,6 @@
 //! A connection whose commands run, one after the other. Bytes that come while one runs are the next.
 
-use std::io;
+use std::{io, time::Duration};
 
 use remex_daemon::admission::{Denied, Refused};
 use tokio::{
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     line::Line,
     presence::until_gone,
-    read::{self, Arrived, most_pending},
+    read::{self, Arrived, Reading, most_pending},
     send,
 };
 use crate::{
@@ -42,8 +42,13 @@ impl Session<'_> {
     pub(super) async fn serve(&self, mut line: Line) {
         let limits = self.limits();
         loop {
-            let bytes = match read::command(&mut line, limits.idle, limits, self.stop).await {
+            let bytes = match self.next(&mut line, limits.idle).await {
                 Ok(Arrived::Bytes(bytes)) => bytes,
+                Ok(Arrived::Foreign(foreign)) => {
+                    self.handler
+                        .note(Refused::CrossProtocol, &line.caller, &foreign);
+                    return line.reset();
+                }
                 Ok(Arrived::Idle) => {
                     let why = format!("no command for {:?}", limits.idle);
                     self.handler.note(Refused::Idle, &line.caller, &why);
@@ -63,9 +68,7 @@ impl Session<'_> {
     /// Tells a peer that it may not, when it asks for something.
     pub(super) async fn deny(&self, mut line: Line, denied: &Denied) {
         let limits = self.limits();
-        let Ok(Arrived::Bytes(_)) =
-            read::command(&mut line, limits.denied_wait, limits, self.stop).await
-        else {
+        let Ok(Arrived::Bytes(_)) = self.next(&mut line, limits.denied_wait).await else {
             return;
         };
         let reply = self
@@ -75,6 +78,15 @@ impl Session<'_> {
         if self.reply(&mut line, &reply).await.is_ok() {
             line.linger(limits.linger).await;
         }
+    }
+
+    async fn next(&self, line: &mut Line, idle: Duration) -> io::Result<Arrived> {
+        let limits = self.limits();
+        let reading = Reading {
+            most: most_pending(limits),
+            segments: true,
+        };
+        read::message(line, reading, idle, limits, self.stop).await
     }
 
     async fn command(&self, line: &mut Line, bytes: &[u8]) -> Next {
@@ -91,7 +103,6 @@ impl Session<'_> {
         let (reply, then) = match answer {
             Answer::Reply(reply) => (reply, Next::Command),
             Answer::Last(reply) => (reply, Next::Linger),
-            Answer::Nothing(_) => return Next::Close,
         };
         match self.reply(line, &reply).await {
             Ok(()) => {

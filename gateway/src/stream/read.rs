@@ -11,7 +11,7 @@ use super::line::Line;
 use crate::{
     limits::Limits,
     wire::{
-        request,
+        Foreign, Verdict, request,
         segment::{Arrival, Segments, arrival},
     },
 };
@@ -20,6 +20,8 @@ use crate::{
 pub(super) enum Arrived {
     /// This.
     Bytes(BytesMut),
+    /// Another protocol.
+    Foreign(Foreign),
     /// The end.
     End,
     /// Nothing, for too long.
@@ -28,44 +30,63 @@ pub(super) enum Arrived {
     Stopped,
 }
 
+/// How the end of a message is found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// The most that is held of it.
+    pub(super) most: usize,
+    /// It is a command: segments that are full have more behind them.
+    pub(super) segments: bool,
+}
+
 /// The most that is held of what has arrived: one byte more than the longest command.
 pub(super) fn most_pending(limits: &Limits) -> usize {
     request::most_bytes(limits.request_bytes) + 1
 }
 
-/// The next command, or too much for one; after `idle` without any byte, none.
-pub(super) async fn command(
+/// The next message, or too much for one; after `idle` without any byte, none.
+pub(super) async fn message(
     line: &mut Line,
+    reading: Reading,
     idle: Duration,
     limits: &Limits,
     stop: &CancellationToken,
 ) -> io::Result<Arrived> {
-    let most = most_pending(limits);
-    if let Some(nothing) = wait(line, idle, most, stop).await? {
+    if let Some(nothing) = wait(line, idle, reading.most, stop).await? {
         return Ok(nothing);
     }
-    while line.pending.len() < most
-        && !line.half_closed
-        && let Some(wait) = may_go_on(line, limits)
-    {
-        match timeout(wait, line.readable()).await {
-            Ok(ready) => ready?,
-            Err(_) => break,
+    loop {
+        let verdict = line.guard.judge(&line.pending);
+        if let Verdict::Foreign(foreign) = verdict {
+            return Ok(Arrived::Foreign(foreign));
         }
-        line.fill(most)?;
+        let wait = may_go_on(line, reading, verdict, limits);
+        if let Some(wait) = wait
+            && more(line, wait, reading.most).await?
+        {
+            continue;
+        }
+        // A piece whose rest does not come is a command, unless no command begins like that.
+        if verdict == Verdict::Piece
+            && let Some(foreign) = line.guard.without_rest(&line.pending)
+        {
+            return Ok(Arrived::Foreign(foreign));
+        }
+        line.guard.next();
+        return Ok(Arrived::Bytes(line.take()));
     }
-    Ok(Arrived::Bytes(line.take()))
 }
 
-/// Whatever arrives next.
-pub(super) async fn some(
-    line: &mut Line,
-    idle: Duration,
-    most: usize,
-    stop: &CancellationToken,
-) -> io::Result<Arrived> {
-    let nothing = wait(line, idle, most, stop).await?;
-    Ok(nothing.unwrap_or_else(|| Arrived::Bytes(line.take())))
+/// Whether more arrived within `wait`.
+async fn more(line: &mut Line, wait: Duration, most: usize) -> io::Result<bool> {
+    let before = line.pending.len();
+    match timeout(wait, line.readable()).await {
+        Ok(ready) => ready?,
+        Err(_) => return Ok(false),
+    }
+    line.fill(most)?;
+    // Readiness may be of what was taken already; then there is no end either, and the wait begins again.
+    Ok(line.pending.len() > before || !line.half_closed)
 }
 
 /// Waits until something is pending; or else says what came instead.
@@ -95,7 +116,19 @@ async fn wait(
 }
 
 /// How long the rest of what has arrived is waited for, if there may be one.
-fn may_go_on(line: &Line, limits: &Limits) -> Option<Duration> {
+fn may_go_on(line: &Line, reading: Reading, verdict: Verdict, limits: &Limits) -> Option<Duration> {
+    if line.half_closed || line.pending.len() >= reading.most {
+        return None;
+    }
+    let piece = (verdict == Verdict::Piece).then_some(limits.piece_wait);
+    let segments = reading
+        .segments
+        .then(|| rest_of_segments(line, limits))
+        .flatten();
+    piece.max(segments)
+}
+
+fn rest_of_segments(line: &Line, limits: &Limits) -> Option<Duration> {
     let info = TcpInfo::of(line.stream.tcp()?).ok()?;
     let segments = Segments {
         rcv_mss: info.rcv_mss,

@@ -18,7 +18,7 @@ pub use self::{
     charset::{Transcoder, encode},
     cut::{boundary, cut_note, kept},
     ending::Ending,
-    guard::{Foreign, foreign},
+    guard::{Foreign, Guard, Verdict, foreign},
     json_header::{DEFAULT_SIZE_KEY, FIXED_KEYS},
 };
 

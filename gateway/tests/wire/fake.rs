@@ -21,7 +21,6 @@ use remex::{
     },
 };
 use remex_daemon::net::Caller;
-use remex_gateway::DRAIN_METADATA;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +38,6 @@ pub(crate) struct Asked {
     pub(crate) command: v1::Command,
     pub(crate) caller: Option<Caller>,
     pub(crate) address: Option<String>,
-    pub(crate) drain: Option<String>,
 }
 
 #[derive(Default)]
@@ -214,7 +212,6 @@ impl ExecService for Fake {
         let asked = Asked {
             caller: request.extensions().get().cloned(),
             address: text(&request, remex_gateway::CLIENT_ADDRESS_METADATA),
-            drain: text(&request, DRAIN_METADATA),
             command: request.into_inner().command.unwrap_or_default(),
         };
         let script = match &asked.command.argv[..] {
@@ -297,6 +294,13 @@ impl ExecService for Fake {
         _: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         Err(Status::unimplemented("delete"))
+    }
+
+    async fn get_server_info(
+        &self,
+        _: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
+        Err(Status::unimplemented("get_server_info"))
     }
 }
 

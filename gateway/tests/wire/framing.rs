@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use remex_gateway::{
     limits::REQUEST_BYTES,
-    wire::request::{self, Refusal, Request},
+    wire::request::{self, Request},
 };
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
@@ -53,11 +53,6 @@ async fn pieces_that_arrive_apart_are_commands_of_their_own() {
             "out 你好\n".as_bytes(),
         ),
         ("tcp://127.0.0.1:0/exec?charset=gbk", encoding_rs::GBK, &gbk),
-        (
-            "tcp://127.0.0.1:0/exec",
-            encoding_rs::UTF_8,
-            b"GET / HTTP/1.1\r\n\r\n",
-        ),
         ("tcp://127.0.0.1:0/exec", encoding_rs::UTF_8, b"out a\0b"),
     ] {
         for cut in 1..text.len() {
@@ -68,17 +63,11 @@ async fn pieces_that_arrive_apart_are_commands_of_their_own() {
             for piece in pieces {
                 peer.send(piece).await;
                 // What comes back tells that it has been taken.
-                match request::parse(piece, charset, REQUEST_BYTES) {
-                    Ok(_) => drop(peer.reply().await),
-                    Err(Refusal::CrossProtocol(_)) => {
-                        peer.reset().await;
-                        break;
-                    }
-                    Err(_) => {
-                        assert!(peer.reply().await.text().ends_with("; nothing was run\n"));
-                        peer.end().await;
-                        break;
-                    }
+                let reply = peer.reply().await;
+                if request::parse(piece, charset, REQUEST_BYTES).is_err() {
+                    assert!(reply.text().ends_with("; nothing was run\n"));
+                    peer.end().await;
+                    break;
                 }
             }
             assert_eq!(asked(&site), expected, "{} at {cut}", text.escape_ascii());
@@ -107,7 +96,8 @@ async fn pieces_that_are_full_segments_are_one_command() {
     let probe = narrow(site.address()).await;
     let segment =
         usize::try_from(socket2::SockRef::from(&probe.stream).tcp_mss().unwrap()).unwrap();
-    let text = format!("out {}", "y".repeat(2 * segment + 100));
+    // Of more than two words, so that no piece of it looks like HTTP's.
+    let text = format!("out a b{}", "y".repeat(2 * segment + 100));
     let mut expected = Vec::new();
     let mut whole = 0;
     for cut in 1..text.len() {

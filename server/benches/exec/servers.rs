@@ -18,10 +18,12 @@ use remex::v1::{
     echo_service_server::{EchoService, EchoServiceServer},
 };
 use remex_client::{Client, Endpoint};
+use remex_daemon::shutdown::Shutdown;
 use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process::{self, Prepared};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -92,12 +94,16 @@ impl Drop for Server {
 
 /// Serves, if this process is to be a server; else `None`.
 pub(crate) fn serve() -> Option<Outcome<()>> {
+    // First thing, as remexd does: this may be its zygote.
+    let prepared = process::prepare();
     let role = env::var(ROLE_VARIABLE).ok()?;
     let folder = PathBuf::from(env::var_os(FOLDER_VARIABLE)?);
     Some(if role == BARE {
         bare(&folder)
     } else {
-        remexd(&folder, &role)
+        prepared
+            .map_err(Into::into)
+            .and_then(|prepared| remexd(&folder, &role, prepared))
     })
 }
 
@@ -105,7 +111,7 @@ fn runtime() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
-fn remexd(folder: &Path, ballast: &str) -> Outcome<()> {
+fn remexd(folder: &Path, ballast: &str, prepared: Prepared) -> Outcome<()> {
     // Written to, so that it is resident.
     let ballast = vec![1_u8; ballast.parse()?];
     let mut unix = OsString::from("unix:");
@@ -123,7 +129,7 @@ fn remexd(folder: &Path, ballast: &str) -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config))?;
+    runtime()?.block_on(app::run(config, prepared, Shutdown::default()))?;
     drop(std::hint::black_box(ballast));
     Ok(())
 }

@@ -1,19 +1,20 @@
-//! How a running execution is reached, and what others see of it.
+//! How a running execution is reached.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
-
-use remex_supervisor::lifecycle::life::Cause;
-use remex_supervisor::process::WindowSize;
+use remex_supervisor::{
+    lifecycle::{
+        life::Cause,
+        stdin::{StdinChunk, StdinError},
+    },
+    process::WindowSize,
+};
 use tokio::sync::{mpsc, oneshot};
 
-use super::feeder::StdinRequest;
-
-/// Requests that wait for a driver.
+/// Requests that wait for a host.
 pub const REQUESTS: usize = 16;
 
 /// A request to a running execution; dropped unanswered when it has ended.
 #[derive(Debug)]
-pub enum Request {
+pub enum Control {
     /// Sends a signal.
     Signal(i32, oneshot::Sender<()>),
     /// Sets the window size; the answer is `false` if there is no terminal.
@@ -22,26 +23,20 @@ pub enum Request {
     End(Cause),
 }
 
-/// What others see of a running execution.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes written to stdout, or to the terminal.
-    pub stdout_bytes: AtomicU64,
-    /// Bytes written to stderr.
-    pub stderr_bytes: AtomicU64,
-    /// Position up to which stdin has been accepted.
-    pub stdin_accepted: AtomicU64,
-    /// The last event's sequence.
-    pub last_sequence: AtomicU64,
-    /// Its caller has gone.
-    pub abandoned: AtomicBool,
+/// stdin for a running execution.
+#[derive(Debug)]
+pub enum StdinRequest {
+    /// A piece of it. Answered when all of it has been accepted, with the position up to which stdin has been.
+    Chunk(StdinChunk, oneshot::Sender<Result<u64, StdinError>>),
+    /// Its end, as by a half-close.
+    Close,
 }
 
-/// What reaches a driver.
+/// What reaches a host.
 #[derive(Debug)]
 pub struct Mailbox {
     /// Signals, window sizes, ends.
-    pub requests: mpsc::Receiver<Request>,
+    pub control: mpsc::Receiver<Control>,
     /// stdin, which may wait while the former pass.
     pub stdin: mpsc::Receiver<StdinRequest>,
 }
@@ -50,18 +45,18 @@ pub struct Mailbox {
 #[derive(Debug, Clone)]
 pub struct Link {
     /// For signals, window sizes, ends.
-    pub requests: mpsc::Sender<Request>,
+    pub control: mpsc::Sender<Control>,
     /// For stdin.
     pub stdin: mpsc::Sender<StdinRequest>,
 }
 
 /// Both ends; each queue holds [`REQUESTS`].
 pub fn mailbox() -> (Link, Mailbox) {
-    let (requests, requests_in) = mpsc::channel(REQUESTS);
+    let (control, control_in) = mpsc::channel(REQUESTS);
     let (stdin, stdin_in) = mpsc::channel(REQUESTS);
     let mailbox = Mailbox {
-        requests: requests_in,
+        control: control_in,
         stdin: stdin_in,
     };
-    (Link { requests, stdin }, mailbox)
+    (Link { control, stdin }, mailbox)
 }

@@ -1,13 +1,11 @@
-//! Supervision of one execution, from its spawn to its last event.
+//! Executions whose engine runs in this process, under tokio: they end with it.
 //!
-//! [`driver`] is the thin part around the pure ones of [`remex_supervisor::lifecycle`]: it waits for descriptors, clocks and
-//! callers, feeds what happened to the pure parts, and carries out what they say. Output goes through the outlet to a [`sink`].
+//! A [`host`] waits for what the engine of one execution wants and says what is ready. What callers ask of the execution comes
+//! through its [`mailbox`]; its output goes to whoever reads along, [`live`], or into one [`answer`].
 
-pub mod driver;
-pub mod event;
-pub mod feeder;
 pub mod mailbox;
-mod outlet;
-mod reader;
-mod readiness;
-pub mod sink;
+mod registered;
+pub mod outlet;
+pub mod live;
+pub mod answer;
+pub mod host;

@@ -11,7 +11,7 @@ use std::{
 
 use remex_daemon::{
     ConfigError, File, Origin, Text,
-    logging::LogFormat,
+    logging::{LogFormat, LogLevel},
     net::{Address, AddressError, Users},
     text, texts,
 };
@@ -48,6 +48,7 @@ pub struct Config {
     pub spool_dir: Option<PathBuf>,
     pub ready_file: Option<PathBuf>,
     pub log_format: LogFormat,
+    pub log_level: LogLevel,
     pub drain_timeout: Duration,
     pub chdir: PathBuf,
     pub pass_env: Vec<String>,
@@ -119,6 +120,7 @@ impl Config {
             spool_dir: shared.spool_dir.clone().or(keys.spool_dir),
             ready_file: shared.ready_file.clone().or(keys.ready_file),
             log_format: shared.log_format.or(keys.log_format).unwrap_or_default(),
+            log_level: shared.log_level.or(keys.log_level).unwrap_or_default(),
             drain_timeout: checked(drain, drain_timeout)?.unwrap_or(DEFAULT_DRAIN),
             chdir: match checked(chdir, folder)? {
                 Some(chdir) => chdir,

@@ -1,8 +1,10 @@
 //! Executions as callers know them: who started which, what became of them, and how to reach one that runs.
 //!
-//! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the `registry`.
+//! [`Executions::start`] spawns, hands the process to a host of its own, and keeps a record in the `registry`.
 
+mod ids;
 mod registry;
+mod retirement;
 
 use std::{
     collections::BTreeMap,
@@ -10,37 +12,49 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use remex_daemon::net::Caller;
+use remex_supervisor::{
+    lifecycle::{
+        counters::Counters,
+        engine::Engine,
+        event::Exit,
+        life::{Cause, Life},
+        stdin::{Stdin, StdinChunk, StdinError},
+    },
+    process::{
+        CommandSpec, Process, SpawnProgress, Spawner, StartError, StdinSpec, Stdio, WindowSize,
+        allocation,
+    },
+};
 use tokio::{
     sync::{Semaphore, oneshot},
-    task::block_in_place,
+    time::sleep_until,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use self::registry::Registry;
 pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
-use crate::attached::{
-    driver::Driver,
-    event::Exit,
-    feeder::StdinRequest,
-    mailbox::{Link, Progress, Request, mailbox},
-    sink::Sink,
-};
-use remex_supervisor::{
-    lifecycle::{
-        life::{Cause, Life},
-        stdin::{Stdin, StdinChunk, StdinError},
+use self::retirement::Retirement;
+use self::{ids::Ids, registry::Registry};
+use crate::{
+    attached::{
+        host::Host,
+        mailbox::{Control, Link, StdinRequest, mailbox},
+        outlet::AttachedOutlet,
     },
-    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
+    budget::{Budget, Share},
 };
 
 /// Executions at once, where nothing else is configured.
 pub const DEFAULT_MAX_EXECUTIONS: usize = 2000;
+
+/// What the records of all executions, and the stdin that running ones were given at their start, may take in memory.
+pub const RECORD_BYTES: usize = 512 * 1024 * 1024;
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -68,6 +82,11 @@ pub enum Refused {
     /// As many run as may.
     #[error("{0} executions run already, which is the limit; try again when one has ended")]
     TooMany(usize),
+    /// Commands and their stdin take as much memory as they may.
+    #[error(
+        "the commands that run take all the memory that is there for their arguments and stdin; try again when one has ended, or send stdin by Write"
+    )]
+    Memory,
     /// The command could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -84,6 +103,8 @@ pub struct Execution {
     pub id: Uuid,
     /// What it runs.
     pub spec: CommandSpec,
+    /// Its output is read to the end of file, not only as long as its leader runs.
+    pub until_end: bool,
     /// Its caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Who started it.
@@ -93,22 +114,28 @@ pub struct Execution {
     /// Its leader's process id.
     pub pid: i32,
     /// How far it has come.
-    pub progress: Arc<Progress>,
+    pub counters: Arc<Counters>,
     /// `None` once it has ended: its queues are not kept with its record.
     link: Mutex<Option<Link>>,
     end: OnceLock<(Exit, SystemTime)>,
     ended: CancellationToken,
+    memory: Share,
 }
 
 /// All executions of the server.
 #[derive(Debug)]
 pub struct Executions {
     spawner: Spawner,
+    ids: Ids,
     registry: Registry,
+    memory: Budget,
     permits: Arc<Semaphore>,
     max: usize,
     draining: AtomicBool,
-    drivers: TaskTracker,
+    /// Everything is to end, spawns that are under way too.
+    ending: CancellationToken,
+    /// Starts that are under way, and hosts.
+    tasks: TaskTracker,
 }
 
 impl Executions {
@@ -116,73 +143,106 @@ impl Executions {
     pub fn new(spawner: Spawner, max: usize) -> Self {
         Self {
             spawner,
+            ids: Ids::new(),
             registry: Registry::default(),
+            memory: Budget::new(RECORD_BYTES),
             permits: Arc::new(Semaphore::new(max)),
             max,
             draining: AtomicBool::new(false),
-            drivers: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
-    /// Starts a command whose output goes to `sink`.
-    pub fn start(&self, new: NewExecution, sink: Sink) -> Result<Arc<Execution>, Refused> {
+    /// Starts a command. Dropped before it is done, it leaves nothing that runs.
+    pub async fn start<O>(
+        &self,
+        new: NewExecution,
+        outlet: impl FnOnce(Arc<Counters>) -> O,
+    ) -> Result<Arc<Execution>, Refused>
+    where
+        O: AttachedOutlet + Send + Sync + 'static,
+    {
+        // Before the look at `draining`: a drain waits for every start that has not seen it.
+        let _under_way = self.tasks.token();
         if self.draining.load(Ordering::Acquire) {
             return Err(Refused::Draining);
         }
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Refused::TooMany(self.max))?;
-        let id = Uuid::now_v7();
         let created = SystemTime::now();
-        let stdin_spec = if new.stdin_open || !new.stdin.is_empty() {
+        let id = self.ids.next(created);
+        let (memory, stdin_memory) = self.take_memory(&new)?;
+        let (process, stdio) = self.spawn(id, &new).await?;
+        let (link, mailbox) = mailbox();
+        let counters = Arc::new(Counters::default());
+        let execution = Arc::new(Execution {
+            id,
+            pid: process.pid(),
+            until_end: new.until_end,
+            labels: new.labels,
+            caller: new.caller,
+            created,
+            counters: Arc::clone(&counters),
+            link: Mutex::new(Some(link)),
+            end: OnceLock::new(),
+            ended: CancellationToken::new(),
+            spec: new.spec.without_values(),
+            memory,
+        });
+        let spec = &execution.spec;
+        let engine = Engine::new(
+            (process, stdio),
+            Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
+            Life::new(spec.timeout, spec.kill_after).until_end(new.until_end),
+            outlet(Arc::clone(&counters)),
+            counters,
+        );
+        // Boxed: the future would be moved about with all of it inside.
+        let host = Box::new(Host::new(engine, mailbox));
+        self.registry.insert(Arc::clone(&execution));
+        let retirement = Retirement::new(self.registry.clone(), Arc::clone(&execution));
+        self.tasks.spawn(async move {
+            let registry = retirement.registry.clone();
+            host.run(permit, |exit| retirement.retire(*exit)).await;
+            drop(stdin_memory);
+            registry.forget();
+        });
+        if self.ending.is_cancelled() {
+            // It was not there to be told with the others.
+            let _ = execution.request(Control::End(Cause::Shutdown)).await;
+        }
+        Ok(execution)
+    }
+
+    /// Spawns the command of `new`, unless everything is to end before it runs.
+    async fn spawn(&self, id: Uuid, new: &NewExecution) -> Result<(Process, Stdio), Refused> {
+        let stdin = if new.stdin_open || !new.stdin.is_empty() {
             StdinSpec::Open
         } else {
             StdinSpec::Null
         };
         let name = id.to_string();
-        let spawn = || self.spawner.spawn(&name, &new.spec, stdin_spec);
-        let (process, stdio) = match new.spec.user {
-            // The user database may be a server far away.
-            Some(_) => block_in_place(spawn),
-            None => spawn(),
-        }?;
-        let (link, mailbox) = mailbox();
-        let progress = Arc::new(Progress::default());
-        let execution = Arc::new(Execution {
-            id,
-            pid: process.pid(),
-            labels: new.labels,
-            caller: new.caller,
-            created,
-            progress: Arc::clone(&progress),
-            link: Mutex::new(Some(link)),
-            end: OnceLock::new(),
-            ended: CancellationToken::new(),
-            spec: new.spec,
-        });
-        let spec = &execution.spec;
-        let driver = Driver::new(
-            (process, stdio),
-            Stdin::new(new.stdin, new.stdin_open, spec.terminal.is_some()),
-            Life::new(spec.timeout, spec.kill_after).until_end(new.until_end),
-            sink,
-            mailbox,
-            progress,
-        )
-        .map_err(|source| StartError::Resources {
-            step: "watch the command",
-            source,
-        })?;
-        self.registry.insert(Arc::clone(&execution));
-        let (ending, registry) = (Arc::clone(&execution), self.registry.clone());
-        // Boxed: the future would be moved about with all of it inside.
-        let driver = Box::new(driver);
-        self.drivers.spawn(async move {
-            let retire = |exit: &Exit| registry.retire(&ending, *exit);
-            driver.run(permit, retire).await;
-            registry.forget();
-        });
-        Ok(execution)
+        let mut spawning = self.spawner.start(&name, &new.spec, stdin);
+        loop {
+            match spawning.poll(Instant::now()) {
+                SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
+                SpawnProgress::Failed(error) => return Err(error.into()),
+                SpawnProgress::WaitUntil(time) => tokio::select! {
+                    () = sleep_until(time.into()) => {}
+                    () = self.ending.cancelled() => return Err(Refused::Draining),
+                },
+            }
+        }
+    }
+
+    /// What the record and the stdin of `new` take, if that is there.
+    fn take_memory(&self, new: &NewExecution) -> Result<(Share, Share), Refused> {
+        let (mut record, mut stdin) = (self.memory.share(), self.memory.share());
+        let bytes = size_of::<Execution>() + new.spec.cost() + labels_cost(&new.labels);
+        let fits = record.grow(bytes) == bytes && stdin.grow(new.stdin.len()) == new.stdin.len();
+        fits.then_some((record, stdin)).ok_or(Refused::Memory)
     }
 
     /// The execution `id`, if `caller` may see it.
@@ -203,20 +263,30 @@ impl Executions {
         self.registry.remove(execution);
     }
 
+    /// How many may run at once.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// How trees are kept together, for people.
     pub fn describe(&self) -> String {
         self.spawner.describe()
     }
 
+    /// Looks after what ended commands left running; to be called now and then.
+    pub fn sweep(&self) {
+        self.spawner.sweep();
+    }
+
     /// No new execution from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.drivers.close();
+        self.tasks.close();
     }
 
     /// Returns when every execution has ended and its caller has been told; only after [`Self::drain`].
     pub async fn finished(&self) {
-        self.drivers.wait().await;
+        self.tasks.wait().await;
     }
 
     /// How many run.
@@ -233,10 +303,22 @@ impl Executions {
 
     /// Ends every execution, as `cause` says.
     pub async fn end_all(&self, cause: Cause) {
-        for execution in self.registry.running() {
-            // One that has ended meanwhile needs no end.
-            let _ = execution.request(Request::End(cause)).await;
-        }
+        self.ending.cancel();
+        let running = self.registry.running();
+        // One that has ended meanwhile needs no end, and none waits for another.
+        join_all(running.iter().map(|one| one.request(Control::End(cause)))).await;
+    }
+
+    /// Kills every execution, also those that are being ended, for [`Cause::Shutdown`].
+    pub async fn kill_all(&self) {
+        self.end_all(Cause::Shutdown).await;
+        let running = self.registry.running();
+        join_all(
+            running
+                .iter()
+                .map(|one| one.signal(rustix::process::Signal::KILL.as_raw())),
+        )
+        .await;
     }
 }
 
@@ -268,14 +350,14 @@ impl Execution {
     /// Sends it a signal.
     pub async fn signal(&self, number: i32) -> Result<(), Ended> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Signal(number, answer)).await?;
+        self.request(Control::Signal(number, answer)).await?;
         answered.await.map_err(|_| Ended)
     }
 
     /// Sets its window size; `false` if it has no terminal.
     pub async fn resize(&self, size: WindowSize) -> Result<bool, Ended> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Resize(size, answer)).await?;
+        self.request(Control::Resize(size, answer)).await?;
         answered.await.map_err(|_| Ended)
     }
 
@@ -294,8 +376,8 @@ impl Execution {
         sent.map_err(|_| Ended)
     }
 
-    async fn request(&self, request: Request) -> Result<(), Ended> {
-        let sent = self.link()?.requests.send(request).await;
+    async fn request(&self, control: Control) -> Result<(), Ended> {
+        let sent = self.link()?.control.send(control).await;
         sent.map_err(|_| Ended)
     }
 
@@ -313,16 +395,16 @@ impl Execution {
         self.ended.cancel();
     }
 
-    /// What its record takes in memory, about.
+    /// What its record takes in memory.
     fn cost(&self) -> usize {
-        let strings = |list: &[std::ffi::CString]| -> usize {
-            list.iter().map(|string| string.as_bytes().len()).sum()
-        };
-        let labels: usize = self
-            .labels
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
-        size_of::<Self>() + strings(&self.spec.argv) + strings(&self.spec.environment) + labels
+        self.memory.bytes()
     }
+}
+
+/// What labels take in memory.
+fn labels_cost(labels: &BTreeMap<String, String>) -> usize {
+    let strings = labels.iter().flat_map(|(key, value)| [key, value]);
+    strings
+        .map(|string| size_of::<String>() + allocation(string.len()))
+        .sum()
 }

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use remex_supervisor::lifecycle::event::Exit;
 use uuid::Uuid;
 
 use super::Execution;
-use crate::attached::event::Exit;
 
 /// How long the record of an ended execution is kept.
 pub const ENDED_KEPT: Duration = Duration::from_mins(10);

@@ -13,10 +13,22 @@ use crate::service::{echo::Echo, exec::Exec, run::ExecServer};
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
+/// A service, or tonic's part of one, that takes requests of up to [`MAX_REQUEST_BYTES`], compressed or not. That is the
+/// bound on what they unpack to, too.
+macro_rules! compressed {
+    ($service:expr) => {
+        $service
+            .max_decoding_message_size($crate::grpc::routes::MAX_REQUEST_BYTES)
+            .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+            .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
+    };
+}
+pub(crate) use compressed;
+
 /// remex's own services, as the gateway gets them in this process.
 pub fn own(exec: Exec) -> Routes {
-    let exec = ExecServer::new(exec, MAX_REQUEST_BYTES);
-    let echo = EchoServiceServer::new(Echo).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let exec = ExecServer::new(exec);
+    let echo = compressed!(EchoServiceServer::new(Echo));
     Routes::new(exec).add_service(echo).prepare()
 }
 

@@ -1,11 +1,12 @@
 //! From what happened to messages.
 
-use std::{collections::HashMap, ffi::CString, sync::atomic::Ordering, time::Duration};
+use std::{collections::HashMap, ffi::CString, time::Duration};
 
 use bytes::Bytes;
 use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
 use remex_supervisor::{
     lifecycle::{
+        event::{Event, Exit, Kind},
         life::{Cause, ExitReason, Outcome},
         output::{Chunk, OutputStream},
     },
@@ -13,10 +14,7 @@ use remex_supervisor::{
 };
 
 use crate::{
-    attached::{
-        event::{Event, Exit, Kind},
-        sink::{CAP_MARGIN, Capture},
-    },
+    attached::answer::{CAP_MARGIN, Capture},
     execution::{ENDED_KEPT, Execution},
 };
 
@@ -79,6 +77,7 @@ pub(super) fn exit(exit: &Exit) -> v1::Exit {
             system_time: duration(exit.usage.system),
             max_rss_bytes: exit.usage.max_rss_bytes,
         }),
+        output_left_open: exit.output_left_open,
     }
 }
 
@@ -153,13 +152,15 @@ fn text_prefix(bytes: &[u8], cap: usize, more: bool) -> (String, bool) {
 
 pub(super) fn execution(execution: &Execution) -> v1::Execution {
     let ended = execution.exit();
-    let progress = &execution.progress;
-    let load = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
-    let there = ended.is_none() && !progress.abandoned.load(Ordering::Relaxed);
+    let counters = &execution.counters;
+    let there = ended.is_none() && !counters.is_abandoned();
     v1::Execution {
         execution_id: execution.id.to_string(),
         request_id: String::new(),
-        command: Some(command(&execution.spec)),
+        command: Some(v1::Command {
+            drain: drain(execution.until_end).into(),
+            ..command(&execution.spec)
+        }),
         labels: execution.labels.clone().into_iter().collect(),
         state: match ended {
             None => State::Running,
@@ -174,11 +175,15 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
         expire_time: ended.map(|&(_, at)| (at + ENDED_KEPT).into()),
         exit: ended.map(|(exit, _)| self::exit(exit)),
         first_sequence: 0,
-        last_sequence: load(&progress.last_sequence),
-        stdin_accepted_bytes: load(&progress.stdin_accepted),
-        stdout_bytes_total: load(&progress.stdout_bytes),
-        stderr_bytes_total: load(&progress.stderr_bytes),
+        last_sequence: counters.last_sequence(),
+        stdin_accepted_bytes: counters.stdin_accepted(),
+        stdout_bytes_total: counters.stdout_bytes(),
+        stderr_bytes_total: counters.stderr_bytes(),
         attached: u32::from(there),
+        isolation: None,
+        storage_error: String::new(),
+        stored_bytes: 0,
+        blocked: false,
     }
 }
 
@@ -221,6 +226,14 @@ fn command(spec: &CommandSpec) -> v1::Command {
         }
     }
     command
+}
+
+fn drain(until_end: bool) -> v1::command::Drain {
+    if until_end {
+        v1::command::Drain::Eof
+    } else {
+        v1::command::Drain::Bounded
+    }
 }
 
 fn names(environment: &[CString]) -> HashMap<String, String> {

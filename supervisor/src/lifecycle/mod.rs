@@ -1,8 +1,19 @@
-//! The life of one execution. [`life`] decides what is done when, [`output`] what becomes an event, [`stdin`] what is
-//! accepted: all three are pure.
+//! The life of one execution, from its spawn to its last event.
+//!
+//! [`life`] decides what is done when, [`output`] what becomes an event, [`stdin`] what is accepted: all three are pure.
+//! [`engine`] is what does it: it owns the descriptors, each in a [`port`], reads the `outputs`, feeds stdin through the
+//! [`feeder`], and passes what it reads to an [`outlet`] as numbered [`event`]s. [`counters`] tell others how far it has come.
 
+pub mod drain;
 pub mod life;
 #[cfg(test)]
 mod life_tests;
 pub mod output;
 pub mod stdin;
+pub mod event;
+pub mod counters;
+pub mod port;
+mod outputs;
+pub mod feeder;
+pub mod outlet;
+pub mod engine;

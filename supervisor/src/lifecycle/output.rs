@@ -24,6 +24,9 @@ pub const HOLD: Duration = Duration::from_millis(50);
 /// Outputs up to this size are copied out of the read buffer, which is then used again.
 const COPY_BYTES: usize = 16 * 1024;
 
+/// The most streams that a command has: stdout and stderr, or one terminal.
+pub const STREAMS: usize = 2;
+
 /// Where a command wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -161,7 +164,7 @@ impl Chunker {
     }
 
     fn take_held(&mut self, now: Duration) -> Option<Chunk> {
-        let stream = STREAMS.into_iter().find(|&stream| {
+        let stream = ALL_STREAMS.into_iter().find(|&stream| {
             let held = &self.held[index(stream)];
             held.len > 0 && held.due() <= now
         })?;
@@ -213,7 +216,7 @@ impl Held {
     }
 }
 
-const STREAMS: [OutputStream; 3] = [
+const ALL_STREAMS: [OutputStream; 3] = [
     OutputStream::Stdout,
     OutputStream::Stderr,
     OutputStream::Terminal,

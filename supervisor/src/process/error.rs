@@ -54,6 +54,12 @@ pub enum StartError {
     /// Arguments and environment are more than the kernel takes.
     #[error("{0}")]
     TooLarge(String),
+    /// The kernel has held the spawn for as long as it may take.
+    #[error("it could not be started within 10 s: {what}; it was killed")]
+    Held {
+        /// What is probably at fault.
+        what: &'static str,
+    },
     /// The machine, or the server's share of it, is used up.
     #[error("{step}: {source}; try again when fewer commands run")]
     Resources {

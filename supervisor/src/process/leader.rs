@@ -8,7 +8,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -54,6 +54,12 @@ pub(super) struct Leader {
 #[derive(Debug)]
 pub struct Pidfd(Arc<Leader>);
 
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.pidfd.as_fd()
+    }
+}
+
 impl AsRawFd for Pidfd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.pidfd.as_raw_fd()
@@ -73,7 +79,12 @@ impl Leader {
         self.pid
     }
 
-    /// Its pidfd, for as long as the answer lives.
+    /// Readable when the process has ended.
+    pub(super) fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// The same, for as long as the answer lives.
     pub(super) fn shared_pidfd(self: &Arc<Self>) -> Pidfd {
         Pidfd(Arc::clone(self))
     }

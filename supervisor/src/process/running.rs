@@ -20,18 +20,19 @@ pub struct Process {
 }
 
 impl Process {
-    pub(super) fn new(leader: Leader, tree: Tree, containment: Arc<Containment>) -> Self {
+    /// `terminal` is for its size, and for signals to the foreground.
+    pub(super) fn new(
+        leader: Leader,
+        tree: Tree,
+        terminal: Option<Master>,
+        containment: Arc<Containment>,
+    ) -> Self {
         Self {
             leader: Arc::new(leader),
             tree: Some(tree),
-            terminal: None,
+            terminal,
             containment,
         }
-    }
-
-    /// Gives it its terminal, for signals to the foreground.
-    pub(super) fn set_terminal(&mut self, master: Master) {
-        self.terminal = Some(master);
     }
 
     /// Whether it runs on a terminal.

@@ -12,6 +12,9 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
+/// All signals.
+pub(super) const ALL: std::ops::RangeInclusive<i32> = 1..=64;
+
 /// Sends `number` to `pid` if it still `is_meant`, which is asked while a pidfd holds the process. Where the kernel, or a
 /// filter of syscalls, has no pidfds for us, the process is signalled by its number as soon as it was found to be meant.
 pub(super) fn send(number: i32, pid: i32, is_meant: impl Fn() -> bool) {
@@ -73,9 +76,7 @@ pub(super) fn has_ended(error: &io::Error) -> bool {
 pub(super) fn ignored() -> Vec<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = ignored_of(&status).unwrap_or(u64::MAX);
-    let signals = 1..=64;
-    signals
-        .filter(|signal| mask & (1 << (signal - 1)) != 0)
+    ALL.filter(|signal| mask & (1 << (signal - 1)) != 0)
         .collect()
 }
 

@@ -11,7 +11,6 @@ use rustix::{
 };
 
 use super::{
-    child::Identity,
     pty::{self, Master},
     spec::{StdinSpec, TerminalSpec},
 };
@@ -28,8 +27,13 @@ pub enum Stdio {
         /// To read.
         stderr: OwnedFd,
     },
-    /// The master: to feed and to read.
-    Terminal(Master),
+    /// The master, twice: what is fed, and what is read.
+    Terminal {
+        /// To feed.
+        input: OwnedFd,
+        /// To read.
+        output: OwnedFd,
+    },
 }
 
 /// The child's ends, to be closed here once it runs; each above fd 2.
@@ -86,20 +90,20 @@ pub(super) fn pipes(stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
     Ok((ours, childs))
 }
 
-/// A terminal, which belongs to the user that the command runs as.
+/// A terminal, which belongs to the user that the command runs as, and its master once more, to control it by.
 pub(super) fn terminal(
     spec: &TerminalSpec,
-    identity: Option<&Identity>,
-) -> io::Result<(Stdio, ChildStdio)> {
+    uid: Option<u32>,
+) -> io::Result<(Stdio, ChildStdio, Master)> {
     let (master, slave) = pty::open(spec.size)?;
-    if let Some(identity) = identity {
-        rustix::fs::fchown(
-            slave.as_fd(),
-            Some(Uid::from_raw(identity.uid)),
-            None::<Gid>,
-        )?;
+    if let Some(uid) = uid {
+        rustix::fs::fchown(slave.as_fd(), Some(Uid::from_raw(uid)), None::<Gid>)?;
     }
-    Ok((Stdio::Terminal(master), ChildStdio::Terminal(slave)))
+    let ours = Stdio::Terminal {
+        input: master.try_clone()?.into(),
+        output: master.try_clone()?.into(),
+    };
+    Ok((ours, ChildStdio::Terminal(slave), master))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

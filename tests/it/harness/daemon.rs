@@ -27,19 +27,25 @@ impl Daemon {
 
     /// `command`, which is one of `home`'s and not started yet.
     pub(crate) async fn spawn(home: &Home, mut command: Command) -> Self {
-        let ready = home.path("ready");
-        // A daemon before this one may have left its own.
-        let _ = fs::remove_file(&ready);
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(home.path("log"))
             .expect("a log file");
+        command
+            .stdout(fs::File::create(home.path("stdout")).expect("a file for stdout"))
+            .stderr(log);
+        Self::spawn_as_it_is(home, command).await
+    }
+
+    /// The same, with stdout and stderr as they are.
+    pub(crate) async fn spawn_as_it_is(home: &Home, mut command: Command) -> Self {
+        let ready = home.path("ready");
+        // A daemon before this one may have left its own.
+        let _ = fs::remove_file(&ready);
         let child = command
             .arg("--ready-file")
             .arg(&ready)
-            .stdout(fs::File::create(home.path("stdout")).expect("a file for stdout"))
-            .stderr(log)
             .spawn()
             .expect("remexd runs");
         let mut daemon = Self {
@@ -109,6 +115,24 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("it has not ended");
+    }
+
+    /// A number of its `/proc/PID/status`.
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = fs::read_to_string(path).expect("remexd lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let value = line.expect("the key").trim_start_matches(':');
+        value
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
+    /// What it keeps in memory, in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.status("VmRSS") * 1024
     }
 
     /// How many descriptors it has open.

@@ -92,11 +92,17 @@ impl Home {
     /// The same as the first process of a PID namespace, as in a container. The process started is its parent, whose end
     /// kills it.
     pub(crate) fn first_remexd(&self, flags: &[&str]) -> Command {
+        let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        self.wrapped_remexd(&unshare, flags)
+    }
+
+    /// The same, executed by `wrapper`.
+    pub(crate) fn wrapped_remexd(&self, wrapper: &[&str], flags: &[&str]) -> Command {
         let remexd = self.remexd(flags);
         let remexd = remexd.as_std();
-        let mut command = Command::new("unshare");
+        let mut command = Command::new(wrapper[0]);
         command
-            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+            .args(&wrapper[1..])
             .arg(remexd.get_program())
             .args(remexd.get_args())
             .current_dir(self.folder())

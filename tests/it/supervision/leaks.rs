@@ -97,9 +97,9 @@ async fn leaves_nothing(server: Server) {
     let before = descriptors(&server);
     let runs = count(320, 10_000);
     many(&server, runs / 4).await;
-    let rss = server.rss_bytes();
+    let rss = server.daemon.rss_bytes();
     many(&server, runs - runs / 4).await;
-    let grown = server.rss_bytes();
+    let grown = server.daemon.rss_bytes();
     assert!(
         grown <= rss + rss / 10 + SLACK_BYTES,
         "{rss} to {grown} bytes"

@@ -7,14 +7,18 @@
 mod support;
 
 mod drain;
+mod fairness;
 mod grandchildren;
 mod held;
+mod interact;
 mod kill;
 mod leaks;
+mod left_open;
 mod limits;
 mod outcomes;
 mod records;
 mod restart;
+mod spawning;
 mod start;
 mod stdin;
 mod streams;

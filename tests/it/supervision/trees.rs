@@ -182,7 +182,7 @@ with_each_containment! {
 #[tokio::test]
 async fn pitfall_43_one_look_serves_all_trees_of_the_sweep() {
     let server = Server::start(&["--containment", "sweep"]).await;
-    let threads = server.status("Threads");
+    let threads = server.daemon.status("Threads");
     let marker = Marker::new();
     let text = format!("trap '' TERM; sleep {marker}; sleep {marker}");
     let commands = count(100, 400);
@@ -201,7 +201,7 @@ async fn pitfall_43_one_look_serves_all_trees_of_the_sweep() {
     );
     assert!(took < Duration::from_secs(15), "{took:?}");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
-    assert!(server.status("Threads") <= threads + 1);
+    assert!(server.daemon.status("Threads") <= threads + 1);
     server.daemon.stop().await;
 }
 

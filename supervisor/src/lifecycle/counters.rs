@@ -1,0 +1,66 @@
+//! What others may see of a running execution at any time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::output::OutputStream;
+
+/// How far an execution has come. Written by its engine alone.
+#[derive(Debug, Default)]
+pub struct Counters {
+    stdout_bytes: AtomicU64,
+    stderr_bytes: AtomicU64,
+    stdin_accepted: AtomicU64,
+    last_sequence: AtomicU64,
+    abandoned: AtomicBool,
+}
+
+impl Counters {
+    /// Bytes that were read of the command's stdout, or of its terminal.
+    pub fn stdout_bytes(&self) -> u64 {
+        self.stdout_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were read of its stderr.
+    pub fn stderr_bytes(&self) -> u64 {
+        self.stderr_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Position up to which its stdin has been accepted.
+    pub fn stdin_accepted(&self) -> u64 {
+        self.stdin_accepted.load(Ordering::Relaxed)
+    }
+
+    /// The last event's sequence; 0 before the first.
+    pub fn last_sequence(&self) -> u64 {
+        self.last_sequence.load(Ordering::Relaxed)
+    }
+
+    /// Whether its caller has gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// `bytes` of `stream` were read.
+    pub(super) fn read(&self, stream: OutputStream, bytes: usize) {
+        let total = match stream {
+            OutputStream::Stdout | OutputStream::Terminal => &self.stdout_bytes,
+            OutputStream::Stderr => &self.stderr_bytes,
+        };
+        total.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// stdin has been accepted up to `position`.
+    pub(super) fn accept(&self, position: u64) {
+        self.stdin_accepted.store(position, Ordering::Relaxed);
+    }
+
+    /// The sequence of the next event.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.last_sequence.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The caller has gone.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}

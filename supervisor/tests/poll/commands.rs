@@ -1,0 +1,308 @@
+//! Commands to run, and what a caller does with one that runs.
+
+use std::{
+    env,
+    ffi::CString,
+    fmt, fs,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use remex_supervisor::{
+    lifecycle::{
+        counters::Counters,
+        engine::{Engine, Ready},
+        event::{Exit, Kind},
+        life::{Cause, ExitReason, Life},
+        outlet::{EventOutlet, Outlet},
+        stdin::{Stdin, StdinChunk},
+    },
+    process::{
+        Choice, CommandSpec, ExitStatus, Process, ResourceLimits, Settings, Spawner, StdinSpec,
+        Stdio, TerminalSpec, WindowSize,
+    },
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    host::Host,
+    outlets::{Reader, Told},
+};
+
+/// Set where trees are to be kept together by the sweep.
+pub(crate) const BY_SWEEP: &str = "REMEX_TEST_BY_SWEEP";
+
+/// Longer than anything here takes, on a busy machine too; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between TERM and KILL, where nothing is to need the KILL.
+const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) fn is_by_sweep() -> bool {
+    env::var_os(BY_SWEEP).is_some()
+}
+
+/// A command to run.
+pub(crate) struct Command {
+    argv: Vec<CString>,
+    pub(crate) stdin: Vec<u8>,
+    pub(crate) stdin_open: bool,
+    pub(crate) terminal: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) kill_after: Duration,
+}
+
+/// `/bin/sh -c TEXT`, without stdin.
+pub(crate) fn shell(text: impl Into<Vec<u8>>) -> Command {
+    let argv = ["/bin/sh".into(), "-c".into(), text.into()];
+    Command {
+        argv: argv.map(|word| CString::new(word).unwrap()).to_vec(),
+        stdin: Vec::new(),
+        stdin_open: false,
+        terminal: false,
+        timeout: None,
+        kill_after: LONG,
+    }
+}
+
+impl Command {
+    fn spawn(&self) -> (Process, Stdio) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let spec = CommandSpec {
+            argv: self.argv.clone(),
+            shell: true,
+            working_directory: None,
+            environment: Vec::new(),
+            clear_environment: false,
+            user: None,
+            timeout: self.timeout,
+            kill_after: self.kill_after,
+            terminal: self.terminal.then(|| TerminalSpec {
+                size: WindowSize::default(),
+                term: c"TERM=xterm".into(),
+            }),
+            limits: ResourceLimits::default(),
+        };
+        let stdin = if self.stdin_open || !self.stdin.is_empty() {
+            StdinSpec::Open
+        } else {
+            StdinSpec::Null
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+        spawner().start(&id, &spec, stdin).wait().unwrap()
+    }
+
+    /// Starts it, its output going where `outlet` says.
+    pub(crate) fn start_into<O: Outlet>(self, outlet: impl FnOnce(Arc<Counters>) -> O) -> Host<O> {
+        let spawned = self.spawn();
+        let counters = Arc::<Counters>::default();
+        let stdin = Stdin::new(self.stdin.into(), self.stdin_open, self.terminal);
+        let life = Life::new(self.timeout, self.kill_after);
+        let outlet = outlet(Arc::clone(&counters));
+        Host::new(Engine::new(spawned, stdin, life, outlet, counters))
+    }
+
+    /// Starts it for a reader of its events.
+    pub(crate) fn start(self) -> Running {
+        Running(self.start_into(|counters| EventOutlet::new(Reader::default(), counters)))
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Told {
+        self.start().end()
+    }
+}
+
+/// One for all, as in a daemon.
+fn spawner() -> &'static Spawner {
+    static SPAWNER: OnceLock<(Spawner, TempDir)> = OnceLock::new();
+    let (spawner, _) = SPAWNER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            directory: folder.path().to_owned(),
+            pass_environment: Vec::new(),
+            state_dir: folder.path().to_owned(),
+            instance: format!("poll-{}", std::process::id()),
+            containment: if is_by_sweep() {
+                Choice::Sweep
+            } else {
+                Choice::Auto
+            },
+            prepared: None,
+        };
+        let (spawner, _) = Spawner::new(settings).unwrap();
+        (spawner, folder)
+    });
+    spawner
+}
+
+/// A command that runs, with a reader of its events.
+pub(crate) struct Running(pub(crate) Host<EventOutlet<Reader>>);
+
+impl Running {
+    /// Goes on until `is_so` of what the reader was told.
+    #[track_caller]
+    pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Told) -> bool) {
+        while !is_so(&self.told()) {
+            assert!(self.step().is_none(), "it ended before {what}");
+        }
+    }
+
+    /// Goes on until it has said `ready`.
+    #[track_caller]
+    pub(crate) fn until_ready(&mut self) {
+        self.until("it said so", |told| told.text().contains("ready"));
+    }
+
+    /// One step of its host.
+    #[track_caller]
+    pub(crate) fn step(&mut self) -> Option<Exit> {
+        self.step_within(PATIENCE)
+    }
+
+    /// The same, at most for `patience`.
+    #[track_caller]
+    pub(crate) fn step_within(&mut self, patience: Duration) -> Option<Exit> {
+        let now = self.0.now();
+        assert!(now < PATIENCE, "{now:?} are too long");
+        self.0.step(patience.min(PATIENCE - now)).copied()
+    }
+
+    /// What the reader was told so far.
+    pub(crate) fn told(&self) -> Told {
+        let reader = self.0.engine.outlet().sink().expect("a reader");
+        Told::of(&reader.events)
+    }
+
+    /// Goes on to its end, and delivers that.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Told {
+        while self.0.engine.exit().is_none() {
+            self.step();
+        }
+        let now = self.0.now();
+        assert!(self.0.engine.deliver(now, || {}));
+        self.told()
+    }
+
+    pub(crate) fn signal(&mut self, number: i32) {
+        let now = self.0.now();
+        self.0.engine.signal(number, now);
+    }
+
+    /// The server ends it.
+    pub(crate) fn end_for(&mut self, cause: Cause) {
+        let now = self.0.now();
+        self.0.engine.end(cause, now);
+    }
+
+    /// Its reader goes away.
+    pub(crate) fn abandon(&mut self) {
+        let now = self.0.now();
+        self.0.engine.ready(Ready::ReaderGone, now);
+    }
+
+    /// Whether its reader has room.
+    pub(crate) fn set_room(&mut self, has_room: bool) {
+        let reader = self.0.engine.outlet().sink().expect("a reader");
+        reader.has_room.set(has_room);
+        if has_room {
+            let now = self.0.now();
+            self.0.engine.ready(Ready::Room, now);
+        }
+    }
+
+    /// The letter of its leader's state.
+    pub(crate) fn state(&self) -> Option<char> {
+        let reader = self.0.engine.outlet().sink().expect("a reader");
+        let Kind::Started { pid } = reader.events.first()?.kind else {
+            return None;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+
+    /// Types, or sends, `data` when there is room for it.
+    #[track_caller]
+    pub(crate) fn write(&mut self, data: &[u8], eof: bool) {
+        while !self.0.engine.takes_stdin() {
+            assert_eq!(self.step(), None);
+        }
+        let now = self.0.now();
+        let chunk = StdinChunk {
+            offset: None,
+            data: data.to_vec().into(),
+            eof,
+        };
+        self.0.engine.offer_stdin(chunk, now).unwrap();
+    }
+}
+
+impl Told {
+    /// How the leader ended, and why.
+    pub(crate) fn ending(&self) -> (Option<ExitStatus>, ExitReason) {
+        let outcome = self.exit.expect("an exit").outcome;
+        assert!(!outcome.unkillable);
+        (outcome.status, outcome.reason)
+    }
+}
+
+/// What a leader that exits with `code` ends like.
+pub(crate) fn code(code: u8) -> Option<ExitStatus> {
+    Some(ExitStatus::Code(code))
+}
+
+/// What a leader that dies of signal `number` ends like.
+pub(crate) fn signal(number: i32) -> Option<ExitStatus> {
+    Some(ExitStatus::Signal {
+        number,
+        core_dumped: false,
+    })
+}
+
+/// An argument for `sleep`, of more than a day, that no other process has. Who has it is killed when it is dropped.
+pub(crate) struct Marker(String);
+
+impl Marker {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (process, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Self(format!("98764.{process:010}{next:05}"))
+    }
+
+    /// The living processes that have it.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let has_it = |pid: &i32| {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&arguments).contains(&self.0)
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(has_it).filter_map(Pid::from_raw).collect()
+    }
+
+    /// Asserts that nobody has it, at the very moment.
+    #[track_caller]
+    pub(crate) fn assert_gone(&self) {
+        assert_eq!(self.processes(), [], "left behind");
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Drop for Marker {
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
