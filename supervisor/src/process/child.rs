@@ -116,7 +116,9 @@ impl Work for Job {
     fn run(&mut self) {
         let failed = match prepare(self) {
             Ok(()) => {
-                self.executing = true;
+                // Volatile, since the compiler sees nobody who reads it before it is false again: exec does not return.
+                // SAFETY: a field of our own.
+                unsafe { (&raw mut self.executing).write_volatile(true) };
                 execute(self)
             }
             Err(failed) => failed,

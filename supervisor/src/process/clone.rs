@@ -341,9 +341,11 @@ pub(crate) unsafe fn fork_sibling(cgroup: Option<BorrowedFd<'_>>) -> io::Result<
 
 extern "C" fn child_main<W: Work>(shared: *mut c_void) -> ! {
     // SAFETY: `Cloner::start` gives a live Shared<W>, whose work nobody else touches until the word is zero.
-    let shared = unsafe { &*shared.cast::<Shared<W>>() };
+    let work = unsafe { &*shared.cast::<Shared<W>>() }.work.get();
     // SAFETY: as above.
-    unsafe { &mut *shared.work.get() }.run();
+    unsafe { &mut *work }.run();
+    // What it has written is read when this process is gone: the compiler must not take it for lost.
+    std::hint::black_box(work);
     raw::exit(127)
 }
 

@@ -108,9 +108,17 @@ impl Leader {
         Ok(Some((status, measure(&usage))))
     }
 
-    /// Sends `signal` to its process group.
+    /// Sends a signal to its process group, which it is in as long as it is there: it leads a session.
     pub(super) fn signal_group(&self, number: i32) -> io::Result<()> {
         signal::group(self.pid, number)
+    }
+
+    /// Kills it, by its number where the kernel takes no pidfd for that: it is not reaped, so the number is its own.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        match signal::pidfd_send(&self.pidfd, libc::SIGKILL) {
+            Err(error) if !signal::has_ended(&error) => signal::process(self.pid, libc::SIGKILL),
+            sent => sent,
+        }
     }
 
     /// Lets go of the process if it has ended; `false`: it has not.

@@ -4,13 +4,17 @@
 //! A command goes through `spec` (what), `user` and `lookup` (as whom, which file) into a `plan`; through `containment` (in
 //! which tree), `clone` and `child`, or the zygote, into a [`Process`]. `spawning` takes it from step to step.
 
-mod cgroup;
 pub(crate) mod child;
 pub(crate) mod clone;
 mod containment;
+mod descriptors;
+mod desk;
 mod environment;
 mod error;
+mod group;
 pub(crate) mod helper;
+mod hierarchy;
+mod keeper;
 mod landlock;
 mod leader;
 mod leaders;
@@ -23,14 +27,17 @@ mod prepare;
 mod pty;
 pub(crate) mod raw;
 mod running;
+mod scanner;
 mod signal;
 mod spawn;
 mod spawning;
 mod spec;
 mod stdio;
 mod stuck;
+mod survivors;
 mod sweep;
 mod table;
+mod tree;
 mod user;
 
 pub use containment::Choice;

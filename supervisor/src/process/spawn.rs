@@ -133,10 +133,9 @@ impl Spawner {
         self.containment.describe()
     }
 
-    /// Looks after what commands left running, and after spawns that the kernel held; to be called now and then.
+    /// Looks after spawns that the kernel held; to be called now and then.
     pub fn sweep(&self) {
         self.bury_stuck();
-        self.containment.sweep();
     }
 
     fn bury_stuck(&self) {

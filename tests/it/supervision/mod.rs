@@ -26,3 +26,4 @@ mod streams;
 mod tails;
 mod terminal;
 mod tmux;
+mod trees;
