@@ -73,9 +73,9 @@ pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
         (None, _) => Ok(None),
         (Some(value), None) => match parse_timeout(value.as_bytes()) {
             Some(timeout) => Ok(Some(timeout)),
-            None => Err(malformed().into()),
+            None => Err(malformed()),
         },
-        (Some(_), Some(_)) => Err(malformed().into()),
+        (Some(_), Some(_)) => Err(malformed()),
     }
 }
 

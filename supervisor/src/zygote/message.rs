@@ -178,16 +178,16 @@ pub(super) fn send_failure(channel: BorrowedFd<'_>, failure: &Failure) -> io::Re
         Some(Seen::NotExecutable) => (5, 0),
         Some(Seen::Unknown) => (6, 0),
     };
-    let [a, b, c, d] = failure.errno.to_le_bytes();
-    let [e, f, g, h] = why.to_le_bytes();
-    let packet = [step, index, seen, a, b, c, d, e, f, g, h];
+    let mut packet = vec![step, index, seen];
+    packet.extend(failure.errno.to_le_bytes());
+    packet.extend(why.to_le_bytes());
     send_packet(channel, &packet, &[])
 }
 
 fn failure(bytes: &[u8]) -> Option<Failure> {
-    let &[step, index, seen, a, b, c, d, e, f, g, h] = bytes else {
-        return None;
-    };
+    let (&[step, index, seen], numbers) = bytes.split_first_chunk()?;
+    let (&errno, why) = numbers.split_first_chunk()?;
+    let why = i32::from_le_bytes(why.try_into().ok()?);
     let step = match step {
         0 => Step::Session,
         1 => Step::Terminal,
@@ -202,7 +202,7 @@ fn failure(bytes: &[u8]) -> Option<Failure> {
     let seen = match seen {
         1 => Some(Seen::Executable),
         2 => Some(Seen::Absent),
-        3 => Some(Seen::Refused(i32::from_le_bytes([e, f, g, h]))),
+        3 => Some(Seen::Refused(why)),
         4 => Some(Seen::Folder),
         5 => Some(Seen::NotExecutable),
         6 => Some(Seen::Unknown),
@@ -210,7 +210,7 @@ fn failure(bytes: &[u8]) -> Option<Failure> {
     };
     Some(Failure {
         step,
-        errno: i32::from_le_bytes([a, b, c, d]),
+        errno: i32::from_le_bytes(errno),
         seen,
     })
 }
