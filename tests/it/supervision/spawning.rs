@@ -9,7 +9,7 @@ use std::{
         unix::fs::{MetadataExt, chown},
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
