@@ -241,10 +241,10 @@ mod tests {
 
     /// A process that has the lock of a folder open, and that folder's lock.
     fn left_with_the_lock(path: &Path) -> std::process::Child {
-        let held = StateDir::open(path).unwrap();
+        let StateDir { _lock: lock, .. } = StateDir::open(path).unwrap();
         std::process::Command::new("sleep")
             .arg("1000")
-            .stdin(held._lock.try_clone().unwrap())
+            .stdin(lock)
             .spawn()
             .unwrap()
     }
