@@ -245,10 +245,10 @@ mod tests {
         reason = "the server itself only holds it"
     )]
     fn left_with_the_lock(path: &Path) -> std::process::Child {
-        let held = StateDir::open(path).unwrap();
+        let StateDir { _lock: lock, .. } = StateDir::open(path).unwrap();
         std::process::Command::new("sleep")
             .arg("1000")
-            .stdin(held._lock.try_clone().unwrap())
+            .stdin(lock)
             .spawn()
             .unwrap()
     }

@@ -15,11 +15,6 @@ use remex_supervisor::process::{
 };
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// A syscall's number as a filter sees it.
-fn number(syscall: libc::c_long) -> u32 {
-    u32::try_from(syscall).expect("a syscall's number")
-}
-
 fn statement(code: u32, k: u32) -> libc::sock_filter {
     jump(code, k, 0, 0)
 }
@@ -38,12 +33,14 @@ fn deny(errno: i32, pidfds: bool) {
     // In struct seccomp_data: the syscall's number, and the low half of its first argument.
     const NUMBER: u32 = 0;
     const FIRST_ARGUMENT: u32 = 16;
+    let number = |syscall| u32::try_from(syscall).expect("a number");
+    let (clone3, clone) = (number(libc::SYS_clone3), number(libc::SYS_clone));
     let denied = if pidfds { libc::CLONE_PIDFD } else { 0 };
     let errno = libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
     let mut filter = [
         statement(LOAD, NUMBER),
-        jump(IF_EQUAL, number(libc::SYS_clone3), 4, 0),
-        jump(IF_EQUAL, number(libc::SYS_clone), 0, 2),
+        jump(IF_EQUAL, clone3, 4, 0),
+        jump(IF_EQUAL, clone, 0, 2),
         statement(LOAD, FIRST_ARGUMENT),
         jump(IF_SET, denied.cast_unsigned(), 1, 0),
         statement(RETURN, libc::SECCOMP_RET_ALLOW),

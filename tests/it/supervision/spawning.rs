@@ -112,7 +112,7 @@ fn take_requests(mut fuse: &File, stopped: &OwnedFd) {
             PollFd::new(stopped, PollFlags::IN),
         ];
         poll(&mut fds, None).expect("it can be waited for");
-        if !fds[1].revents().is_empty() || fuse.read(&mut [0; 1 << 17]).is_err() {
+        if !fds[1].revents().is_empty() || fuse.read(&mut vec![0; 1 << 17]).is_err() {
             return;
         }
     }
@@ -120,7 +120,7 @@ fn take_requests(mut fuse: &File, stopped: &OwnedFd) {
 
 /// Answers FUSE_INIT, which is the first request.
 fn greet(mut fuse: &File) {
-    let mut request = [0; 1 << 17];
+    let mut request = vec![0; 1 << 17];
     let length = fuse.read(&mut request).expect("a request");
     assert!(length >= 40, "no FUSE_INIT");
     let mut answer = Vec::new();
@@ -359,7 +359,7 @@ async fn a_drain_ends_a_spawn_that_is_under_way() {
         let remexd = server.daemon.pid();
         let uid = user.parse().unwrap_or(0);
         // For root, the zygote is there from the start.
-        let before = if user.is_empty() { 1 } else { 0 };
+        let before = usize::from(user.is_empty());
         eventually("a child", || {
             (children_as(remexd, uid).len() > before).then_some(())
         })
