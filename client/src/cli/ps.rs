@@ -221,7 +221,7 @@ mod tests {
         };
         let text = |executions: &[Execution], all| table(&rows(executions, all, now), None);
         assert_eq!(
-            text(&[record.clone()], false),
+            text(std::slice::from_ref(&record), false),
             "ID    STATE    PID  AGE  CALLER            COMMAND\n\
              0190  running  7    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n"
         );

@@ -160,7 +160,7 @@ async fn pitfall_59_vim_takes_a_paste_is_suspended_and_lives_through_a_terminal_
     fs::write(&file, "at the end\n").unwrap();
     fs::write(&pasted, paste()).unwrap();
     let vim = format!(
-        "remex run -t -- vim -u NONE -n -c 'set paste' {}",
+        "remex run -t -- vim -u NONE -n -c 'set paste showmode' {}",
         file.display()
     );
     tmux.enters(&vim).await;
@@ -235,13 +235,13 @@ async fn pitfall_60_a_client_that_is_stopped_keeps_its_command() {
     let tmux = Tmux::start(&server).await;
     // A test's hour: far longer than it takes a client that runs to say a word.
     let stopped = Duration::from_secs(if is_long() { 90 } else { 3 });
-    tmux.enters("remex run --shell 'echo re\"\"ady; read x; echo got $x; exit 7'; echo \"[$?]\"")
+    tmux.enters("remex run --shell 'echo re\"\"ady; read x; echo got $x; exit 7'")
         .await;
     tmux.sees("ready").await;
     tmux.types(&["C-z"]).await;
     tmux.sees("Stopped").await;
     tokio::time::sleep(stopped).await;
-    tmux.enters("fg").await;
+    tmux.enters("fg; echo \"[$?]\"").await;
     tmux.enters("word").await;
     tmux.sees("got word").await;
     tmux.sees("[7]").await;

@@ -38,6 +38,10 @@ With -t, at the beginning of a line:
     after_help = "`remex help run` says more: what --json prints, and the keys of -t.",
     after_long_help = JSON_HELP
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(in crate::cli) server: ServerArgs,

@@ -168,7 +168,7 @@ mod tests {
                 exit: Exit::from(exit),
                 forwarded: forwarded.into_iter().collect(),
             };
-            let why = why_ended(&ended, Some(Duration::from_secs(5400)));
+            let why = why_ended(&ended, Some(Duration::from_mins(90)));
             assert_eq!(why.as_deref(), said);
         }
     }

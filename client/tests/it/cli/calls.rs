@@ -144,14 +144,15 @@ fn echo_and_ping_answer() {
 
 #[tokio::test]
 async fn ping_waits_for_the_server() {
-    let server = Fake::start();
+    // On an address of its own: nobody else takes its port between two servers.
+    let server = Fake::on(([127, 0, 0, 2], 0).into());
     let port = server.port();
     let mut command = remex(&server, ["ping", "--wait", "30s"]);
     let hopeless = remex(&server, ["ping", "--wait", "10ms"]).spawn().unwrap();
     assert!(output_of(hopeless).status.success());
     server.stop().await;
     let child = command.spawn().unwrap();
-    let server = Fake::on(([127, 0, 0, 1], port).into());
+    let server = Fake::on(([127, 0, 0, 2], port).into());
     assert!(output_of(child).status.success());
     let mut hopeless = remex(&server, ["ping", "--wait", "10ms"]);
     server.stop().await;
