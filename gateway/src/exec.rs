@@ -4,11 +4,12 @@
 use remex::v1::{self, StartRequest, StartResponse, event::Kind, output::Stream};
 use remex_client::{Client, ConnectError, Exit, ExitReason, Reason};
 use remex_daemon::net::Caller;
-use tonic::{Request, Status, Streaming, metadata::MetadataValue};
+use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue};
 
 use crate::{
     body::{Body, Collector, Policy, Source, Tail},
     config::{Drain, Exec},
+    handler::Form,
     wire::Ending,
 };
 
@@ -41,7 +42,7 @@ pub(crate) async fn run(
     exec: &Exec,
     caller: &Caller,
     policy: Policy,
-    must_say: bool,
+    form: Form,
 ) -> Outcome {
     let mut collector = Collector::new(policy);
     let end = match client.exec().start(request(text, exec, caller)).await {
@@ -49,8 +50,11 @@ pub(crate) async fn run(
         Err(status) => never_started(&status),
     };
     let tail = Tail {
-        if_empty: must_say.then(|| end.ending.no_output()),
-        remark: end.remark,
+        if_empty: form.must_say.then(|| end.ending.no_output()),
+        remark: match end.remark {
+            None if !form.tells_status => end.ending.ended(),
+            remark => remark,
+        },
     };
     Outcome {
         execution_id: end.execution_id,
@@ -101,6 +105,8 @@ async fn follow(mut events: Streaming<StartResponse>, collector: &mut Collector)
             Ok(Some(response)) => response.event.and_then(|event| event.kind),
             Ok(None) => return end.unknown("the server stopped telling what it does"),
             Err(status) if end.execution_id.is_empty() => return never_started(&status),
+            // The server says so itself: OUTPUT_CUT.
+            Err(status) if status.code() == Code::Aborted => return end.cut(&status),
             Err(status) => return end.unknown(status.message()),
         };
         match kind {
@@ -147,6 +153,13 @@ impl End {
             | _ => None,
         }
         .map(|remark| format!("remex: {remark}"));
+        self
+    }
+
+    /// A shutdown cut its output, and how it ended is nobody's to say.
+    fn cut(mut self, status: &Status) -> Self {
+        self.ending = Ending::default();
+        self.remark = Some(format!("[remex: output cut: {}]", status.message()));
         self
     }
 

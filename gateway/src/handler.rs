@@ -20,7 +20,7 @@ use crate::{
     exec,
     limits::Limits,
     wire::{
-        Ending, Summary, Wire,
+        Ending, Summary, Wire, last_word,
         request::{self, Request},
     },
 };
@@ -38,6 +38,10 @@ pub struct Form {
     pub digest: bool,
     /// An empty one would leave the client waiting.
     pub must_say: bool,
+    /// It says beside its body how the command ended.
+    pub tells_status: bool,
+    /// It is named after the last word of the command.
+    pub last_word: bool,
 }
 
 impl Form {
@@ -49,6 +53,8 @@ impl Form {
             spool: true,
             digest: wire.has_digest(),
             must_say: wire.needs_body(),
+            tells_status: wire.tells_status(),
+            last_word: wire.names_last_word(),
         }
     }
 
@@ -60,6 +66,8 @@ impl Form {
             spool: false,
             digest: false,
             must_say: true,
+            tells_status: false,
+            last_word: false,
         }
     }
 }
@@ -123,13 +131,12 @@ impl Handler {
             self.note(Refused::Commands, caller, &why);
             return Answer::Reply(self.say(why, form).await);
         };
+        let filename = form.last_word.then(|| last_word(&text)).flatten();
         let policy = self.policy(form);
-        let outcome = exec::run(&self.client, text, exec, caller, policy, form.must_say).await;
-        Answer::Reply(Reply::new(
-            outcome.execution_id,
-            outcome.ending,
-            outcome.body,
-        ))
+        let outcome = exec::run(&self.client, text, exec, caller, policy, form).await;
+        let mut reply = Reply::new(outcome.execution_id, outcome.ending, outcome.body);
+        reply.summary.filename = filename;
+        Answer::Reply(reply)
     }
 
     /// A reply that is one line of the gateway's own.
@@ -200,6 +207,7 @@ impl Reply {
                 md5: body.md5,
                 ending,
                 truncated: body.truncated,
+                filename: None,
                 execution_id,
             },
             body,

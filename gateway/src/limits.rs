@@ -17,6 +17,8 @@ pub const SEGMENT_WAIT: Duration = Duration::from_secs(1);
 /// The same on a connection that has lost something: a client whose handshake took a second for that takes three to send
 /// anything again (RFC 6298).
 pub const SEGMENT_WAIT_LOSSY: Duration = Duration::from_secs(4);
+/// How long after a reply a newline that comes alone is part of the command before, which its client wrote in two.
+pub const NEWLINE_WAIT: Duration = Duration::from_millis(200);
 /// How long what may be a piece of another protocol's request waits for the rest.
 pub const PIECE_WAIT: Duration = Duration::from_secs(1);
 /// How long a client may leave a reply unread without taking a byte of it.
@@ -69,6 +71,8 @@ pub struct Limits {
     pub segment_wait: Duration,
     /// See [`SEGMENT_WAIT_LOSSY`].
     pub segment_wait_lossy: Duration,
+    /// See [`NEWLINE_WAIT`].
+    pub newline_wait: Duration,
     /// See [`PIECE_WAIT`].
     pub piece_wait: Duration,
     /// See [`WRITE_STALL`].
@@ -107,6 +111,7 @@ impl Default for Limits {
             idle: IDLE,
             segment_wait: SEGMENT_WAIT,
             segment_wait_lossy: SEGMENT_WAIT_LOSSY,
+            newline_wait: NEWLINE_WAIT,
             piece_wait: PIECE_WAIT,
             write_stall: WRITE_STALL,
             ack_wait: ACK_WAIT,

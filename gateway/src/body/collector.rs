@@ -76,8 +76,14 @@ impl Collector {
 
 fn assemble(stdout: Collected, stderr: Collected, policy: &Policy, tail: &Tail) -> Body {
     let total = stdout.total_bytes + stderr.total_bytes;
+    // It is not worth a look at what is spooled.
+    let last = [&stderr.piece, &stdout.piece]
+        .into_iter()
+        .find(|piece| piece.bytes() > 0)
+        .and_then(Piece::last_byte);
+    let breaks = last == Some(b'\n');
     let remark = tail.remark.as_deref().map_or_else(Vec::new, |remark| {
-        encode(&line(remark, total > 0), policy.charset)
+        encode(&line(remark, breaks, total > 0), policy.charset)
     });
     let most = policy.most_bytes.saturating_sub(remark.len() as u64);
     let room = kept(most, total);
@@ -86,10 +92,14 @@ fn assemble(stdout: Collected, stderr: Collected, policy: &Policy, tail: &Tail) 
     stderr.shorten(room - stdout.bytes(), policy.charset);
     let left = stdout.bytes() + stderr.bytes();
     let mut after = Vec::new();
+    after.extend_from_slice(&remark);
     if left < total {
+        // The last of all, as clients look for it there.
+        if after.ends_with(b"\n") {
+            after.pop();
+        }
         after.extend_from_slice(cut_note(left, total).as_bytes());
     }
-    after.extend_from_slice(&remark);
     if left == 0
         && after.is_empty()
         && let Some(text) = &tail.if_empty
@@ -109,8 +119,8 @@ fn assemble(stdout: Collected, stderr: Collected, policy: &Policy, tail: &Tail) 
 }
 
 /// A remark as a line of its own.
-fn line(remark: &str, behind_output: bool) -> String {
-    let break_before = if behind_output { "\n" } else { "" };
+fn line(remark: &str, breaks: bool, behind_output: bool) -> String {
+    let break_before = if behind_output && !breaks { "\n" } else { "" };
     format!("{break_before}{remark}\n")
 }
 

@@ -115,7 +115,9 @@ impl Service {
                 self.exec(&datagram, *max_datagram, exec, &caller).await
             }
             DatagramService::Echo => self.echo(datagram, &caller).await,
-            DatagramService::Time { charset } => time(&datagram, charset, &caller),
+            DatagramService::Time { charset, format } => {
+                time(&datagram, charset, format.as_deref(), &caller)
+            }
         };
         if let Some(reply) = reply {
             self.send(&reply, from).await;
@@ -170,8 +172,16 @@ impl Service {
     }
 }
 
-fn time(datagram: &[u8], charset: &'static Encoding, caller: &Caller) -> Option<Bytes> {
-    let format = request::decode(datagram, charset)?;
+fn time(
+    datagram: &[u8],
+    charset: &'static Encoding,
+    format: Option<&str>,
+    caller: &Caller,
+) -> Option<Bytes> {
+    let format = match format {
+        Some(format) => format.into(),
+        None => request::decode(datagram, charset)?,
+    };
     let reply = encode(&time::format(&format, &Zoned::now()), charset);
     let fits = may_amplify(datagram.len(), reply.len(), time::AMPLIFICATION);
     (caller.is_local() || fits).then(|| reply.into())

@@ -16,6 +16,7 @@ use crate::{handler::Handler, limits::Limits};
 pub(super) struct Session<'a> {
     pub(super) handler: &'a Handler,
     pub(super) stop: &'a CancellationToken,
+    pub(super) gather: Duration,
 }
 
 impl Session<'_> {
@@ -63,6 +64,8 @@ impl Session<'_> {
         let reading = Reading {
             most: limits.request_bytes,
             segments: false,
+            end: None,
+            gather: self.gather,
         };
         read::message(line, reading, idle, limits, self.stop).await
     }

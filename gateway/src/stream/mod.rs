@@ -10,7 +10,7 @@ mod presence;
 mod read;
 mod send;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use remex_daemon::{
     admission::{Access, Denied, Refused},
@@ -93,15 +93,23 @@ impl Service {
 
     async fn admitted(&self, line: Line) {
         match &self.kind {
-            StreamService::Exec { wire, exec } => self.exec(wire, exec).serve(line).await,
-            StreamService::Echo => self.echo().serve(line).await,
+            StreamService::Exec {
+                wire,
+                exec,
+                framing,
+            } => self.exec(wire, exec, *framing).serve(line).await,
+            StreamService::Echo { gather } => self.echo(*gather).serve(line).await,
         }
     }
 
     async fn denied(&self, line: Line, denied: &Denied) {
         match &self.kind {
-            StreamService::Exec { wire, exec } => self.exec(wire, exec).deny(line, denied).await,
-            StreamService::Echo => self.echo().deny(line, denied).await,
+            StreamService::Exec {
+                wire,
+                exec,
+                framing,
+            } => self.exec(wire, exec, *framing).deny(line, denied).await,
+            StreamService::Echo { gather } => self.echo(*gather).deny(line, denied).await,
         }
     }
 
@@ -109,17 +117,20 @@ impl Service {
         &'a self,
         wire: &'a crate::wire::Wire,
         exec: &'a crate::config::Exec,
+        framing: crate::config::Framing,
     ) -> exec::Session<'a> {
         exec::Session {
             wire,
             exec,
+            framing,
             handler: &self.shared.handler,
             stop: &self.shared.stop,
         }
     }
 
-    fn echo(&self) -> echo::Session<'_> {
+    fn echo(&self, gather: Duration) -> echo::Session<'_> {
         echo::Session {
+            gather,
             handler: &self.shared.handler,
             stop: &self.shared.stop,
         }

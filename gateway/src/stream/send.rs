@@ -18,19 +18,25 @@ use crate::body::{Body, Piece};
 /// Sent by one sendfile, so that one long reply does not keep its thread from the others.
 const SENDFILE_BYTES: u64 = 1024 * 1024;
 
-/// Writes `head` and `body`. `TimedOut`: nothing was taken for `stall`.
+/// Writes `head`, `body` and `tail`. `TimedOut`: nothing was taken for `stall`.
 pub(super) async fn reply(
     stream: &mut Stream,
     head: &[u8],
     body: &Body,
+    tail: Option<u8>,
     stall: Duration,
 ) -> io::Result<()> {
     let in_memory = body.pieces.iter().map_while(|piece| match piece {
         Piece::Memory(bytes) => Some(&bytes[..]),
         Piece::File { .. } => None,
     });
-    let first: Vec<&[u8]> = [head].into_iter().chain(in_memory).collect();
+    let mut first: Vec<&[u8]> = [head].into_iter().chain(in_memory).collect();
     let rest = &body.pieces[first.len() - 1..];
+    let tail = tail.as_slice();
+    if rest.is_empty() {
+        first.push(tail);
+        return gather(stream, &first, stall).await;
+    }
     gather(stream, &first, stall).await?;
     for piece in rest {
         match piece {
@@ -42,7 +48,7 @@ pub(super) async fn reply(
             }
         }
     }
-    Ok(())
+    gather(stream, &[tail], stall).await
 }
 
 /// Writes `parts`, as far as the socket takes them at once.

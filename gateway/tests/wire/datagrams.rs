@@ -11,10 +11,14 @@ async fn a_command_is_answered_with_one_datagram() {
     for (command, reply) in [
         ("out hello;err  there", "hello there"),
         ("err e;out o", "oe"),
-        ("exit 3", "(no output, exit code 3)"),
-        ("", "(no output, exit code 0)"),
-        (" \n", "(no output, exit code 0)"),
-        ("timeout", "(no output, signal SIGTERM, timed out)"),
+        ("exit 3", "(no output, exit code 3)\n"),
+        ("", "(no output, exit code 0)\n"),
+        (" \n", "(no output, exit code 0)\n"),
+        ("timeout", "[remex: the command was ended by its timeout]\n"),
+        (
+            "out a;signal 9",
+            "a\n[remex: the command was ended by signal SIGKILL]\n",
+        ),
         ("refuse", "remex: there is no program `nope`\n"),
         (
             "out a\0",
