@@ -151,6 +151,12 @@ impl Gateway {
         let kill = CancellationToken::new();
         let _kill_on_drop = kill.clone().drop_guard();
         let permits = Arc::new(Semaphore::new(self.limits.connections));
+        if let Err(error) = Spool::check(&self.spool_folder) {
+            tracing::warn!(
+                folder = %self.spool_folder.display(), %error,
+                "replies that are too long for memory will be cut: their folder takes nothing; see --spool-dir"
+            );
+        }
         let spool = Spool::new(self.spool_folder, self.limits.spool_bytes);
         let udp_listeners = self.bound.iter().filter_map(|bound| match bound.local {
             BoundAddress::Udp(address) => Some(address),

@@ -11,11 +11,11 @@ use remex_daemon::{
     admission::{Refusals, Refused},
     net::Caller,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use crate::{
-    body::{Body, Collector, Policy, Spool, Tail},
+    body::{Body, Collector, Memory, Policy, Spool, Tail},
     config::Exec,
     exec,
     limits::Limits,
@@ -79,6 +79,8 @@ pub struct Reply {
     pub summary: Summary,
     /// The body.
     pub body: Body,
+    /// The command counts as running until its reply is handed over and dropped.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What a request is answered with.
@@ -96,6 +98,7 @@ pub struct Handler {
     client: Client,
     limits: Limits,
     spool: Spool,
+    memory: Memory,
     running: Arc<Semaphore>,
     refusals: Arc<Refusals>,
 }
@@ -106,6 +109,7 @@ impl Handler {
         Self {
             client,
             running: Arc::new(Semaphore::new(limits.running_commands)),
+            memory: Memory::new(limits.replies_in_memory_bytes),
             limits,
             spool,
             refusals,
@@ -123,9 +127,9 @@ impl Handler {
                 return Answer::Last(self.say(why, form).await);
             }
         };
-        let Ok(_permit) = self.running.try_acquire() else {
+        let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() else {
             let why = format!(
-                "remex: {} commands are running, as many as may; try again later",
+                "remex: {} commands are running or have replies that are not read yet, as many as may; try again later",
                 self.limits.running_commands
             );
             self.note(Refused::Commands, caller, &why);
@@ -136,6 +140,7 @@ impl Handler {
         let outcome = exec::run(&self.client, text, exec, caller, policy, form).await;
         let mut reply = Reply::new(outcome.execution_id, outcome.ending, outcome.body);
         reply.summary.filename = filename;
+        reply.permit = Some(permit);
         Answer::Reply(reply)
     }
 
@@ -192,6 +197,7 @@ impl Handler {
             charset: form.charset,
             most_bytes: form.most_bytes,
             memory_bytes: self.limits.memory_bytes,
+            memory: self.memory.clone(),
             spool: form.spool.then(|| self.spool.clone()),
             digest: form.digest,
         }
@@ -211,6 +217,7 @@ impl Reply {
                 execution_id,
             },
             body,
+            permit: None,
         }
     }
 }

@@ -37,6 +37,9 @@ pub const LINGER_BYTES: usize = 4 * 1024 * 1024;
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Output of one stream that a reply keeps in memory; what is more goes to the spool.
 pub const MEMORY_BYTES: usize = 1024 * 1024;
+/// Memory that all replies together may take, of running commands and of clients that have not read theirs; beyond it they
+/// are spooled.
+pub const REPLIES_IN_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 /// The longest body of a reply; what is more is cut, and the reply says so.
 pub const BODY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Disk that all spooled replies together may take.
@@ -87,6 +90,8 @@ pub struct Limits {
     pub linger: Duration,
     /// See [`MEMORY_BYTES`].
     pub memory_bytes: usize,
+    /// See [`REPLIES_IN_MEMORY_BYTES`].
+    pub replies_in_memory_bytes: usize,
     /// See [`BODY_BYTES`].
     pub body_bytes: u64,
     /// See [`SPOOL_BYTES`].
@@ -119,6 +124,7 @@ impl Default for Limits {
             denied_wait: DENIED_WAIT,
             linger: LINGER,
             memory_bytes: MEMORY_BYTES,
+            replies_in_memory_bytes: REPLIES_IN_MEMORY_BYTES,
             body_bytes: BODY_BYTES,
             spool_bytes: SPOOL_BYTES,
             datagrams_in_flight: DATAGRAMS_IN_FLIGHT,

@@ -7,7 +7,7 @@ use remex_client::Client;
 use remex_daemon::{Exit, Ready, logging, shutdown};
 use remex_gateway::{
     Bound, Gateway,
-    config::{Args, Config},
+    config::{Args, Config, check_spool},
     limits::Limits,
 };
 use tokio::runtime::Runtime;
@@ -49,7 +49,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::load(args).map_err(usage)?;
     if args.shared.check {
         explain(&config);
-        return Ok(());
+        return check_spool(&config.spool_folder).map_err(usage);
     }
     logging::init(config.log_format).map_err(usage)?;
     Runtime::new().map_err(unavailable)?.block_on(serve(config))

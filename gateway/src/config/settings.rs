@@ -1,13 +1,19 @@
 //! The configuration of `remex-gateway`: flags, then the file, then what is the default. Whole and valid before anything is
 //! bound.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Parser;
 use remex_client::Endpoint;
-use remex_daemon::{ConfigError, File, Text, logging::LogFormat, text, texts};
+use remex_daemon::{ConfigError, File, Origin, Text, logging::LogFormat, text, texts};
 use serde::Deserialize;
 use toml::Spanned;
+
+use crate::body::Spool;
 
 use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy, parse_duration};
 
@@ -151,6 +157,16 @@ impl Config {
                 .unwrap_or_else(|| SPOOL_FOLDER.into()),
         })
     }
+}
+
+/// Whether long replies can be kept in `folder`, for `--check`.
+pub fn check_spool(folder: &Path) -> Result<(), ConfigError> {
+    Spool::check(folder).map_err(|error| {
+        Origin::Flag("--spool-dir").wrong(format!(
+            "{}: nothing can be kept there, so replies that are too long for memory would be cut: {error}",
+            folder.display()
+        ))
+    })
 }
 
 fn endpoint((text, origin): &Text<'_>, allow: Allow) -> Result<Endpoint, ConfigError> {

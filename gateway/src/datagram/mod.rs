@@ -17,7 +17,7 @@ use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
 
 use crate::{
     config::{DatagramService, Exec},
-    handler::{Answer, Form},
+    handler::{Answer, Form, Reply},
     shared::Shared,
     wire::{encode, foreign, request, time},
 };
@@ -152,7 +152,10 @@ impl Service {
         let form = Form::datagram(max_datagram, exec.charset);
         let (Answer::Reply(reply) | Answer::Last(reply)) =
             self.shared.handler.exec(datagram, exec, form, caller).await;
-        Some(reply.body.into_bytes())
+        let Reply { body, permit, .. } = reply;
+        let bytes = body.into_bytes();
+        drop(permit);
+        Some(bytes)
     }
 
     async fn echo(&self, datagram: Bytes, caller: &Caller) -> Option<Bytes> {
