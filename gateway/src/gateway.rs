@@ -169,7 +169,9 @@ impl Gateway {
                 self.limits.datagrams_per_second,
                 self.limits.sources,
             ),
+            datagram_commands: Arc::new(Semaphore::new(self.limits.datagram_commands)),
             datagrams: Arc::new(Semaphore::new(self.limits.datagrams_in_flight)),
+            denied: Arc::new(Semaphore::new(self.limits.denied_connections)),
             udp_listeners: udp_listeners.collect(),
             handler: Handler::new(
                 self.client,

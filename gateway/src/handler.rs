@@ -11,7 +11,10 @@ use remex_daemon::{
     admission::{Refusals, Refused},
     net::Caller,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tonic::Status;
 
 use crate::{
@@ -137,7 +140,16 @@ impl Handler {
         };
         let filename = form.last_word.then(|| last_word(&text)).flatten();
         let policy = self.policy(form);
-        let outcome = exec::run(&self.client, text, exec, caller, policy, form).await;
+        let outcome = exec::run(
+            &self.client,
+            text,
+            exec,
+            caller,
+            policy,
+            form,
+            self.limits.start_wait,
+        )
+        .await;
         let mut reply = Reply::new(outcome.execution_id, outcome.ending, outcome.body);
         reply.summary.filename = filename;
         reply.permit = Some(permit);
@@ -169,7 +181,15 @@ impl Handler {
         let content = Some(echo_request::Content::Data(data));
         let mut request = tonic::Request::new(EchoRequest { content });
         request.extensions_mut().insert(caller.clone());
-        let response = self.client.echo().echo(request).await?;
+        let mut client = self.client.echo();
+        let Ok(response) = timeout(self.limits.start_wait, client.echo(request)).await else {
+            let why = format!(
+                "the server did not answer within {:?}",
+                self.limits.start_wait
+            );
+            return Err(Status::deadline_exceeded(why));
+        };
+        let response = response?;
         Ok(match response.into_inner().content {
             Some(echo_response::Content::Data(data)) => data,
             Some(echo_response::Content::Text(text)) => text.into(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use encoding_rs::Encoding;
 use jiff::Zoned;
 use remex_daemon::{
-    admission::{Access, Denied, Refused, check_source, may_amplify},
+    admission::{Access, Denied, Refused, check_source},
     net::{BACKOFF_FIRST, BACKOFF_MAX, Caller, Transport, identify_udp},
 };
 use rustix::fs::fstat;
@@ -94,7 +94,12 @@ impl Service {
             refusals.note(Refused::Rate, &from, &"too many datagrams a second");
             return None;
         }
-        let permit = Arc::clone(&self.shared.datagrams).try_acquire_owned();
+        // Commands may take their time; what is answered at once does not wait for them.
+        let room = match self.kind {
+            DatagramService::Exec { .. } => &self.shared.datagram_commands,
+            DatagramService::Echo | DatagramService::Time { .. } => &self.shared.datagrams,
+        };
+        let permit = Arc::clone(room).try_acquire_owned();
         if permit.is_err() {
             refusals.note(Refused::Rate, &from, &"too many datagrams at once");
         }
@@ -103,6 +108,11 @@ impl Service {
 
     async fn answer(&self, datagram: Bytes, from: SocketAddr) {
         let caller = match self.access.admit(self.identify(from)) {
+            Ok(caller) if !self.is_for(&caller) => {
+                let refusals = self.shared.handler.refusals();
+                let why = "it is in no network of allow=, which commands and time over UDP need";
+                return refusals.note(Refused::Peer, &from, &why);
+            }
             Ok(caller) => caller,
             Err(denied) => return self.deny(&denied, from).await,
         };
@@ -116,12 +126,18 @@ impl Service {
             }
             DatagramService::Echo => self.echo(datagram, &caller).await,
             DatagramService::Time { charset, format } => {
-                time(&datagram, charset, format.as_deref(), &caller)
+                time(&datagram, charset, format.as_deref())
             }
         };
         if let Some(reply) = reply {
             self.send(&reply, from).await;
         }
+    }
+
+    /// Another machine's address may be forged: only an echo, which is no longer than its request, answers any.
+    fn is_for(&self, caller: &Caller) -> bool {
+        let open = matches!(self.kind, DatagramService::Echo);
+        open || caller.is_local() || !self.access.allow.is_empty()
     }
 
     fn identify(&self, from: SocketAddr) -> Result<Caller, remex_daemon::net::PeerUnknown> {
@@ -159,8 +175,10 @@ impl Service {
     }
 
     async fn echo(&self, datagram: Bytes, caller: &Caller) -> Option<Bytes> {
+        let length = datagram.len();
         match self.shared.handler.echo(datagram, caller).await {
-            Ok(reply) => Some(reply),
+            // What is sent to an address that may be forged is never longer than what came from there.
+            Ok(reply) => (reply.len() <= length || caller.is_local()).then_some(reply),
             Err(status) if caller.is_local() => {
                 Some(format!("remex: {}\n", status.message()).into())
             }
@@ -175,17 +193,10 @@ impl Service {
     }
 }
 
-fn time(
-    datagram: &[u8],
-    charset: &'static Encoding,
-    format: Option<&str>,
-    caller: &Caller,
-) -> Option<Bytes> {
+fn time(datagram: &[u8], charset: &'static Encoding, format: Option<&str>) -> Option<Bytes> {
     let format = match format {
         Some(format) => format.into(),
         None => request::decode(datagram, charset)?,
     };
-    let reply = encode(&time::format(&format, &Zoned::now()), charset);
-    let fits = may_amplify(datagram.len(), reply.len(), time::AMPLIFICATION);
-    (caller.is_local() || fits).then(|| reply.into())
+    Some(encode(&time::format(&format, &Zoned::now()), charset).into())
 }

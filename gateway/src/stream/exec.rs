@@ -13,7 +13,7 @@ use super::{
     line::Line,
     presence::until_gone,
     read::{self, Arrived, Reading, most_pending},
-    send,
+    send::{self, Pace},
 };
 use crate::{
     config::{Exec, Framing},
@@ -129,7 +129,7 @@ impl Session<'_> {
             }
             Err(error) => {
                 if error.kind() == io::ErrorKind::TimedOut {
-                    let why = format!("no byte taken for {:?}", self.limits().write_stall);
+                    let why = format!("too little taken in {:?}", self.limits().write_stall);
                     self.handler.note(Refused::Unread, &caller, &why);
                 }
                 Next::Close
@@ -139,7 +139,7 @@ impl Session<'_> {
 
     async fn reply(&self, line: &mut Line, reply: &Reply) -> io::Result<()> {
         let limits = self.limits();
-        let stall = limits.write_stall;
+        let pace = Pace::of(limits);
         let head = self.wire.head(&reply.summary);
         match head.then {
             Then::Body => {
@@ -148,22 +148,22 @@ impl Session<'_> {
                     &head.bytes,
                     &reply.body,
                     self.wire.tail(),
-                    stall,
+                    pace,
                 )
                 .await;
             }
             Then::Pause => {
-                send::gather(&mut line.stream, &[&head.bytes], stall).await?;
+                send::gather(&mut line.stream, &[&head.bytes], pace).await?;
                 sleep(limits.ack_pause).await;
             }
             Then::Ack => {
                 // What came before the length is no answer to it.
                 line.fill(most_pending(limits))?;
-                send::gather(&mut line.stream, &[&head.bytes], stall).await?;
+                send::gather(&mut line.stream, &[&head.bytes], pace).await?;
                 acknowledged(line, limits).await?;
             }
         }
-        send::reply(&mut line.stream, &[], &reply.body, self.wire.tail(), stall).await
+        send::reply(&mut line.stream, &[], &reply.body, self.wire.tail(), pace).await
     }
 
     fn form(&self) -> Form {

@@ -16,7 +16,7 @@ use remex_daemon::{
     admission::{Access, Denied, Refused},
     net::{Acceptor, Caller, Connection},
 };
-use tokio::{select, sync::Semaphore};
+use tokio::{select, sync::Semaphore, time::timeout};
 
 use self::line::Line;
 use crate::{config::StreamService, shared::Shared};
@@ -63,7 +63,7 @@ impl Service {
         let Connection {
             stream,
             caller,
-            permit: _permit,
+            permit,
         } = connection;
         match self.access.admit(caller) {
             Ok(caller) => {
@@ -75,15 +75,24 @@ impl Service {
                     return stream.reset();
                 };
                 self.admitted(Line::new(stream, caller)).await;
+                drop(permit);
             }
             Err(denied) => {
                 let refusals = self.shared.handler.refusals();
                 refusals.note(Refused::Peer, &"a client", &denied);
+                // They take no room from those who may.
+                drop(permit);
+                let Ok(_room) = self.shared.denied.try_acquire() else {
+                    return stream.reset();
+                };
                 match &denied {
                     // A peer whose user is not known may be anybody's; both are told why, in their own wire.
                     Denied::User { .. } | Denied::Unknown(_) => {
                         let nobody = Caller::unix(u32::MAX);
-                        self.denied(Line::new(stream, nobody), &denied).await;
+                        let telling = self.denied(Line::new(stream, nobody), &denied);
+                        let most = self.shared.handler.limits().denied_wait;
+                        // Who has not asked for anything by then is not told.
+                        let _ = timeout(most, telling).await;
                     }
                     Denied::Address { .. } => stream.reset(),
                 }

@@ -1,7 +1,7 @@
 //! Services to answer the gateway: they run nothing, but play what the text of a command says, word by word.
 //!
 //! `out TEXT`, `err TEXT`, `hex 0a0b` (raw stdout), `fill N` (N bytes of stdout), `exit N`, `signal N`, `timeout`, `wait` (for ever), `hold` (until released),
-//! `shutdown`, `output-cut`, `refuse` (no such program), `lose` (the connection, before anything was said), `cut` (the stream, in the middle);
+//! `shutdown`, `output-cut`, `silence` (no answer at all), `refuse` (no such program), `lose` (the connection, before anything was said), `cut` (the stream, in the middle);
 //! separated by `;`. Any other word is not found, as in a shell.
 
 use std::{
@@ -230,6 +230,7 @@ impl ExecService for Fake {
         self.0.asked.lock().unwrap().push(asked);
         match script.as_str() {
             "refuse" => return Err(Reason::ProgramNotFound.status("there is no program `nope`")),
+            "silence" => return std::future::pending().await,
             "lose" => return Err(Status::unavailable("the connection to the server was lost")),
             _ => {}
         }

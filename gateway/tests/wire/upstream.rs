@@ -64,3 +64,17 @@ async fn a_server_that_is_away_is_told_in_every_wire() {
     peer.send("hello").await;
     assert!(peer.rest().await.starts_with(b"remex: cannot connect to "));
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up() {
+    let limits = Limits {
+        start_wait: std::time::Duration::from_millis(30),
+        ..Limits::default()
+    };
+    let site = Site::with(URL, limits);
+    let reply = site.connect().await.ask("silence").await;
+    let text =
+        "remex: whether the command ran is not known: the server did not answer within 30ms\n";
+    assert_eq!(reply.text(), text);
+    assert!(reply.header["exit_code"].is_null());
+}
