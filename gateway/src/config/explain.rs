@@ -59,6 +59,16 @@ impl Listener {
         if self.is_loopback() {
             return users;
         }
+        let forged = matches!(
+            &self.kind,
+            Kind::Datagram {
+                service: DatagramService::Exec { .. } | DatagramService::Time { .. },
+                ..
+            }
+        );
+        if self.allow.is_empty() && forged {
+            return format!("{users}, and no other machine, since allow= names none");
+        }
         if self.allow.is_empty() {
             return format!("{users}, and every other machine that reaches it");
         }
@@ -172,7 +182,12 @@ mod tests {
             (
                 "udp://[::]:13/time",
                 "udp://[::]:13: tells the time in the format of each datagram, UTF-8; for local processes of its own \
-                 user, root and --users, and every other machine that reaches it.",
+                 user, root and --users, and no other machine, since allow= names none.",
+            ),
+            (
+                "udp://[::]:13/echo",
+                "udp://[::]:13: sends back each datagram, upper-cased; for local processes of its own user, root and \
+                 --users, and every other machine that reaches it.",
             ),
         ] {
             let listener: Listener = url.parse().unwrap();

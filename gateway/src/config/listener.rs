@@ -158,6 +158,44 @@ impl Listener {
         }
     }
 
+    /// The IP address, if it has one.
+    pub(super) fn ip_address(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Stream {
+                address: Address::Tcp(address),
+                ..
+            }
+            | Kind::Datagram { address, .. } => Some(*address),
+            Kind::Stream { .. } => None,
+        }
+    }
+
+    /// Each network of `allow` can apply to some peer.
+    fn check_allow(&self) -> Result<(), Problem> {
+        let Some(address) = self.ip_address().filter(|_| !self.allow.is_empty()) else {
+            return Ok(());
+        };
+        if self.is_loopback() {
+            return Err(Problem::AllowLocal(self.url()));
+        }
+        for network in &self.allow {
+            let why = if network.network().is_loopback() {
+                "local processes are let in by users=, not by their address"
+            } else if network.network().to_canonical() != network.network() {
+                "an IPv4 address is written as such, not in IPv6"
+            } else if network.addr().is_ipv4() != address.ip().to_canonical().is_ipv4() {
+                "no machine has such an address for this listener: one speaks IPv4, the other IPv6"
+            } else {
+                continue;
+            };
+            return Err(Problem::AllowNever {
+                network: *network,
+                why,
+            });
+        }
+        Ok(())
+    }
+
     /// Whether only this machine reaches it.
     pub fn is_loopback(&self) -> bool {
         match &self.kind {
@@ -219,6 +257,7 @@ fn parse(url: &str) -> Result<Listener, Problem> {
         allow: allow.unwrap_or_default(),
     };
     keys.finish(listener.name())?;
+    listener.check_allow()?;
     Ok(listener)
 }
 

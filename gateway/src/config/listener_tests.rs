@@ -223,6 +223,42 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn what_can_never_apply_is_refused() {
+    for (url, why) in [
+        (
+            "tcp://127.0.0.1:1/exec?allow=10.0.0.0/8",
+            "none reaches tcp://127.0.0.1:1",
+        ),
+        (
+            "udp://[::1]:1/time?allow=2001:db8::/32",
+            "none reaches udp://[::1]:1",
+        ),
+        (
+            "tcp://0.0.0.0:1/echo?allow=2001:db8::/32",
+            "one speaks IPv4",
+        ),
+        ("tcp://[::]:1/echo?allow=192.0.2.0/24", "one speaks IPv4"),
+        (
+            "tcp://0.0.0.0:1/echo?allow=192.0.2.0/24,127.0.0.1",
+            "by users=",
+        ),
+        (
+            "tcp://[::]:1/echo?allow=::ffff:192.0.2.1",
+            "written as such",
+        ),
+    ] {
+        let error = url.parse::<Listener>().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    for url in [
+        "tcp://0.0.0.0:1/echo?allow=0.0.0.0/0",
+        "udp://[::]:1/echo?allow=::/0",
+    ] {
+        assert!(url.parse::<Listener>().is_ok(), "{url}");
+    }
+}
+
+#[test]
 fn wrong_values_say_what_would_be_right() {
     for (pair, message) in [
         (

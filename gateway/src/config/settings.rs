@@ -119,6 +119,13 @@ impl Config {
             plaintext: shared.allow_plaintext || settings.allow_plaintext,
             udp_exec: shared.allow_udp_exec || settings.allow_udp_exec,
         };
+        if let Some(error) = none_listed(
+            shared,
+            settings.legacy.as_ref(),
+            "no listener, so nothing to serve; leave it out for the defaults",
+        ) {
+            return Err(error);
+        }
         let users = text("--users", shared.users.as_ref(), settings.users, file);
         let upstream = text(
             "--upstream",
@@ -157,6 +164,16 @@ impl Config {
                 .unwrap_or_else(|| SPOOL_FOLDER.into()),
         })
     }
+}
+
+/// What is wrong with a file whose list of listeners is empty, unless a flag replaces it.
+pub fn none_listed(
+    shared: &SharedArgs,
+    set: Option<&Vec<Spanned<String>>>,
+    why: &str,
+) -> Option<ConfigError> {
+    let empty = shared.legacy.is_empty() && set.is_some_and(Vec::is_empty);
+    empty.then(|| Origin::Flag("legacy").wrong(format!("the list in the file is empty: {why}")))
 }
 
 /// Whether long replies can be kept in `folder`, for `--check`.
@@ -235,6 +252,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (line, text, expected) in [
+            ("", "legacy = []\n", "legacy: the list in the file is empty"),
             ("", "legasy = []\n", "gateway.toml:1: unknown key `legasy`"),
             (
                 "",

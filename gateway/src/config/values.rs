@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, ISO_2022_JP};
 use ipnet::IpNet;
 
 use crate::{limits, wire::FIXED_KEYS};
@@ -20,8 +20,7 @@ pub(super) const NETWORKS: &str =
     "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32";
 pub(super) const DATAGRAM: &str = "a number of bytes from 128 to 65507";
 pub(super) const DURATION: &str = "a time such as 30s, 500ms, 5m or 1h, at most a year; 0 is none";
-pub(super) const CHARSET: &str =
-    "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII";
+pub(super) const CHARSET: &str = "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII and no state is kept (not utf-16, not iso-2022-jp)";
 pub(super) const GATHER: &str = "a time such as 20ms, at most 10s; 0 is none";
 pub(super) const MARK: &str = "a byte, from 0x00 to 0xff";
 pub(super) const FORMAT: &str = "a format of strftime, such as %25H:%25M:%25S";
@@ -64,9 +63,10 @@ pub fn duration(text: &str) -> Option<Duration> {
     (time <= MOST_TIMEOUT).then_some(time)
 }
 
-/// UTF-16 and the `replacement` encoding have no encoder, and a command in UTF-16 is full of NULs.
+/// ISO-2022-JP has states, which a wire without marks cannot keep. UTF-16 and the `replacement` encoding have no encoder, and a command in UTF-16 is full of NULs.
 pub(super) fn charset(label: &str) -> Option<&'static Encoding> {
-    Encoding::for_label(label.as_bytes()).filter(|charset| charset.output_encoding() == *charset)
+    Encoding::for_label(label.as_bytes())
+        .filter(|charset| charset.output_encoding() == *charset && *charset != ISO_2022_JP)
 }
 
 /// `gather`: a time that a person would still call at once.
@@ -146,6 +146,8 @@ mod tests {
             ("latin1", Some(WINDOWS_1252)),
             ("utf-16le", None),
             ("hz-gb-2312", None),
+            ("iso-2022-jp", None),
+            ("csiso2022jp", None),
             ("klingon", None),
             ("", None),
         ] {
