@@ -1,14 +1,18 @@
 //! One command, run by the server: its request as the listener has it, its output collected, and how it ended in the old
 //! protocol's terms. A command is sent once; if its fate is not known, that is what the reply says.
 
+use std::time::Duration;
+
 use remex::v1::{self, StartRequest, StartResponse, event::Kind, output::Stream};
 use remex_client::{Client, Exit, ExitReason, Reason, never_ran};
 use remex_daemon::net::Caller;
+use tokio::time::timeout;
 use tonic::{Request, Status, Streaming};
 
 use crate::{
     body::{Body, Collector, Policy, Source, Tail},
     config::{Drain, Exec},
+    handler::Form,
     wire::Ending,
 };
 
@@ -39,21 +43,47 @@ pub(crate) async fn run(
     exec: &Exec,
     caller: &Caller,
     policy: Policy,
-    must_say: bool,
+    form: Form,
+    start_wait: Duration,
 ) -> Outcome {
     let mut collector = Collector::new(policy);
-    let end = match client.exec().start(request(text, exec, caller)).await {
-        Ok(response) => follow(response.into_inner(), &mut collector).await,
-        Err(status) => never_started(&status),
-    };
+    let end = start(
+        client,
+        request(text, exec, caller),
+        &mut collector,
+        start_wait,
+    )
+    .await;
     let tail = Tail {
-        if_empty: must_say.then(|| end.ending.no_output()),
-        remark: end.remark,
+        if_empty: form.must_say.then(|| end.ending.no_output()),
+        remark: match end.remark {
+            None if !form.tells_status => end.ending.ended(),
+            remark => remark,
+        },
     };
     Outcome {
         execution_id: end.execution_id,
         ending: end.ending,
         body: collector.finish(&tail).await,
+    }
+}
+
+/// Starts the command and takes its events. A server that says nothing at all, not even an error, is given up.
+async fn start(
+    client: &Client,
+    request: Request<StartRequest>,
+    collector: &mut Collector,
+    wait: Duration,
+) -> End {
+    let begun = async {
+        let mut events = client.exec().start(request).await?.into_inner();
+        let first = events.message().await?;
+        Ok((first, events))
+    };
+    match timeout(wait, begun).await {
+        Ok(Ok((first, events))) => follow(first, events, collector).await,
+        Ok(Err(status)) => never_started(&status),
+        Err(_) => End::default().silent(wait),
     }
 }
 
@@ -90,13 +120,21 @@ fn command(text: String, exec: &Exec) -> v1::Command {
 }
 
 /// Takes events until the last.
-async fn follow(mut events: Streaming<StartResponse>, collector: &mut Collector) -> End {
+async fn follow(
+    first: Option<StartResponse>,
+    mut events: Streaming<StartResponse>,
+    collector: &mut Collector,
+) -> End {
     let mut end = End::default();
+    let mut next = Ok(first);
     loop {
-        let kind = match events.message().await {
+        let kind = match next {
             Ok(Some(response)) => response.event.and_then(|event| event.kind),
             Ok(None) => return end.unknown("the server stopped telling what it does"),
             Err(status) if end.execution_id.is_empty() => return never_started(&status),
+            Err(status) if Reason::of(&status) == Some(Reason::OutputCut) => {
+                return end.cut(&status);
+            }
             Err(status) => return end.unknown(status.message()),
         };
         match kind {
@@ -116,6 +154,7 @@ async fn follow(mut events: Streaming<StartResponse>, collector: &mut Collector)
             // Keepalives, and what a later version has to tell.
             None => {}
         }
+        next = events.message().await;
     }
 }
 
@@ -143,6 +182,21 @@ impl End {
             | _ => None,
         }
         .map(|remark| format!("remex: {remark}"));
+        self
+    }
+
+    /// A shutdown cut its output, and how it ended is nobody's to say.
+    fn cut(mut self, status: &Status) -> Self {
+        self.ending = Ending::default();
+        self.remark = Some(format!("[remex: output cut: {}]", status.message()));
+        self
+    }
+
+    fn silent(mut self, wait: Duration) -> Self {
+        let why = format!("the server did not answer within {wait:?}");
+        self.remark = Some(format!(
+            "remex: whether the command ran is not known: {why}"
+        ));
         self
     }
 

@@ -7,7 +7,7 @@ use remex_client::Client;
 use remex_daemon::{Exit, Ready, console, fail, serve, shutdown::Shutdown};
 use remex_gateway::{
     Bound, Gateway,
-    config::{Args, Config},
+    config::{Args, Config, check_spool},
     limits::Limits,
 };
 
@@ -47,7 +47,10 @@ fn start(args: &Args) -> Exit {
     };
     if args.shared.check {
         let _ = std::io::stdout().write_all(explain(&config).as_bytes());
-        return Exit::Success;
+        return match check_spool(&config.spool_folder) {
+            Ok(()) => Exit::Success,
+            Err(error) => fail(PROGRAM, &error, Exit::Usage),
+        };
     }
     let log = (config.log_format, config.log_level);
     serve(PROGRAM, log, |shutdown| run(config, shutdown))

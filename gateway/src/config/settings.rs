@@ -1,17 +1,23 @@
 //! The configuration of `remex-gateway`: flags, then the file, then what is the default. Whole and valid before anything is
 //! bound.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Parser;
 use remex_client::Endpoint;
 use remex_daemon::{
-    ConfigError, File, Text,
+    ConfigError, File, Origin, Text,
     logging::{LogFormat, LogLevel},
     text, texts,
 };
 use serde::Deserialize;
 use toml::Spanned;
+
+use crate::body::Spool;
 
 use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy, parse_duration};
 
@@ -123,6 +129,13 @@ impl Config {
             plaintext: shared.allow_plaintext || settings.allow_plaintext,
             udp_exec: shared.allow_udp_exec || settings.allow_udp_exec,
         };
+        if let Some(error) = none_listed(
+            shared,
+            settings.legacy.as_ref(),
+            "no listener, so nothing to serve; leave it out for the defaults",
+        ) {
+            return Err(error);
+        }
         let users = text("--users", shared.users.as_ref(), settings.users, file);
         let upstream = text(
             "--upstream",
@@ -162,6 +175,26 @@ impl Config {
                 .unwrap_or_else(|| SPOOL_FOLDER.into()),
         })
     }
+}
+
+/// What is wrong with a file whose list of listeners is empty, unless a flag replaces it.
+pub fn none_listed(
+    shared: &SharedArgs,
+    set: Option<&Vec<Spanned<String>>>,
+    why: &str,
+) -> Option<ConfigError> {
+    let empty = shared.legacy.is_empty() && set.is_some_and(Vec::is_empty);
+    empty.then(|| Origin::Flag("legacy").wrong(format!("the list in the file is empty: {why}")))
+}
+
+/// Whether long replies can be kept in `folder`, for `--check`.
+pub fn check_spool(folder: &Path) -> Result<(), ConfigError> {
+    Spool::check(folder).map_err(|error| {
+        Origin::Flag("--spool-dir").wrong(format!(
+            "{}: nothing can be kept there, so replies that are too long for memory would be cut: {error}",
+            folder.display()
+        ))
+    })
 }
 
 fn endpoint((text, origin): &Text<'_>, allow: Allow) -> Result<Endpoint, ConfigError> {
@@ -231,6 +264,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (line, text, expected) in [
+            ("", "legacy = []\n", "legacy: the list in the file is empty"),
             ("", "legasy = []\n", "gateway.toml:1: unknown key `legasy`"),
             (
                 "",

@@ -2,13 +2,15 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, ISO_2022_JP};
 use ipnet::IpNet;
 
 use crate::{limits, wire::FIXED_KEYS};
 
 /// The longest `timeout`: what the API's durations and every clock can bear.
 const MOST_TIMEOUT: Duration = Duration::from_hours(24 * 365);
+/// The longest `gather`.
+const MOST_GATHER: Duration = Duration::from_secs(10);
 /// The smallest reply that still holds the note of a cut.
 const LEAST_DATAGRAM_BYTES: usize = 128;
 /// The longest `size_key`; clients read the header with one recv of a few hundred bytes.
@@ -18,8 +20,10 @@ pub(super) const NETWORKS: &str =
     "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32";
 pub(super) const DATAGRAM: &str = "a number of bytes from 128 to 65507";
 pub(super) const DURATION: &str = "a time such as 30s, 500ms, 5m or 1h, at most a year; 0 is none";
-pub(super) const CHARSET: &str =
-    "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII";
+pub(super) const CHARSET: &str = "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII and no state is kept (not utf-16, not iso-2022-jp)";
+pub(super) const GATHER: &str = "a time such as 20ms, at most 10s; 0 is none";
+pub(super) const MARK: &str = "a byte, from 0x00 to 0xff";
+pub(super) const FORMAT: &str = "a format of strftime, such as %25H:%25M:%25S";
 pub(super) const SIZE_KEY: &str =
     "1 to 64 letters, digits, - and _, and no other key of the header";
 
@@ -59,9 +63,23 @@ pub fn duration(text: &str) -> Option<Duration> {
     (time <= MOST_TIMEOUT).then_some(time)
 }
 
-/// UTF-16 and the `replacement` encoding have no encoder, and a command in UTF-16 is full of NULs.
+/// ISO-2022-JP has states, which a wire without marks cannot keep. UTF-16 and the `replacement` encoding have no encoder, and a command in UTF-16 is full of NULs.
 pub(super) fn charset(label: &str) -> Option<&'static Encoding> {
-    Encoding::for_label(label.as_bytes()).filter(|charset| charset.output_encoding() == *charset)
+    Encoding::for_label(label.as_bytes())
+        .filter(|charset| charset.output_encoding() == *charset && *charset != ISO_2022_JP)
+}
+
+/// `gather`: a time that a person would still call at once.
+pub(super) fn gather(text: &str) -> Option<Duration> {
+    duration(text).filter(|time| *time <= MOST_GATHER)
+}
+
+/// `0x04`.
+pub(super) fn mark(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("0x")?;
+    let hex =
+        (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
 pub(super) fn size_key(key: &str) -> Option<String> {
@@ -101,6 +119,24 @@ mod tests {
     }
 
     #[test]
+    fn marks_are_bytes() {
+        for (text, expected) in [
+            ("0x00", Some(0)),
+            ("0x4", Some(4)),
+            ("0xFF", Some(255)),
+            ("0x100", None),
+            ("0x", None),
+            ("0x+4", None),
+            ("4", None),
+            ("", None),
+        ] {
+            assert_eq!(mark(text), expected, "{text}");
+        }
+        assert_eq!(gather("20ms"), Some(Duration::from_millis(20)));
+        assert_eq!(gather("11s"), None);
+    }
+
+    #[test]
     fn charsets_are_whatwgs() {
         for (label, expected) in [
             ("gbk", Some(GBK)),
@@ -110,6 +146,8 @@ mod tests {
             ("latin1", Some(WINDOWS_1252)),
             ("utf-16le", None),
             ("hz-gb-2312", None),
+            ("iso-2022-jp", None),
+            ("csiso2022jp", None),
             ("klingon", None),
             ("", None),
         ] {

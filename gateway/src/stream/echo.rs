@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     line::Line,
     read::{self, Arrived, Reading},
-    send,
+    send::{self, Pace},
 };
 use crate::{handler::Handler, limits::Limits};
 
@@ -16,6 +16,7 @@ use crate::{handler::Handler, limits::Limits};
 pub(super) struct Session<'a> {
     pub(super) handler: &'a Handler,
     pub(super) stop: &'a CancellationToken,
+    pub(super) gather: Duration,
 }
 
 impl Session<'_> {
@@ -40,7 +41,7 @@ impl Session<'_> {
                     return self.last(line, &text).await;
                 }
             };
-            if send::gather(&mut line.stream, &[&reply], limits.write_stall)
+            if send::gather(&mut line.stream, &[&reply], Pace::of(limits))
                 .await
                 .is_err()
             {
@@ -63,13 +64,15 @@ impl Session<'_> {
         let reading = Reading {
             most: limits.request_bytes,
             segments: false,
+            end: None,
+            gather: self.gather,
         };
         read::message(line, reading, idle, limits, self.stop).await
     }
 
     async fn last(&self, mut line: Line, text: &str) {
         let limits = self.limits();
-        let sent = send::gather(&mut line.stream, &[text.as_bytes()], limits.write_stall).await;
+        let sent = send::gather(&mut line.stream, &[text.as_bytes()], Pace::of(limits)).await;
         if sent.is_ok() {
             line.owes_nothing();
             line.linger(limits.linger).await;

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use remex_daemon::net::{Caller, Stream};
 use rustix::net::{RecvFlags, sockopt};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::Instant};
 
 use crate::{
     limits::{KEEPALIVE, LINGER_BYTES},
@@ -25,6 +25,8 @@ pub(super) struct Line {
     pub(super) caller: Caller,
     /// Arrived, and no command yet. Without memory of its own while it is empty.
     pub(super) pending: BytesMut,
+    /// When what is pending began to arrive; `None`: it was there before anybody waited for it.
+    pub(super) arrived: Option<Instant>,
     /// Judges what arrives.
     pub(super) guard: Guard,
     /// The client sends nothing more.
@@ -48,6 +50,7 @@ impl Line {
             stream,
             caller,
             pending: BytesMut::new(),
+            arrived: None,
             guard: Guard::default(),
             half_closed: false,
             owes: false,

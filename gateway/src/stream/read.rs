@@ -2,9 +2,12 @@
 
 use std::{io, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use remex_daemon::net::TcpInfo;
-use tokio::{select, time::timeout};
+use tokio::{
+    select,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
@@ -37,6 +40,10 @@ pub(super) struct Reading {
     pub(super) most: usize,
     /// It is a command: segments that are full have more behind them.
     pub(super) segments: bool,
+    /// The byte that ends it.
+    pub(super) end: Option<u8>,
+    /// How long more is waited for after each piece.
+    pub(super) gather: Duration,
 }
 
 /// The most that is held of what has arrived: one byte more than the longest command.
@@ -56,9 +63,23 @@ pub(super) async fn message(
         return Ok(nothing);
     }
     loop {
-        let verdict = line.guard.judge(&line.pending);
+        let end = reading.end.and_then(|end| position(&line.pending, end));
+        let arrived = end.map_or(line.pending.len(), |end| end + 1);
+        let verdict = line.guard.judge(&line.pending[..arrived]);
         if let Verdict::Foreign(foreign) = verdict {
             return Ok(Arrived::Foreign(foreign));
+        }
+        if let Some(end) = end {
+            line.guard.next();
+            let message = line.pending.split_to(end);
+            line.pending.advance(1);
+            return Ok(Arrived::Bytes(message));
+        }
+        if reading.end.is_some() && line.pending.len() < reading.most {
+            match end_of_waiting(line, idle, reading.most, stop).await? {
+                Some(nothing) => return Ok(nothing),
+                None => continue,
+            }
         }
         let wait = may_go_on(line, reading, verdict, limits);
         if let Some(wait) = wait
@@ -74,6 +95,29 @@ pub(super) async fn message(
         }
         line.guard.next();
         return Ok(Arrived::Bytes(line.take()));
+    }
+}
+
+fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == wanted)
+}
+
+/// Waits for more of a message whose end is marked; or says what came instead. Without its mark it is none.
+async fn end_of_waiting(
+    line: &mut Line,
+    idle: Duration,
+    most: usize,
+    stop: &CancellationToken,
+) -> io::Result<Option<Arrived>> {
+    if line.half_closed {
+        return Ok(Some(Arrived::End));
+    }
+    select! {
+        biased;
+        () = stop.cancelled() => Ok(Some(Arrived::Stopped)),
+        more = more(line, idle, most) => Ok((!more?).then_some(
+            if line.half_closed { Arrived::End } else { Arrived::Idle }
+        )),
     }
 }
 
@@ -98,6 +142,7 @@ async fn wait(
 ) -> io::Result<Option<Arrived>> {
     // What came in the meantime, such as while the last command ran.
     line.fill(most)?;
+    line.arrived = None;
     while line.pending.is_empty() {
         if line.half_closed {
             return Ok(Some(Arrived::End));
@@ -111,6 +156,7 @@ async fn wait(
             }
         }
         line.fill(most)?;
+        line.arrived = Some(Instant::now());
     }
     Ok(None)
 }
@@ -125,7 +171,8 @@ fn may_go_on(line: &Line, reading: Reading, verdict: Verdict, limits: &Limits) -
         .segments
         .then(|| rest_of_segments(line, limits))
         .flatten();
-    piece.max(segments)
+    let gather = (!reading.gather.is_zero()).then_some(reading.gather);
+    piece.max(segments).max(gather)
 }
 
 fn rest_of_segments(line: &Line, limits: &Limits) -> Option<Duration> {

@@ -5,8 +5,14 @@
 use encoding_rs::{CoderResult, Decoder, Encoder, EncoderResult, Encoding, GBK, UTF_8};
 
 const REPLACEMENT: u8 = b'?';
-/// What WHATWG's GBK writes as 0x80, which Python's does not read.
-const EURO: char = '€';
+
+/// What WHATWG's GBK writes and Python's does not read: the euro sign, radicals, ideographs of later standards, and characters of
+/// private use.
+fn is_beyond_gbk(character: char) -> bool {
+    matches!(character,
+        '\u{1f9}' | '\u{1e3f}' | '€' | '\u{2e80}'..='\u{2fff}' | '\u{303e}' | '\u{3400}'..='\u{4dbf}'
+        | '\u{9fa6}'..='\u{9fff}' | '\u{e000}'..='\u{f8ff}' | '\u{fe10}'..='\u{fe1f}' | '\u{10000}'..)
+}
 
 /// Turns one stream's output into a charset.
 pub struct Transcoder {
@@ -51,8 +57,8 @@ impl Transcoder {
 impl Coders {
     fn push(&mut self, bytes: &[u8], last: bool, out: &mut Vec<u8>) {
         self.decode(bytes, last);
-        if self.charset == GBK && self.text.contains(EURO) {
-            self.text = self.text.replace(EURO, "?");
+        if self.charset == GBK && self.text.contains(is_beyond_gbk) {
+            self.text = self.text.replace(is_beyond_gbk, "?");
         }
         self.encode(last, out);
     }
@@ -138,6 +144,34 @@ mod tests {
         let out = encode("日🙂本", ISO_2022_JP);
         let (text, _, errors) = ISO_2022_JP.decode(&out);
         assert_eq!((text.as_ref(), errors), ("日?本", false));
+    }
+
+    /// Every character that there is, against the codec that clients read it with.
+    #[test]
+    fn python_reads_all_of_gbk_and_misses_nothing_of_its_own() {
+        let script = "import sys\n\
+            sent = sys.stdin.buffer.read().decode('gbk').split('\\n')[:-1]\n\
+            every = [chr(i) for i in range(0x80, 0x110000) if not 0xd800 <= i < 0xe000]\n\
+            assert len(sent) == len(every)\n\
+            for wanted, got in zip(every, sent):\n\
+            \x20   own = wanted.encode('gbk', 'replace').decode('gbk')\n\
+            \x20   assert got == own, (hex(ord(wanted)), got, own)\n";
+        let Ok(mut python) = std::process::Command::new("python3")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+        else {
+            assert!(std::env::var_os("CI").is_none(), "python3 is missing");
+            return;
+        };
+        let every: String = ('\u{80}'..=char::MAX)
+            .flat_map(|character| [character, '\n'])
+            .collect();
+        let sent = encode(&every, GBK);
+        let mut stdin = python.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, &sent).unwrap();
+        drop(stdin);
+        assert!(python.wait().unwrap().success());
     }
 
     #[test]

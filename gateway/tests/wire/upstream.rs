@@ -106,3 +106,17 @@ async fn what_http2_refuses_is_known_not_to_have_run() {
     assert!(reply.header["exit_code"].is_null());
     server.abort();
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up() {
+    let limits = Limits {
+        start_wait: std::time::Duration::from_millis(30),
+        ..Limits::default()
+    };
+    let site = Site::with(URL, limits);
+    let reply = site.connect().await.ask("silence").await;
+    let text =
+        "remex: whether the command ran is not known: the server did not answer within 30ms\n";
+    assert_eq!(reply.text(), text);
+    assert!(reply.header["exit_code"].is_null());
+}

@@ -15,7 +15,9 @@ use remex_daemon::{
     net::{Address, AddressError, Users},
     text, texts,
 };
-use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, legacy, parse_duration};
+use remex_gateway::config::{
+    Allow, DEFAULT_LISTENERS, Legacy, legacy, none_listed, parse_duration,
+};
 use toml::Spanned;
 
 pub use self::args::Args;
@@ -74,6 +76,15 @@ impl Config {
             udp_exec: shared.allow_udp_exec || keys.allow_udp_exec,
         };
         let no_legacy = args.no_legacy || (keys.no_legacy && shared.legacy.is_empty());
+        if !no_legacy
+            && let Some(error) = none_listed(
+                shared,
+                keys.legacy.as_ref(),
+                "write no-legacy = true for none",
+            )
+        {
+            return Err(error);
+        }
         let users = text("--users", shared.users.as_ref(), keys.users, file);
         let listen = texts(
             "--listen",
