@@ -252,7 +252,7 @@ async fn connections_at_once() {
 }
 
 /// The soft limit is mostly 1024.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: maximum,

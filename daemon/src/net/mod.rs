@@ -22,7 +22,9 @@ pub use address::{Address, AddressError, UnixAddress};
 pub use backoff::{BACKOFF_FIRST, BACKOFF_MAX};
 pub use caller::{Caller, PeerUnknown, Transport};
 pub use identity::{Identity, identify_tcp, identify_udp};
-pub use listener::{BACKLOG, BindError, BoundAddress, Listener};
+pub use listener::{
+    BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
+};
 pub use stream::Stream;
 pub use tcp_info::TcpInfo;
 pub use text::deserialize_text;
