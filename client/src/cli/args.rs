@@ -4,6 +4,7 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Parser, error::ErrorKind};
 use encoding_rs::Encoding;
+use remex::duration;
 use remex_client::{Endpoint, Signal};
 
 use super::{
@@ -65,7 +66,7 @@ pub(crate) enum Subcommand {
     /// Ask the server whether it is there.
     Ping {
         /// Keep trying for so long, such as `30s`.
-        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
         wait: Option<Duration>,
     },
     /// Run a command on a server of the old protocol.
@@ -105,7 +106,7 @@ pub(crate) struct RunArgs {
     #[arg(short = 'u', long)]
     pub(crate) user: Option<String>,
     /// End it after so long, such as `30s`, `2m` or `500ms`.
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,
     /// Run it in this folder, an absolute path.
     #[arg(long, value_name = "FOLDER")]
@@ -136,7 +137,7 @@ pub(crate) struct LegacyArgs {
     #[arg(long, value_name = "LABEL", value_parser = values::charset, default_value = "utf-8")]
     pub(crate) charset: &'static Encoding,
     /// Give up after so long, such as `30s`. Without it a datagram has 40 s, and any other answer as long as it takes.
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,
     /// The server: `HOST:PORT`, `udp://HOST:PORT` or `unix:/PATH`.
     #[arg(value_name = "HOST:PORT")]

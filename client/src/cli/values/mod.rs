@@ -2,10 +2,9 @@
 
 mod legacy;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_16BE, UTF_16LE};
-use jiff::SignedDuration;
 use thiserror::Error;
 
 pub(crate) use self::legacy::{Ack, Endian, LegacyAddress, StreamAddress, WireArgs, WireName};
@@ -13,8 +12,6 @@ pub(crate) use self::legacy::{Ack, Endian, LegacyAddress, StreamAddress, WireArg
 /// A value cannot be read; says how to write it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ValueError {
-    #[error("{0:?} is no duration: write for example 30s, 2m or 500ms")]
-    Duration(String),
     #[error("{0:?} is no variable: write NAME=VALUE, or NAME alone for the local value")]
     EnvVar(String),
     #[error("{0:?} is no label: write KEY=VALUE")]
@@ -27,15 +24,6 @@ pub(crate) enum ValueError {
     Charset(String),
     #[error("{0:?} is not used on a socket: write for example utf-8 or gbk")]
     WideCharset(String),
-}
-
-/// `30s`, `2m`, `500ms`, `1h30m`, `1.5s`.
-pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
-    let parsed: Result<SignedDuration, _> = text.parse();
-    parsed
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| ValueError::Duration(text.to_owned()))
 }
 
 /// A character set by any label of the WHATWG's, if it has a code for ASCII in one byte.
@@ -134,23 +122,6 @@ impl FromStr for HostPort {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        for (text, millis) in [
-            ("30s", 30_000),
-            ("2m", 120_000),
-            ("500ms", 500),
-            ("1h30m", 5_400_000),
-            ("1.5s", 1500),
-            ("0s", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "30", "-1s", "1s ago", "soon", "1y"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn variables_may_be_empty_and_hold_equal_signs() {
