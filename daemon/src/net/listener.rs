@@ -112,6 +112,20 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// Whether it is for want of IPv4 on this machine that there is no listener.
+    pub fn lacks_ipv4(&self) -> bool {
+        match self {
+            Self::NotLocal(address) => address.is_ipv4(),
+            Self::Io {
+                address: Address::Tcp(address),
+                source,
+            } => address.is_ipv4() && source.raw_os_error() == Some(libc::EAFNOSUPPORT),
+            _ => false,
+        }
+    }
+}
+
 fn in_use(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!(
