@@ -13,6 +13,7 @@ mod grpcurl;
 mod limits;
 mod parity;
 mod peers;
+mod places;
 mod readme;
 mod retry;
 mod signals;

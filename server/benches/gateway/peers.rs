@@ -11,7 +11,10 @@ use std::{
 
 use clap::Parser;
 use remex_client::Client;
-use remex_daemon::net::{BoundAddress, Users};
+use remex_daemon::{
+    net::{BoundAddress, Users},
+    shutdown,
+};
 use remex_gateway::{Bound, Gateway, limits::Limits};
 use remex_server::{
     app,
@@ -103,7 +106,8 @@ fn serve_remexd(folder: &Path) -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config))?;
+    let shutdown = shutdown::on_signals()?;
+    runtime()?.block_on(app::run(config, shutdown))?;
     Ok(())
 }
 

@@ -88,7 +88,7 @@ const MIB: usize = 1024 * 1024;
 async fn a_message_counts_from_its_first_part_to_its_end() {
     let bench = Bench::new();
     let mut body = bench.body(true);
-    assert!(feed(&mut body, part(MIB as u32)).is_some());
+    assert!(feed(&mut body, part(u32::try_from(MIB).unwrap())).is_some());
     assert_eq!(bench.taken(), MIB);
     assert!(feed(&mut body, rest(MIB)).is_some());
     // Its reader asks for more, so it has it.
@@ -144,7 +144,7 @@ async fn a_connection_a_peer_and_all_have_their_bounds() {
 async fn what_waits_is_bounded_too() {
     let bench = Bench::new();
     let longest = u32::try_from(MAX_REQUEST_BYTES).unwrap();
-    let mut bodies: Vec<_> = (0..PEER_BYTES / MAX_REQUEST_BYTES + WAITING_REQUESTS + 1)
+    let mut bodies: Vec<_> = (0..=PEER_BYTES / MAX_REQUEST_BYTES + WAITING_REQUESTS)
         .map(|_| bench.body(true))
         .collect();
     let last = bodies.len() - 1;

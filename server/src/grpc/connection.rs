@@ -162,15 +162,14 @@ impl Server {
             () = stop.cancelled() => None,
             () = calls.idle(self.idle) => None,
         };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    // It was told, and does not go.
-                    () = calls.idle(GOING) => Ok(()),
-                }
+        let ended = if let Some(ended) = ended {
+            ended
+        } else {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                // It was told, and does not go.
+                () = calls.idle(GOING) => Ok(()),
             }
         };
         if let Err(error) = ended {
@@ -257,7 +256,33 @@ where
 
 #[cfg(test)]
 mod tests {
+    use remex_daemon::net::{AcceptLimits, BoundAddress, Listener};
+    use tokio::{net::TcpStream, time::timeout};
+
     use super::*;
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn pitfall_26_an_idle_connection_is_asked_to_go() {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let acceptor = Acceptor::new(listener, AcceptLimits::default().permits()).unwrap();
+        let BoundAddress::Tcp(to) = *acceptor.local() else {
+            panic!("{} is not TCP", acceptor.local())
+        };
+        let users = Arc::new(Users::daemon());
+        let server = Server::new(Routes::default(), users, TaskTracker::new());
+        let idle = Duration::from_millis(50);
+        let serving = server
+            .with_idle(idle)
+            .serve(acceptor, CancellationToken::new());
+        let serving = tokio::spawn(serving);
+        let stream = TcpStream::connect(to).await.unwrap();
+        let (_sender, connection) = h2::client::handshake(stream).await.unwrap();
+        timeout(PATIENCE, connection).await.unwrap().unwrap();
+        serving.abort();
+    }
 
     #[test]
     fn what_all_connections_may_send_unread_is_bounded() {
