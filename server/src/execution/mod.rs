@@ -2,10 +2,12 @@
 //!
 //! [`Executions::start`] spawns, hands the process to a driver of its own, and keeps a record in the `registry`.
 
+mod log;
 mod registry;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use remex_daemon::net::Caller;
+use remex_daemon::net::{Caller, Transport};
 use tokio::{
     sync::{Semaphore, oneshot},
     task::block_in_place,
@@ -26,6 +28,7 @@ use uuid::Uuid;
 use self::registry::Registry;
 pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
 use crate::{
+    id::new_id,
     process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
     supervisor::{
         driver::Driver,
@@ -56,6 +59,26 @@ pub struct NewExecution {
     pub labels: BTreeMap<String, String>,
     /// Who asks.
     pub caller: Caller,
+    /// A gateway asks, for a client of its own.
+    pub gateway: bool,
+}
+
+/// What a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Through {
+    transport: Transport,
+    gateway: bool,
+}
+
+impl fmt::Display for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.gateway { "gateway " } else { "grpc " })?;
+        f.write_str(match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+            Transport::Unix => "unix",
+        })
+    }
 }
 
 /// Why nothing was started.
@@ -87,6 +110,8 @@ pub struct Execution {
     pub labels: BTreeMap<String, String>,
     /// Who started it.
     pub caller: Caller,
+    /// How its request came.
+    pub through: Through,
     /// When it was asked for.
     pub created: SystemTime,
     /// Its leader's process id.
@@ -131,7 +156,7 @@ impl Executions {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Refused::TooMany(self.max))?;
-        let id = Uuid::now_v7();
+        let id = new_id();
         let created = SystemTime::now();
         let stdin_spec = if new.stdin_open || !new.stdin.is_empty() {
             StdinSpec::Open
@@ -151,6 +176,10 @@ impl Executions {
             id,
             pid: process.pid(),
             labels: new.labels,
+            through: Through {
+                transport: new.caller.transport,
+                gateway: new.gateway,
+            },
             caller: new.caller,
             created,
             progress: Arc::clone(&progress),
@@ -177,7 +206,10 @@ impl Executions {
         // Boxed: the future would be moved about with all of it inside.
         let driver = Box::new(driver);
         self.drivers.spawn(async move {
-            let retire = |exit: &Exit| registry.retire(&ending, *exit);
+            let retire = |exit: &Exit| {
+                registry.retire(&ending, *exit);
+                log::ended(&ending, exit);
+            };
             driver.run(permit, retire).await;
             registry.forget();
         });

@@ -132,6 +132,7 @@ impl Exec {
             until_end: origin.until_end,
             labels: request.labels,
             caller: origin.caller,
+            gateway: origin.gateway,
         };
         let execution = self.executions.start(new, sink);
         execution.map_err(|refused| status::refused(&refused))
@@ -152,6 +153,7 @@ impl Exec {
 struct Origin {
     caller: Caller,
     until_end: bool,
+    gateway: bool,
 }
 
 impl Origin {
@@ -162,13 +164,18 @@ impl Origin {
             Some(_) => return Err(Reason::InvalidField.field(DRAIN_METADATA, "is not `eof`")),
         };
         let caller = caller(request)?;
-        if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
+        let client = request.metadata().get(CLIENT_ADDRESS_METADATA);
+        if let Some(client) = client
             && !caller.is_at(client.as_bytes())
         {
             // What a gateway says of its client is information: nothing here believes it.
-            tracing::info!(%caller, ?client, "a command of a gateway's client");
+            tracing::debug!(%caller, ?client, "a command of a gateway's client");
         }
-        Ok(Self { caller, until_end })
+        Ok(Self {
+            caller,
+            until_end,
+            gateway: client.is_some(),
+        })
     }
 }
 
