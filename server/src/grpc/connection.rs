@@ -232,6 +232,8 @@ pub(super) fn builder(tasks: TaskTracker) -> http2::Builder<Tasks> {
     let mut builder = http2::Builder::new(Tasks(tasks));
     builder
         .timer(TokioTimer::new())
+        // gRPC has no use for it, and the one that hyper makes panics under a clock before 1970.
+        .auto_date_header(false)
         .initial_stream_window_size(STREAM_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(SEND_BUFFER_BYTES)
