@@ -88,7 +88,7 @@ async fn inside() {
     match how.as_str() {
         "hangs" => std::future::pending().await,
         // Nobody takes part in the end but the thread that watches.
-        "blocks" => thread::sleep(Duration::from_secs(3600)),
+        "blocks" => thread::sleep(Duration::from_hours(1)),
         _ => {}
     }
 }

@@ -111,15 +111,10 @@ impl Config {
             file,
         );
         let pass_env = texts("--pass-env", &args.pass_env, keys.pass_env, file, &[]);
-        let number = |number: usize| number.to_string();
-        let given = args.max_executions.map(number);
-        let set = keys.max_executions.map(|key| spanned(key, number));
-        let executions = text("--max-executions", given.as_ref(), set, file);
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        let given = args.chdir.clone().map(path);
         let chdir = text(
             "--chdir",
-            given.as_ref(),
+            args.chdir.clone().map(path).as_ref(),
             keys.chdir.map(|key| spanned(key, path)),
             file,
         );
@@ -148,7 +143,7 @@ impl Config {
                 .into_iter()
                 .map(|text| checked(Some(text), variable).map(Option::unwrap_or_default))
                 .collect::<Result<_, _>>()?,
-            max_executions: checked(executions, at_once)?.unwrap_or(DEFAULT_MAX_EXECUTIONS),
+            max_executions: max_executions(args.max_executions, keys.max_executions, file)?,
             containment: match args.containment {
                 Some(ContainmentArg::Sweep) => Choice::Sweep,
                 Some(ContainmentArg::Auto) | None => Choice::Auto,
@@ -222,6 +217,18 @@ fn drain_timeout(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("is longer than an hour".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn max_executions(
+    given: Option<usize>,
+    set: Option<Spanned<usize>>,
+    file: Option<&File>,
+) -> Result<usize, ConfigError> {
+    let number = |number: usize| number.to_string();
+    let given = given.map(number);
+    let set = set.map(|key| spanned(key, number));
+    let executions = text("--max-executions", given.as_ref(), set, file);
+    Ok(checked(executions, at_once)?.unwrap_or(DEFAULT_MAX_EXECUTIONS))
 }
 
 fn variable(name: &str) -> Result<String, &'static str> {
