@@ -8,6 +8,7 @@
 mod file;
 mod origin;
 pub mod console;
+pub mod descriptors;
 pub mod logging;
 pub mod net;
 pub mod admission;

@@ -4,7 +4,7 @@ use std::{fmt::Display, io::Write, process::ExitCode};
 
 use clap::Parser;
 use remex_client::Client;
-use remex_daemon::{Exit, Ready, console, fail, serve, shutdown::Shutdown};
+use remex_daemon::{Exit, Ready, console, descriptors, fail, serve, shutdown::Shutdown};
 use remex_gateway::{
     Bound, Gateway,
     config::{Args, Config, check_spool},
@@ -81,7 +81,11 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
         bound.push(one);
     }
     let client = Client::connect_lazy(&config.upstream);
-    let gateway = Gateway::new(client, bound, Limits::default(), config.spool_folder);
+    // No command inherits what it is raised to.
+    descriptors::raise();
+    let mut limits = Limits::default();
+    limits.connections = descriptors::share(limits.connections);
+    let gateway = Gateway::new(client, bound, limits, config.spool_folder);
     console::print(ready.to_string()).map_err(unavailable)?;
     if let Some(path) = &config.ready_file {
         ready.write(path).map_err(unavailable)?;

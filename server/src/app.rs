@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use remex_client::Client;
 use remex_daemon::{
-    Exit, Ready, ReadyError, console,
+    Exit, Ready, ReadyError, console, descriptors,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
     shutdown::Shutdown,
 };
@@ -22,9 +22,10 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    config::Config,
+    config::{Config, Ipv6Defaults},
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
+    proc::{self, NoProc},
     service::exec::Exec,
     state_dir::{self, StateDir, StateDirError},
 };
@@ -41,6 +42,9 @@ const KILL_NOW: Duration = Duration::from_millis(600);
 /// remexd cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    /// What the machine lacks.
+    #[error(transparent)]
+    Proc(#[from] NoProc),
     /// The state folder.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
@@ -68,7 +72,10 @@ pub enum AppError {
 impl From<&AppError> for Exit {
     fn from(error: &AppError) -> Self {
         match error {
-            AppError::StateDir(_) | AppError::Bind { .. } | AppError::Ready(_) => Self::Unavailable,
+            AppError::Proc(_)
+            | AppError::StateDir(_)
+            | AppError::Bind { .. }
+            | AppError::Ready(_) => Self::Unavailable,
             AppError::Internal { .. } => Self::Internal,
         }
     }
@@ -86,6 +93,7 @@ where
 
 /// Serves, in a process that is `prepared`, as `config` says until `shutdown` asks to stop, and then until the drain is over.
 pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), AppError> {
+    proc::check()?;
     if let Some(path) = &config.ready_file {
         Ready::clear(path)?;
     }
@@ -111,17 +119,7 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let users = Arc::new(config.users.clone());
     let stop = CancellationToken::new();
     let server = grpc::Server::new(all, users, tasks.clone());
-    let permits = AcceptLimits {
-        connections: MAX_CONNECTIONS,
-    }
-    .permits();
-    let mut acceptors = Vec::new();
-    for address in &config.listen {
-        let listener = Listener::bind(address).map_err(bind_error("--listen"))?;
-        ready.grpc(&listener.local());
-        let acceptor = Acceptor::new(listener, Arc::clone(&permits));
-        acceptors.push(acceptor.map_err(internal("watch a listener"))?);
-    }
+    let acceptors = acceptors(&config, &mut ready)?;
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
     let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
     for acceptor in acceptors {
@@ -156,6 +154,37 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     Ok(())
 }
 
+/// The listeners of gRPC, bound.
+fn acceptors(config: &Config, ready: &mut Ready) -> Result<Vec<Acceptor>, AppError> {
+    let permits = AcceptLimits {
+        connections: descriptors::share(MAX_CONNECTIONS),
+    }
+    .permits();
+    let mut acceptors = Vec::new();
+    for (index, address) in config.listen.iter().enumerate() {
+        let bound = Listener::bind(address);
+        let bound = or_ipv6(bound, config.ipv6.listen.get(index), Listener::bind);
+        let listener = bound.map_err(bind_error("--listen"))?;
+        ready.grpc(&listener.local());
+        let acceptor = Acceptor::new(listener, Arc::clone(&permits));
+        acceptors.push(acceptor.map_err(internal("watch a listener"))?);
+    }
+    Ok(acceptors)
+}
+
+/// What is `bound`; or, on a machine without IPv4, what `bind` makes of `instead`.
+fn or_ipv6<A, T>(
+    bound: Result<T, BindError>,
+    instead: Option<&A>,
+    bind: impl FnOnce(&A) -> Result<T, BindError>,
+) -> Result<T, BindError> {
+    match (bound, instead) {
+        // What was tried first is what is reported.
+        (Err(error), Some(instead)) if error.lacks_ipv4() => bind(instead).map_err(|_| error),
+        (bound, _) => bound,
+    }
+}
+
 /// The listeners of the old protocol, bound, over `services` in this process.
 fn gateway(
     config: &Config,
@@ -164,20 +193,19 @@ fn gateway(
     ready: &mut Ready,
 ) -> Result<Gateway, AppError> {
     let mut all = Vec::new();
-    for Legacy { listener, users } in &config.legacy {
-        let bound = Bound::bind(listener.clone(), users.clone());
+    let bind = |Legacy { listener, users }: &Legacy| Bound::bind(listener.clone(), users.clone());
+    let Ipv6Defaults { legacy: ipv6, .. } = &config.ipv6;
+    for (index, legacy) in config.legacy.iter().enumerate() {
+        let bound = or_ipv6(bind(legacy), ipv6.get(index), bind);
         let bound = bound.map_err(bind_error("--legacy"))?;
-        ready.legacy(listener.name(), bound.local());
+        ready.legacy(bound.listener().name(), bound.local());
         all.push(bound);
     }
     let spool = config.spool_dir.as_deref().unwrap_or(state_dir.path());
     let client = Client::from_service(services);
-    Ok(Gateway::new(
-        client,
-        all,
-        Limits::default(),
-        spool.to_owned(),
-    ))
+    let mut limits = Limits::default();
+    limits.connections = descriptors::share(limits.connections);
+    Ok(Gateway::new(client, all, limits, spool.to_owned()))
 }
 
 fn bind_error(flag: &'static str) -> impl FnOnce(BindError) -> AppError {

@@ -3,7 +3,7 @@
 //! The hops of a call, in the order of the modules: [`config`] and [`app`] set everything up; a connection is accepted and
 //! its caller known in [`grpc`]; [`service`] turns messages into typed requests; [`execution`] keeps the records and
 //! starts; [`attached`] hosts the execution that [`remex_supervisor`] runs, to its last event. A [`budget`] is memory
-//! that many share; [`state_dir`] is what outlives it.
+//! that many share; [`state_dir`] is what outlives it, [`id`] names both, and [`proc`] is what the machine has to have.
 
 pub mod config;
 pub mod app;
@@ -13,3 +13,5 @@ pub mod execution;
 pub mod attached;
 pub mod budget;
 pub mod state_dir;
+pub mod id;
+pub mod proc;

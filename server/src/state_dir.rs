@@ -3,7 +3,7 @@
 mod holder;
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use self::holder::Holder;
+use crate::id::new_id;
 
 /// The locked file; it says who holds the folder.
 const LOCK_FILE: &str = "lock";
@@ -30,6 +31,9 @@ const LOCK_POLL: Duration = Duration::from_millis(2);
 
 /// The file with the folder's own name.
 const INSTANCE_FILE: &str = "instance";
+
+/// The most of a file here that is read.
+const FILE_BYTES: u64 = 4096;
 
 /// A state folder that this process holds.
 #[derive(Debug)]
@@ -192,19 +196,47 @@ fn try_lock_until(file: &fs::File, deadline: Instant) -> bool {
     }
 }
 
-/// The name in `file`, which gets one if it has none.
+/// The name in `file`, which gets one if it has none. One that a crash left half-written, or that is no name, is set aside,
+/// so that no start fails for it.
 fn instance(file: &Path) -> io::Result<String> {
-    let mut opened = private().read(true).open(file)?;
-    let mut text = String::new();
-    opened.read_to_string(&mut text)?;
-    if let Ok(id) = Uuid::try_parse(text.trim()) {
-        return Ok(id.simple().to_string());
+    match fs::File::open(file).and_then(|mut opened| read(&mut opened)) {
+        Ok(text) => {
+            if let Ok(id) = Uuid::try_parse(text.trim()) {
+                return Ok(id.simple().to_string());
+            }
+            set_aside(file, &"it holds no name")?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => set_aside(file, &error)?,
     }
-    let id = Uuid::now_v7().simple().to_string();
-    opened.set_len(0)?;
-    opened.rewind()?;
+    let id = new_id().simple().to_string();
+    // Whole or not at all: a crash in the middle is to leave nothing to be set aside.
+    let new = file.with_extension("new");
+    let mut opened = private().truncate(true).open(&new)?;
     writeln!(opened, "{id}")?;
+    opened.sync_all()?;
+    fs::rename(&new, file)?;
     Ok(id)
+}
+
+/// Moves `file` to a name that nobody uses, and says so.
+fn set_aside(file: &Path, why: &dyn fmt::Display) -> io::Result<()> {
+    let aside = file.with_extension(format!("corrupt-{}", new_id().simple()));
+    fs::rename(file, &aside)?;
+    tracing::warn!(
+        file = %file.display(),
+        aside = %aside.display(),
+        %why,
+        "a file of the state folder is of no use and set aside"
+    );
+    Ok(())
+}
+
+/// What is in `file`, as far as it is of a sane size.
+fn read(file: &mut fs::File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn private() -> fs::OpenOptions {
@@ -266,6 +298,30 @@ mod tests {
         fs::write(path.join(LOCK_FILE), format!("{}\n1\n", std::process::id())).unwrap();
         StateDir::open(&path).unwrap();
         assert!(!left.wait().unwrap().success());
+    }
+
+    #[test]
+    fn pitfall_66_a_file_that_is_of_no_use_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        drop(StateDir::open(&path).unwrap());
+        let file = path.join(INSTANCE_FILE);
+        for (number, text) in [&b""[..], b"0199", b"\xff\xfe", &[b'x'; 9000]]
+            .into_iter()
+            .enumerate()
+        {
+            fs::write(&file, text).unwrap();
+            let name = StateDir::open(&path).unwrap().instance().to_owned();
+            assert_eq!(StateDir::open(&path).unwrap().instance(), name);
+            let aside = fs::read_dir(&path).unwrap().filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_string_lossy().contains("corrupt")
+            });
+            assert_eq!(aside.count(), number + 1);
+        }
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        StateDir::open(&path).unwrap();
     }
 
     #[test]

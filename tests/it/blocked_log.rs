@@ -9,13 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use remex::v1::{Command, RunRequest};
+use remex::v1::{Command, RunRequest, StartRequest};
 use rustix::{
     fs::{OFlags, fcntl_setfl},
     process::Signal,
 };
 
-use crate::harness::{Daemon, Home, Marker, soon};
+use crate::{
+    harness::{Daemon, Home, Marker, PATIENCE, soon},
+    signals::is_draining,
+};
 
 /// Of remexd's, after the second signal; and some for a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -73,17 +76,17 @@ async fn pitfall_49_a_blocked_log_does_not_hold_up_a_second_signal() {
     let (mut daemon, _reader) = start(&home, &["--drain-timeout", "10m"]).await;
     let marker = Marker::new();
     let client = daemon.client().await;
-    let request = remex::v1::StartRequest {
+    let request = StartRequest {
         command: Some(Command {
             shell: format!("trap '' TERM; while :; do sleep {marker}; done"),
             ..Command::default()
         }),
-        ..remex::v1::StartRequest::default()
+        ..StartRequest::default()
     };
     let mut events = client.exec().start(request).await.unwrap().into_inner();
     soon("its start", events.message()).await.unwrap();
     daemon.signal(Signal::TERM);
-    crate::signals::is_draining(&client).await;
+    is_draining(&client).await;
     let sent = Instant::now();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait().await.code(), Some(128 + 15));
@@ -108,7 +111,7 @@ async fn pitfall_49_lines_that_were_dropped_are_counted() {
     });
     let mut log = Vec::new();
     let found = loop {
-        log.extend(received.recv_timeout(crate::harness::PATIENCE).unwrap());
+        log.extend(received.recv_timeout(PATIENCE).unwrap());
         let text = String::from_utf8_lossy(&log);
         let line = text.lines().find(|line| line.contains("were dropped"));
         if let Some(Ok(line)) = line.map(serde_json::from_str::<serde_json::Value>) {

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -21,22 +20,6 @@ use crate::harness::{Daemon, Home, Marker, eventually, soon, tools::program};
 
 /// A second, and some for a busy machine; far less than any drain here.
 const AT_ONCE: Duration = Duration::from_secs(5);
-
-/// `remexd`, with `wrapper` in front of it.
-fn wrapped(home: &Home, wrapper: &[&str], flags: &[&str]) -> tokio::process::Command {
-    let remexd = home.remexd(flags);
-    let remexd = remexd.as_std();
-    let mut command = std::process::Command::new(wrapper[0]);
-    command
-        .args(&wrapper[1..])
-        .arg(remexd.get_program())
-        .args(remexd.get_args())
-        .current_dir(home.folder())
-        .stdin(Stdio::null());
-    let mut command = tokio::process::Command::from(command);
-    command.kill_on_drop(true);
-    command
-}
 
 async fn runs(client: &Client) {
     let request = RunRequest {
@@ -82,7 +65,7 @@ async fn pitfall_62_quit_drains_as_term_does() {
 async fn pitfall_62_hup_reloads_where_there_is_no_terminal() {
     skip_unless!(program("setsid"));
     let home = Home::new();
-    let daemon = Daemon::spawn(&home, wrapped(&home, &["setsid"], &[])).await;
+    let daemon = Daemon::spawn(&home, home.remexd_under(&["setsid"], &[])).await;
     let client = daemon.client().await;
     daemon.signal(Signal::HUP);
     eventually("the line", || home.log().contains("SIGHUP").then_some(())).await;
@@ -103,7 +86,7 @@ async fn pitfall_62_hup_drains_where_there_is_a_terminal() {
         .open(slave.to_str().unwrap())
         .unwrap();
     let home = Home::new();
-    let mut command = wrapped(&home, &["setsid", "--ctty"], &[]);
+    let mut command = home.remexd_under(&["setsid", "--ctty"], &[]);
     command.stdin(slave);
     let mut daemon = Daemon::spawn(&home, command).await;
     runs(&daemon.client().await).await;
@@ -116,7 +99,7 @@ async fn pitfall_62_hup_drains_where_there_is_a_terminal() {
 async fn pitfall_62_hup_that_is_ignored_at_start_stays_ignored() {
     let home = Home::new();
     let wrapper = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"];
-    let daemon = Daemon::spawn(&home, wrapped(&home, &wrapper, &[])).await;
+    let daemon = Daemon::spawn(&home, home.remexd_under(&wrapper, &[])).await;
     let client = daemon.client().await;
     daemon.signal(Signal::HUP);
     runs(&client).await;

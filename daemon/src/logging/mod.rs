@@ -1,5 +1,5 @@
 //! Logs: one event a line on stderr. Nothing that came from outside can act on a terminal or begin a line of its own, and
-//! nobody who logs waits for whoever reads: see [`queue`].
+//! nobody who logs waits for whoever reads: see `queue`.
 
 mod queue;
 

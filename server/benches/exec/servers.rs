@@ -18,7 +18,7 @@ use remex::v1::{
     echo_service_server::{EchoService, EchoServiceServer},
 };
 use remex_client::{Client, Endpoint};
-use remex_daemon::shutdown::Shutdown;
+use remex_daemon::shutdown;
 use remex_server::{
     app,
     config::{Args, Config},
@@ -129,7 +129,8 @@ fn remexd(folder: &Path, ballast: &str, prepared: Prepared) -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config, prepared, Shutdown::default()))?;
+    let shutdown = shutdown::on_signals()?;
+    runtime()?.block_on(app::run(config, prepared, shutdown))?;
     drop(std::hint::black_box(ballast));
     Ok(())
 }

@@ -13,7 +13,7 @@ use clap::Parser;
 use remex_client::Client;
 use remex_daemon::{
     net::{BoundAddress, Users},
-    shutdown::Shutdown,
+    shutdown,
 };
 use remex_gateway::{Bound, Gateway, limits::Limits};
 use remex_server::{
@@ -112,7 +112,8 @@ fn serve_remexd(folder: &Path, prepared: Prepared) -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config, prepared, Shutdown::default()))?;
+    let shutdown = shutdown::on_signals()?;
+    runtime()?.block_on(app::run(config, prepared, shutdown))?;
     Ok(())
 }
 

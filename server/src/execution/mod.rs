@@ -2,12 +2,13 @@
 //!
 //! [`Executions::start`] spawns, hands the process to a host of its own, and keeps a record in the `registry`.
 
-mod ids;
+mod log;
 mod registry;
 mod retirement;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use remex_daemon::net::Caller;
+use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::{
     lifecycle::{
         counters::Counters,
@@ -39,8 +40,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
-use self::retirement::Retirement;
-use self::{ids::Ids, registry::Registry};
+use self::{registry::Registry, retirement::Retirement};
 use crate::{
     attached::{
         host::Host,
@@ -48,6 +48,7 @@ use crate::{
         outlet::AttachedOutlet,
     },
     budget::{Budget, Share},
+    id::new_id,
 };
 
 /// Executions at once, where nothing else is configured.
@@ -71,6 +72,26 @@ pub struct NewExecution {
     pub labels: BTreeMap<String, String>,
     /// Who asks.
     pub caller: Caller,
+    /// A gateway asks, for a client of its own.
+    pub gateway: bool,
+}
+
+/// What a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Through {
+    transport: Transport,
+    gateway: bool,
+}
+
+impl fmt::Display for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.gateway { "gateway " } else { "grpc " })?;
+        f.write_str(match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+            Transport::Unix => "unix",
+        })
+    }
 }
 
 /// Why nothing was started.
@@ -109,6 +130,8 @@ pub struct Execution {
     pub labels: BTreeMap<String, String>,
     /// Who started it.
     pub caller: Caller,
+    /// How its request came.
+    pub through: Through,
     /// When it was asked for.
     pub created: SystemTime,
     /// Its leader's process id.
@@ -126,7 +149,6 @@ pub struct Execution {
 #[derive(Debug)]
 pub struct Executions {
     spawner: Spawner,
-    ids: Ids,
     registry: Registry,
     memory: Budget,
     permits: Arc<Semaphore>,
@@ -143,7 +165,6 @@ impl Executions {
     pub fn new(spawner: Spawner, max: usize) -> Self {
         Self {
             spawner,
-            ids: Ids::new(),
             registry: Registry::default(),
             memory: Budget::new(RECORD_BYTES),
             permits: Arc::new(Semaphore::new(max)),
@@ -172,7 +193,7 @@ impl Executions {
             .try_acquire_owned()
             .map_err(|_| Refused::TooMany(self.max))?;
         let created = SystemTime::now();
-        let id = self.ids.next(created);
+        let id = new_id();
         let (memory, stdin_memory) = self.take_memory(&new)?;
         let (process, stdio) = self.spawn(id, &new).await?;
         let (link, mailbox) = mailbox();
@@ -182,6 +203,10 @@ impl Executions {
             pid: process.pid(),
             until_end: new.until_end,
             labels: new.labels,
+            through: Through {
+                transport: new.caller.transport,
+                gateway: new.gateway,
+            },
             caller: new.caller,
             created,
             counters: Arc::clone(&counters),

@@ -7,7 +7,7 @@ use remex_supervisor::{
     process::Usage,
 };
 
-use super::{Execution, registry::Registry};
+use super::{Execution, log, registry::Registry};
 
 /// Retires a record: with the exit that it is given, or, if its host is dropped or panics before, as lost.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ impl Retirement {
     pub(super) fn retire(mut self, exit: Exit) {
         if let Some(execution) = self.execution.take() {
             self.registry.retire(&execution, exit);
+            log::ended(&execution, &exit);
         }
     }
 }

@@ -25,6 +25,19 @@ macro_rules! compressed {
 }
 pub(crate) use compressed;
 
+/// The calls whose requests are streams: between two of their messages may lie any time.
+const STREAMING: [&str; 4] = [
+    "/remex.v1.ExecService/Interact",
+    "/remex.v1.EchoService/EchoStream",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Whether the request of a call of `path` is a stream.
+pub(super) fn is_streaming(path: &str) -> bool {
+    STREAMING.contains(&path)
+}
+
 /// remex's own services, as the gateway gets them in this process.
 pub fn own(exec: Exec) -> Routes {
     let exec = ExecServer::new(exec);
@@ -59,5 +72,36 @@ pub async fn serve(reporter: &HealthReporter, serving: bool) {
     let status = if serving { Serving } else { NotServing };
     for service in ["", "remex.v1.ExecService", "remex.v1.EchoService"] {
         reporter.set_service_status(service, status).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn the_calls_that_stream_are_those_of_the_descriptors() {
+        let mut found = Vec::new();
+        for set in [
+            FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            v1::FILE_DESCRIPTOR_SET,
+            v1alpha::FILE_DESCRIPTOR_SET,
+        ] {
+            for file in FileDescriptorSet::decode(set).unwrap().file {
+                for service in &file.service {
+                    let streaming = service.method.iter().filter(|call| call.client_streaming());
+                    let (package, service) = (file.package(), service.name());
+                    found.extend(
+                        streaming.map(|call| format!("/{package}.{service}/{}", call.name())),
+                    );
+                }
+            }
+        }
+        assert_eq!(found.len(), STREAMING.len(), "{found:?}");
+        assert!(found.iter().all(|path| is_streaming(path)), "{found:?}");
     }
 }

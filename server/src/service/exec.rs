@@ -76,13 +76,13 @@ impl Exec {
         request: Request<v1::RunRequest>,
     ) -> Result<impl Future<Output = Result<(v1::RunResponse, Share), Status>> + use<>, Status>
     {
-        let caller = origin(&request)?;
+        let origin = Origin::of(&request)?;
         let request = request.into_inner();
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
         let (answer, mut answered) = Answer::new(cap, &self.answers);
-        let execution = self.start(request, false, caller, |_| answer).await?;
+        let execution = self.start(request, false, origin, |_| answer).await?;
         Ok(async move {
             let answered = answered.recv().await;
             let Answered {
@@ -114,7 +114,7 @@ impl Exec {
     async fn start_streaming<M>(
         &self,
         request: v1::StartRequest,
-        caller: Caller,
+        origin: Origin,
         interactive: bool,
     ) -> Result<(Arc<Execution>, Events<M>), Status>
     where
@@ -126,7 +126,7 @@ impl Exec {
         let request = translate::Request::try_from(Common::from(request))?;
         let (live, received) = Live::new(interactive);
         let outlet = |counters| EventOutlet::new(live, counters);
-        let execution = self.start(request, stdin_open, caller, outlet).await?;
+        let execution = self.start(request, stdin_open, origin, outlet).await?;
         let events = Events::new(&execution, text, received, keepalive);
         Ok((execution, events))
     }
@@ -135,7 +135,7 @@ impl Exec {
         &self,
         request: translate::Request,
         stdin_open: bool,
-        caller: Caller,
+        origin: Origin,
         outlet: impl FnOnce(Arc<Counters>) -> O,
     ) -> Result<Arc<Execution>, Status>
     where
@@ -147,7 +147,8 @@ impl Exec {
             stdin_open,
             until_end: request.until_end,
             labels: request.labels,
-            caller,
+            caller: origin.caller,
+            gateway: origin.gateway,
         };
         let execution = self.executions.start(new, outlet).await;
         execution.map_err(|refused| status::refused(&refused))
@@ -163,15 +164,29 @@ impl Exec {
     }
 }
 
-/// Who has a command run. What a gateway says of its client is logged, and believed by nothing here.
-fn origin<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let caller = caller(request)?;
-    if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
-        && !caller.is_at(client.as_bytes())
-    {
-        tracing::info!(%caller, ?client, "a command of a gateway's client");
+/// Where a command comes from.
+#[derive(Debug)]
+struct Origin {
+    caller: Caller,
+    /// A gateway passes it on.
+    gateway: bool,
+}
+
+impl Origin {
+    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        let caller = caller(request)?;
+        let client = request.metadata().get(CLIENT_ADDRESS_METADATA);
+        if let Some(client) = client
+            && !caller.is_at(client.as_bytes())
+        {
+            // What a gateway says of its client is information: nothing here believes it.
+            tracing::debug!(%caller, ?client, "a command of a gateway's client");
+        }
+        Ok(Self {
+            caller,
+            gateway: client.is_some(),
+        })
     }
-    Ok(caller)
 }
 
 /// Who calls. Every request has one: the accept loop, or the gateway, put it there.
@@ -190,9 +205,9 @@ impl ExecService for Exec {
     type StartStream = Events<v1::StartResponse>;
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
-        let caller = origin(&request)?;
+        let origin = Origin::of(&request)?;
         let (_, events) = self
-            .start_streaming(request.into_inner(), caller, false)
+            .start_streaming(request.into_inner(), origin, false)
             .await?;
         Ok(Response::new(events))
     }
@@ -203,7 +218,7 @@ impl ExecService for Exec {
         &self,
         request: Request<Streaming<v1::InteractRequest>>,
     ) -> Reply<Self::InteractStream> {
-        let caller = origin(&request)?;
+        let origin = Origin::of(&request)?;
         let mut requests = request.into_inner();
         let first = timeout(FIRST_MESSAGE, requests.message())
             .await
@@ -211,7 +226,7 @@ impl ExecService for Exec {
             .map_err(codec::error)?;
         match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
-                let (execution, events) = self.start_streaming(*start, caller, true).await?;
+                let (execution, events) = self.start_streaming(*start, origin, true).await?;
                 let (failure, failed) = oneshot::channel();
                 let (refused, refusals) = mpsc::channel(interact::REFUSALS);
                 let replies = interact::Replies { failure, refused };
@@ -219,7 +234,7 @@ impl ExecService for Exec {
                     .spawn(interact::pump(requests, execution, replies));
                 Ok(Response::new(events.with_replies(failed, refusals)))
             }
-            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &caller)),
+            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &origin.caller)),
             _ => {
                 Err(Reason::InvalidField
                     .field("message", "the first one has to be start or attach"))

@@ -141,6 +141,19 @@ impl Daemon {
         fs::read_dir(folder).expect("its descriptors").count()
     }
 
+    /// The memory that is its own, in MiB.
+    pub(crate) fn memory_mib(&self) -> usize {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
+        let mut words = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .expect("its memory")
+            .split_whitespace();
+        let kib: usize = words.next().expect("a number").parse().expect("a number");
+        kib / 1024
+    }
+
     /// Its exit.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         soon("remexd's exit", self.child.wait())

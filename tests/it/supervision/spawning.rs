@@ -144,7 +144,7 @@ async fn apart(home: &Home, flags: &[&str]) -> Result<Server, Missing> {
     }
     let daemon = Daemon::spawn(
         home,
-        home.wrapped_remexd(&["unshare", "--mount", "--propagation", "private"], flags),
+        home.remexd_under(&["unshare", "--mount", "--propagation", "private"], flags),
     )
     .await;
     let client = daemon.client().await;
@@ -437,7 +437,7 @@ async fn pitfall_50_what_remexd_was_started_with_is_put_right_and_not_passed_on(
         "--ambient-caps",
         "+setuid,+setgid",
     ];
-    let daemon = Daemon::spawn(&home, home.wrapped_remexd(&wrapper, &[])).await;
+    let daemon = Daemon::spawn(&home, home.remexd_under(&wrapper, &[])).await;
     let server = Server {
         client: daemon.client().await,
         daemon,
