@@ -13,10 +13,15 @@ const CROWD: u32 = 32;
 const RUNS: u32 = 25;
 const ROUNDS: usize = 9;
 
-/// Prints what [`CROWD`] callers get of the server behind `client`, beside as many threads of the floor.
-pub(crate) async fn measure(client: &Client, floor: &mut Floor) -> Outcome<()> {
+/// Prints what [`CROWD`] callers get of the server behind `client`, beside as many threads of the floor, and as many callers of
+/// the other build.
+pub(crate) async fn measure(
+    client: &Client,
+    other: Option<&Client>,
+    floor: &mut Floor,
+) -> Outcome<()> {
     let (mut local, mut remote, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut middle, mut late) = (Vec::new(), Vec::new());
+    let (mut middle, mut late, mut over_other) = (Vec::new(), Vec::new(), Vec::new());
     // The first round warms up and is not counted.
     for round in 0..=ROUNDS {
         let begin = Instant::now();
@@ -25,9 +30,15 @@ pub(crate) async fn measure(client: &Client, floor: &mut Floor) -> Outcome<()> {
         let begin = Instant::now();
         let times = try_join_all((0..CROWD).map(|_| caller(client))).await?;
         let server_rate = rate(begin);
+        let begin = Instant::now();
+        if let Some(other) = other {
+            try_join_all((0..CROWD).map(|_| caller(other))).await?;
+        }
+        let other_rate = rate(begin);
         if round == 0 {
             continue;
         }
+        over_other.push(server_rate / other_rate);
         let mut times = times.concat();
         times.sort_unstable();
         middle.push(times[times.len() / 2]);
@@ -57,6 +68,12 @@ pub(crate) async fn measure(client: &Client, floor: &mut Floor) -> Outcome<()> {
         median(late).as_secs_f64() * 1e3,
         median_figure(late_ratio)
     );
+    if other.is_some() {
+        println!(
+            "  {:.3} of the other build (goal 0.97)",
+            median_figure(over_other)
+        );
+    }
     Ok(())
 }
 

@@ -2,11 +2,14 @@
 //!
 //! The floor, a small server over TCP and over a Unix socket, one with 500 MB resident, one with 1,000 executions running,
 //! and the least that a server of tonic can do take turns within each round, each with the same command in an environment
-//! of the same size; so does a call that runs nothing. Figures are medians over rounds of each round's median, ratios medians of each round's. Needs a C compiler
-//! for the floor.
+//! of the same size; so does a call that runs nothing. Figures are medians over rounds of each round's median, ratios medians of
+//! each round's; what is asked of a Run over the bare server is the median of five such ratios. Needs a C compiler for the
+//! floor.
 //!
 //! Where the kernel moves processes between CPUs, wake-ups across them come on top, and are the machine's: `taskset -c 0`
 //! before it leaves the work alone.
+//!
+//! `REMEX_BENCH_OTHER=/path/to/remexd` has an older build take turns with this one.
 
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
@@ -15,12 +18,15 @@ mod floor;
 mod servers;
 
 use std::{
+    env,
     error::Error,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use remex::v1::{self, echo_request::Content};
 use remex_client::Client;
+use tokio::runtime::Runtime;
 
 use self::{
     floor::Floor,
@@ -36,8 +42,11 @@ const OTHERS: usize = 1000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// Ratios over the bare server, each of as many rounds, of which the median counts.
+const REPEATS: usize = 5;
+
 /// What takes turns, in the order of the turns.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "local vfork",
     "Run, small server",
     "Run, 500 MB server",
@@ -45,73 +54,152 @@ const NAMES: [&str; 7] = [
     "Run, over a Unix socket",
     "bare tonic server",
     "Echo, which runs nothing",
+    "Run, other build",
 ];
+const SMALL: usize = 1;
+const BARE_SERVER: usize = 5;
+const OTHER: usize = 7;
 
 /// Ratios to the floor that are asked for.
-const GOALS: [Option<f64>; 7] = [None, Some(1.40), Some(1.45), None, None, None, None];
+const GOALS: [Option<f64>; NAMES.len()] = [None, Some(1.45), None, None, None, None, None, None];
+
+/// The medians of one round, in seconds, in the order of the turns; not a number for who is not there.
+type Turns = [f64; NAMES.len()];
+
+/// A client each of whoever takes turns, and what they talk to.
+struct Peers {
+    runtime: Runtime,
+    floor: Floor,
+    small: Client,
+    large: Client,
+    busy: Client,
+    local: Client,
+    bare: Client,
+    other: Option<Client>,
+    /// What runs on the busy server. Dropped before the servers are, it ends at once.
+    _running: Vec<tonic::Streaming<v1::StartResponse>>,
+    _servers: Vec<Server>,
+}
 
 fn main() -> Outcome<()> {
     if let Some(served) = serve() {
         return served;
     }
     let folder = tempfile::tempdir()?;
-    // As in `remex`: a client that does one thing at a time.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let ballast = BALLAST_BYTES.to_string();
-    let roles = [
-        ("small", "0"),
-        ("large", &ballast),
-        ("busy", "0"),
-        (BARE, BARE),
-    ];
-    let servers = roles.map(|(name, role)| Server::start(&folder.path().join(name), role));
-    let [small, large, busy, bare] = servers;
-    let (small, large, busy, bare) = (small?, large?, busy?, bare?);
-    let local = runtime.block_on(small.connect("unix:"))?;
-    let small = runtime.block_on(small.connect("http:"))?;
-    let large = runtime.block_on(large.connect("http:"))?;
-    let busy = runtime.block_on(busy.connect("http:"))?;
-    let bare = runtime.block_on(bare.connect("http:"))?;
-    let others = runtime.block_on(occupy(&busy))?;
-    let environment = runtime.block_on(environment(&small))?;
-    let mut floor = Floor::start(folder.path(), &environment)?;
-
-    let mut medians: [Vec<Duration>; NAMES.len()] = Default::default();
-    let mut ratios: [Vec<f64>; NAMES.len()] = Default::default();
+    let mut peers = Peers::start(folder.path())?;
+    let rounds = if is_short() { REPEATS } else { ROUNDS };
     // The first round warms up and is not counted.
-    for round in 0..=ROUNDS {
-        let turns = [
-            floor.run(RUNS, 1)?,
-            runtime.block_on(times(|| run(&small)))?,
-            runtime.block_on(times(|| run(&large)))?,
-            runtime.block_on(times(|| run(&busy)))?,
-            runtime.block_on(times(|| run(&local)))?,
-            runtime.block_on(times(|| echo(&bare, b"hi\n")))?,
-            runtime.block_on(times(|| echo(&small, b"ECHO HI")))?,
-        ]
-        .map(median);
-        if round == 0 {
+    peers.round()?;
+    let turns = (0..rounds)
+        .map(|_| peers.round())
+        .collect::<Outcome<Vec<_>>>()?;
+    println!("sh -c {SHELL_TEXT:?}, p50 of {RUNS} runs, median of {rounds} interleaved rounds");
+    report(&turns);
+    let Peers {
+        runtime,
+        floor,
+        small,
+        other,
+        ..
+    } = &mut peers;
+    runtime.block_on(crowd::measure(small, other.as_ref(), floor))
+}
+
+fn is_short() -> bool {
+    env::var("REMEX_SHORT").is_ok_and(|value| value == "1")
+}
+
+impl Peers {
+    fn start(folder: &Path) -> Outcome<Self> {
+        // As in `remex`: a client that does one thing at a time.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let start = |name: &str, role: &str| Server::start(&folder.join(name), role);
+        let small_server = start("small", "0")?;
+        let large_server = start("large", &BALLAST_BYTES.to_string())?;
+        let busy_server = start("busy", "0")?;
+        let bare_server = start(BARE, BARE)?;
+        let connect = |server: &Server| runtime.block_on(server.connect("http:"));
+        let local = runtime.block_on(small_server.connect("unix:"))?;
+        let [small, large, busy, bare] =
+            [&small_server, &large_server, &busy_server, &bare_server].map(connect);
+        let (small, busy) = (small?, busy?);
+        let environment = runtime.block_on(environment(&small))?;
+        let mut servers = vec![small_server, large_server, busy_server, bare_server];
+        let other = match env::var_os("REMEX_BENCH_OTHER") {
+            Some(program) => {
+                let server = Server::start_other(&folder.join("other"), &program)?;
+                let client = connect(&server)?;
+                servers.push(server);
+                Some(client)
+            }
+            None => None,
+        };
+        Ok(Self {
+            floor: Floor::start(folder, &environment)?,
+            small,
+            large: large?,
+            local,
+            bare: bare?,
+            other,
+            _running: runtime.block_on(occupy(&busy))?,
+            busy,
+            _servers: servers,
+            runtime,
+        })
+    }
+
+    /// Everybody's turn.
+    fn round(&mut self) -> Outcome<Turns> {
+        let runtime = &self.runtime;
+        let remexd = |client: &Client| runtime.block_on(times(|| run(client)));
+        let mut turns = [f64::NAN; NAMES.len()];
+        let times = [
+            self.floor.run(RUNS, 1)?,
+            remexd(&self.small)?,
+            remexd(&self.large)?,
+            remexd(&self.busy)?,
+            remexd(&self.local)?,
+            runtime.block_on(times(|| echo(&self.bare, b"hi\n")))?,
+            runtime.block_on(times(|| echo(&self.small, b"ECHO HI")))?,
+        ];
+        for (turn, times) in turns.iter_mut().zip(times) {
+            *turn = median(times).as_secs_f64();
+        }
+        if let Some(other) = &self.other {
+            turns[OTHER] = median(remexd(other)?).as_secs_f64();
+        }
+        Ok(turns)
+    }
+}
+
+fn report(rounds: &[Turns]) {
+    let column = |of: &dyn Fn(&Turns) -> f64| median_figure(rounds.iter().map(of).collect());
+    for (index, (name, goal)) in NAMES.iter().zip(GOALS).enumerate() {
+        let micros = column(&|turns| turns[index] * 1e6);
+        if micros.is_nan() {
             continue;
         }
-        for (index, time) in turns.into_iter().enumerate() {
-            medians[index].push(time);
-            ratios[index].push(time.as_secs_f64() / turns[0].as_secs_f64());
-        }
-    }
-    drop(others);
-    println!("sh -c {SHELL_TEXT:?}, p50 of {RUNS} runs, median of {ROUNDS} interleaved rounds");
-    let figures = medians
-        .map(median)
-        .into_iter()
-        .zip(ratios.map(median_figure));
-    for ((name, goal), (time, ratio)) in NAMES.iter().zip(GOALS).zip(figures) {
-        let micros = time.as_secs_f64() * 1e6;
+        let ratio = column(&|turns| turns[index] / turns[0]);
         let goal = goal.map_or_else(String::new, |goal| format!("  (goal {goal:.2})"));
         println!("  {name:26}{micros:7.1} us  {ratio:.2} of the floor{goal}");
     }
-    runtime.block_on(crowd::measure(&small, &mut floor))
+    let over_bare = |turns: &Turns| turns[SMALL] / turns[BARE_SERVER];
+    let mut ratios: Vec<_> = rounds
+        .chunks(rounds.len().div_ceil(REPEATS))
+        .map(|rounds| median_figure(rounds.iter().map(over_bare).collect()))
+        .collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    println!(
+        "  Run, small server, over the bare tonic server: {:.2} (goal 1.10, stretch 1.05), of {ratios:.2?}; over the floor {:.2}",
+        ratios[ratios.len() / 2],
+        column(&|turns| turns[SMALL] / turns[0])
+    );
+    let over_other = column(&|turns| turns[SMALL] / turns[OTHER]);
+    if !over_other.is_nan() {
+        println!("  Run, small server, over the other build: {over_other:.3} (goal 1.03)");
+    }
 }
 
 /// Starts [`OTHERS`], which end when they are dropped.

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -52,11 +52,22 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `role` in `folder`, which is made.
     pub(crate) fn start(folder: &Path, role: &str) -> Outcome<Self> {
+        let mut this = Command::new(env::current_exe()?);
+        this.env(ROLE_VARIABLE, role).env(FOLDER_VARIABLE, folder);
+        Self::spawn(folder, this)
+    }
+
+    /// Starts `program`, a remexd that was built before, in `folder`, which is made.
+    pub(crate) fn start_other(folder: &Path, program: &OsStr) -> Outcome<Self> {
+        let mut other = Command::new(program);
+        other.args(&arguments(folder)[1..]);
+        Self::spawn(folder, other)
+    }
+
+    fn spawn(folder: &Path, mut command: Command) -> Outcome<Self> {
         fs::create_dir(folder)?;
         let ready = folder.join("ready");
-        let child = Command::new(env::current_exe()?)
-            .env(ROLE_VARIABLE, role)
-            .env(FOLDER_VARIABLE, folder)
+        let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
@@ -114,9 +125,18 @@ fn runtime() -> Outcome<Runtime> {
 fn remexd(folder: &Path, ballast: &str, prepared: Prepared) -> Outcome<()> {
     // Written to, so that it is resident.
     let ballast = vec![1_u8; ballast.parse()?];
+    let args = Args::try_parse_from(arguments(folder))?;
+    let config = Config::new(&args)?;
+    let shutdown = shutdown::on_signals()?;
+    runtime()?.block_on(app::run(config, prepared, shutdown))?;
+    drop(std::hint::black_box(ballast));
+    Ok(())
+}
+
+fn arguments(folder: &Path) -> [OsString; 10] {
     let mut unix = OsString::from("unix:");
     unix.push(folder.join("socket"));
-    let args = Args::try_parse_from([
+    [
         "remexd".into(),
         "--listen".into(),
         "127.0.0.1:0".into(),
@@ -127,12 +147,7 @@ fn remexd(folder: &Path, ballast: &str, prepared: Prepared) -> Outcome<()> {
         folder.join("state").into_os_string(),
         "--ready-file".into(),
         folder.join("ready").into_os_string(),
-    ])?;
-    let config = Config::new(&args)?;
-    let shutdown = shutdown::on_signals()?;
-    runtime()?.block_on(app::run(config, prepared, shutdown))?;
-    drop(std::hint::black_box(ballast));
-    Ok(())
+    ]
 }
 
 /// The least that a server of tonic can do: the standard library's spawn, waited for on the spot. It has no limits, no

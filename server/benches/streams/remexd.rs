@@ -1,7 +1,9 @@
-//! remexd, in a process of its own: this program once more.
+//! remexd, in a process of its own: this program once more, or another build of it.
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -9,7 +11,7 @@ use std::{
 
 use clap::Parser;
 use remex_client::{Client, Endpoint};
-use remex_daemon::shutdown::Shutdown;
+use remex_daemon::shutdown;
 use remex_server::{
     app,
     config::{Args, Config},
@@ -32,9 +34,21 @@ pub(crate) struct Remexd {
 impl Remexd {
     /// Starts it in `folder`, which is made.
     pub(crate) fn start(folder: &Path) -> Outcome<Self> {
+        let mut this = Command::new(env::current_exe()?);
+        this.env(FOLDER_VARIABLE, folder);
+        Self::spawn(folder, this)
+    }
+
+    /// The same of `program`, a remexd that was built before.
+    pub(crate) fn start_other(folder: &Path, program: &OsStr) -> Outcome<Self> {
+        let mut other = Command::new(program);
+        other.args(&arguments(folder)[1..]);
+        Self::spawn(folder, other)
+    }
+
+    fn spawn(folder: &Path, mut command: Command) -> Outcome<Self> {
         fs::create_dir(folder)?;
-        let child = Command::new(env::current_exe()?)
-            .env(FOLDER_VARIABLE, folder)
+        let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
@@ -48,6 +62,21 @@ impl Remexd {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(server)
+    }
+
+    /// Bytes that it keeps in memory at most, from [`Self::forget_peak`] on.
+    pub(crate) fn peak_bytes(&self) -> Outcome<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.ok_or("no peak")?.parse::<u64>()? * 1024)
+    }
+
+    pub(crate) fn forget_peak(&self) -> Outcome<()> {
+        Ok(fs::write(
+            format!("/proc/{}/clear_refs", self.child.id()),
+            "5",
+        )?)
     }
 
     pub(crate) fn endpoint(&self) -> Outcome<Endpoint> {
@@ -70,7 +99,7 @@ impl Drop for Remexd {
 
 /// Serves, if this process is to be remexd; else `None`.
 pub(crate) fn serve() -> Option<Outcome<()>> {
-    // In every process, since remexd executes this program again as its zygote.
+    // First thing, as remexd does: this may be its zygote.
     let prepared = process::prepare();
     let folder = PathBuf::from(env::var_os(FOLDER_VARIABLE)?);
     Some(
@@ -81,7 +110,18 @@ pub(crate) fn serve() -> Option<Outcome<()>> {
 }
 
 fn run(folder: &Path, prepared: Prepared) -> Outcome<()> {
-    let args = Args::try_parse_from([
+    let args = Args::try_parse_from(arguments(folder))?;
+    let config = Config::new(&args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let shutdown = shutdown::on_signals()?;
+    runtime.block_on(app::run(config, prepared, shutdown))?;
+    Ok(())
+}
+
+fn arguments(folder: &Path) -> [OsString; 8] {
+    [
         "remexd".into(),
         "--listen".into(),
         "127.0.0.1:0".into(),
@@ -90,11 +130,5 @@ fn run(folder: &Path, prepared: Prepared) -> Outcome<()> {
         folder.join("state").into_os_string(),
         "--ready-file".into(),
         folder.join("ready").into_os_string(),
-    ])?;
-    let config = Config::new(&args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(app::run(config, prepared, Shutdown::default()))?;
-    Ok(())
+    ]
 }

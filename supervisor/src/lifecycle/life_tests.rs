@@ -934,3 +934,63 @@ fn what_cannot_be_followed_is_killed_and_lost() {
     play(&mut life, &[(ms(5), Fact::Lost, &end)]);
     assert_eq!(life.deadline(), None);
 }
+
+#[test]
+fn the_limits_are_those_that_callers_know() {
+    assert_eq!(DRAIN_QUIET, ms(100));
+    assert_eq!(DRAIN_BOUND, ms(1000));
+    assert_eq!(TREE_POLL, ms(5));
+    assert_eq!(KILL_BOUND, ms(900));
+    assert_eq!(KILL_LIMIT, ms(30_000));
+    assert_eq!(MAX_SIGNAL, 64);
+}
+
+/// Output is then sent as it comes.
+#[test]
+fn it_is_ending_from_the_leaders_end_or_the_servers_on() {
+    for (fact, is_ending) in [
+        (Fact::Output { bytes: 1 }, false),
+        (Fact::OutputEnded, false),
+        (Fact::Blocked, false),
+        (Fact::Signal(TERM), false),
+        (Fact::Signal(0), false),
+        (Fact::TreeGone, false),
+        (Fact::TreeLives { held: true }, false),
+        (Fact::Deadline, false),
+        (Fact::Signal(KILL), true),
+        (Fact::End(Cause::Disconnect), true),
+        (exited(SUCCESS, 1), true),
+        (Fact::Lost, true),
+    ] {
+        let mut life = life(None);
+        assert!(!life.is_ending());
+        life.on_fact(ms(1), fact);
+        assert_eq!(life.is_ending(), is_ending, "{fact:?}");
+    }
+}
+
+#[test]
+fn a_tree_is_looked_at_again_a_poll_after_its_leaders_end() {
+    let mut life = life(None);
+    life.on_fact(ms(1), Fact::End(Cause::Shutdown));
+    // Before that, nothing but the KILL is waited for.
+    life.on_fact(ms(2), Fact::TreeLives { held: false });
+    assert_eq!(life.deadline(), Some(ms(1) + KILL_AFTER));
+    let early = exited(SUCCESS, 0);
+    play(&mut life, &[(ms(10), early, &[Action::LookAtTree])]);
+    assert_eq!(life.deadline(), Some(ms(10) + TREE_POLL));
+    play(&mut life, &[(ms(14), Fact::Deadline, &[])]);
+    let look = [Action::LookAtTree];
+    play(&mut life, &[(ms(15), Fact::Deadline, &look)]);
+    assert_eq!(life.deadline(), Some(ms(15) + TREE_POLL));
+}
+
+/// A second end of the leader, as a host might tell it, is none.
+#[test]
+fn the_leader_ends_once() {
+    let mut life = life(None);
+    life.on_fact(ms(1), exited(ExitStatus::Code(1), 1));
+    life.on_fact(ms(2), exited(ExitStatus::Code(2), 0));
+    let end = [finish(ExitStatus::Code(1), ExitReason::Own)];
+    play(&mut life, &[(ms(3), Fact::OutputEnded, &end)]);
+}

@@ -403,4 +403,43 @@ mod tests {
             assert_eq!(begun_character(bytes), held, "{bytes:?}");
         }
     }
+
+    #[test]
+    fn the_limits_are_those_that_callers_know() {
+        assert_eq!(MAX_OUTPUT_BYTES, 65_536);
+        assert_eq!(COALESCE_BYTES, 32_768);
+        assert_eq!(COALESCE_INTERVAL, ms(5));
+        assert_eq!(HOLD, ms(50));
+    }
+
+    #[test]
+    fn a_small_output_leaves_its_buffer_behind_and_a_large_one_takes_it_along() {
+        let mut chunker = Chunker::default();
+        for (bytes, stays) in [(1, true), (COPY_BYTES, true), (COPY_BYTES + 1, false)] {
+            read(&mut chunker, OutputStream::Stdout, &vec![b'x'; bytes]);
+            let buffer = chunker.buffer.as_ptr();
+            let chunk = chunker.take(ms(1)).unwrap();
+            assert_eq!(chunk.data.len(), bytes);
+            assert_eq!(chunk.data.as_ptr() == buffer, !stays, "{bytes}");
+            let next = chunker.buffer_for(OutputStream::Stdout).unwrap();
+            assert_eq!(next.as_ptr() == buffer, stays, "{bytes}");
+            assert_eq!(next.capacity(), MAX_OUTPUT_BYTES);
+        }
+    }
+
+    /// The time of each begun character is its own.
+    #[test]
+    fn a_begun_character_waits_from_its_own_beginning() {
+        let mut chunker = Chunker::default();
+        read(&mut chunker, OutputStream::Stdout, b"whole");
+        take(&mut chunker, ms(1));
+        read(&mut chunker, OutputStream::Stdout, b"\xe2");
+        assert_eq!(take(&mut chunker, ms(40)), None);
+        assert_eq!(chunker.due(ms(40), false), Due::At(ms(40) + HOLD));
+        // It is completed, and the next one begins.
+        read(&mut chunker, OutputStream::Stdout, b"\x82\xac\xe2");
+        let (_, offset, data) = take(&mut chunker, ms(60)).unwrap();
+        assert_eq!((offset, &data[..]), (5, "€".as_bytes()));
+        assert_eq!(chunker.due(ms(60), false), Due::At(ms(60) + HOLD));
+    }
 }

@@ -429,4 +429,107 @@ mod tests {
         assert_eq!(stdin.accepted(), 4);
         assert!(!stdin.has_next());
     }
+
+    #[test]
+    fn the_limit_is_that_which_callers_know() {
+        assert_eq!(STDIN_BUFFER_BYTES, 1_048_576);
+    }
+
+    #[test]
+    fn it_is_finished_when_it_has_ended_and_the_command_has_got_everything() {
+        let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
+        assert!(stdin.has_next() && !stdin.is_finished());
+        stdin.advance(1);
+        assert!(stdin.has_next());
+        assert_eq!(stdin.front(), Some(&b"ab"[..]));
+        stdin.advance(1);
+        stdin.advance(1);
+        assert!(!stdin.has_next() && !stdin.is_finished());
+        stdin.close();
+        assert!(stdin.is_finished());
+
+        let mut stdin = Stdin::new(Bytes::from_static(b"ab"), false, false);
+        assert!(!stdin.is_finished(), "it has not been read");
+        drain(&mut stdin);
+        assert!(stdin.is_finished());
+    }
+
+    #[test]
+    fn nothing_new_after_a_close() {
+        let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
+        stdin.close();
+        let late = stdin.offer(chunk(None, "c", false));
+        assert_eq!(late.unwrap_err(), StdinError::Closed { at: 2 });
+        assert_eq!(drain(&mut stdin), b"ab");
+    }
+
+    #[test]
+    fn a_repetition_ends_nothing_that_it_does_not_say() {
+        let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
+        whole(&mut stdin, chunk(Some(0), "a", false));
+        whole(&mut stdin, chunk(Some(1), "", false));
+        whole(&mut stdin, chunk(None, "", false));
+        whole(&mut stdin, chunk(None, "c", false));
+        // The last of it, once more, and now it is said that it was the last.
+        whole(&mut stdin, chunk(Some(2), "c", true));
+        whole(&mut stdin, chunk(Some(2), "c", true));
+        assert_eq!(stdin.accepted(), 3);
+        let late = stdin.offer(chunk(None, "d", false));
+        assert_eq!(late.unwrap_err(), StdinError::Closed { at: 3 });
+    }
+
+    #[test]
+    fn a_terminal_that_is_closed_behind_a_typed_end_gets_no_other() {
+        let mut stdin = Stdin::new(Bytes::new(), true, true);
+        whole(&mut stdin, chunk(None, "a", true));
+        stdin.close();
+        assert_eq!(stdin.accepted(), 2);
+        assert_eq!(drain(&mut stdin), b"a\x04");
+        let mut stdin = Stdin::new(Bytes::from_static(b"x"), false, true);
+        stdin.close();
+        assert_eq!(drain(&mut stdin), b"x\x04");
+    }
+
+    #[test]
+    fn what_is_dropped_is_gone_and_what_comes_then_is_not() {
+        let mut stdin = Stdin::new(Bytes::from_static(b"small"), true, false);
+        let large = Bytes::from(vec![b'x'; SMALL_BYTES + 1]);
+        whole(
+            &mut stdin,
+            StdinChunk {
+                data: large,
+                ..StdinChunk::default()
+            },
+        );
+        whole(&mut stdin, chunk(None, "tail", false));
+        stdin.drop_queued();
+        assert!(!stdin.has_next());
+        whole(&mut stdin, chunk(None, "new", false));
+        assert_eq!(drain(&mut stdin), b"new");
+    }
+
+    /// Typing costs bytes and not allocations; what is large is not copied.
+    #[test]
+    fn small_pieces_are_put_together_and_large_ones_are_not() {
+        let piece = |len| StdinChunk {
+            data: vec![b'x'; len].into(),
+            ..StdinChunk::default()
+        };
+        let mut stdin = Stdin::new(Bytes::new(), true, false);
+        for _ in 0..3 {
+            whole(&mut stdin, piece(4096));
+        }
+        assert_eq!(stdin.front().map(<[u8]>::len), Some(3 * 4096));
+        drain(&mut stdin);
+        // Up to 64 KiB, and what had room is put to it whole.
+        for _ in 0..17 {
+            whole(&mut stdin, piece(4096));
+        }
+        assert_eq!(stdin.front().map(<[u8]>::len), Some(65_536));
+        drain(&mut stdin);
+        for _ in 0..2 {
+            whole(&mut stdin, piece(4097));
+        }
+        assert_eq!(stdin.front().map(<[u8]>::len), Some(4097));
+    }
 }
