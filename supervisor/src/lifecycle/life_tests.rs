@@ -949,12 +949,12 @@ fn the_limits_are_those_that_callers_know() {
 #[test]
 fn it_is_ending_from_the_leaders_end_or_the_servers_on() {
     for (fact, is_ending) in [
-        (Fact::Output { bytes: 1 }, false),
-        (Fact::OutputEnded, false),
+        (output(1), false),
+        (OUTPUT_ENDED, false),
         (Fact::Blocked, false),
         (Fact::Signal(TERM), false),
         (Fact::Signal(0), false),
-        (Fact::TreeGone, false),
+        (TREE_GONE, false),
         (Fact::TreeLives { held: true }, false),
         (Fact::Deadline, false),
         (Fact::Signal(KILL), true),
@@ -992,5 +992,5 @@ fn the_leader_ends_once() {
     life.on_fact(ms(1), exited(ExitStatus::Code(1), 1));
     life.on_fact(ms(2), exited(ExitStatus::Code(2), 0));
     let end = [finish(ExitStatus::Code(1), ExitReason::Own)];
-    play(&mut life, &[(ms(3), Fact::OutputEnded, &end)]);
+    play(&mut life, &[(ms(3), OUTPUT_ENDED, &end)]);
 }

@@ -484,10 +484,10 @@ mod tests {
         whole(&mut stdin, chunk(None, "a", true));
         stdin.close();
         assert_eq!(stdin.accepted(), 2);
-        assert_eq!(drain(&mut stdin), b"a\x04");
+        assert_eq!(drain(&mut stdin), b"a\x04\x04");
         let mut stdin = Stdin::new(Bytes::from_static(b"x"), false, true);
         stdin.close();
-        assert_eq!(drain(&mut stdin), b"x\x04");
+        assert_eq!(drain(&mut stdin), b"x\x04\x04");
     }
 
     #[test]
