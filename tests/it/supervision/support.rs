@@ -116,8 +116,12 @@ impl Server {
         self.begin(request).await.end().await
     }
 
-    /// How much of an execution's stdout was read when its reader, who does not read, had held it up for a while.
+    /// How much of an execution's output was read when its reader, who does not read, had held it up for a while.
     pub(crate) async fn held_up(&self, execution_id: &str) -> usize {
+        soon("a held-up reader", self.stands_still(execution_id)).await
+    }
+
+    async fn stands_still(&self, execution_id: &str) -> usize {
         const LOOKS: usize = 10;
         let (mut last, mut same) = (0, 0);
         while same < LOOKS {
@@ -127,7 +131,9 @@ impl Server {
             };
             let record = soon("a record", self.exec().get(request)).await;
             let record = record.expect("it is known").into_inner().execution;
-            let now = record.map_or(0, |record| record.stdout_bytes_total);
+            let now = record.map_or(0, |record| {
+                record.stdout_bytes_total + record.stderr_bytes_total
+            });
             same = if now == last && now > 0 { same + 1 } else { 0 };
             last = now;
         }
