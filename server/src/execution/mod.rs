@@ -9,6 +9,7 @@ mod retirement;
 use std::{
     collections::BTreeMap,
     fmt,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -72,15 +73,19 @@ pub struct NewExecution {
     pub labels: BTreeMap<String, String>,
     /// Who asks.
     pub caller: Caller,
-    /// A gateway asks, for a client of its own.
-    pub gateway: bool,
+    /// What it came through.
+    pub through: Through,
 }
 
 /// What a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Through {
-    transport: Transport,
-    gateway: bool,
+    /// How the caller is connected.
+    pub transport: Transport,
+    /// A gateway asks, for a client of its own.
+    pub gateway: bool,
+    /// That client's address as the gateway tells it, where it is another than the caller's. Nothing here believes it.
+    pub client: Option<IpAddr>,
 }
 
 impl fmt::Display for Through {
@@ -90,7 +95,11 @@ impl fmt::Display for Through {
             Transport::Tcp => "tcp",
             Transport::Udp => "udp",
             Transport::Unix => "unix",
-        })
+        })?;
+        match self.client {
+            Some(client) => write!(f, " for {client}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -203,10 +212,7 @@ impl Executions {
             pid: process.pid(),
             until_end: new.until_end,
             labels: new.labels,
-            through: Through {
-                transport: new.caller.transport,
-                gateway: new.gateway,
-            },
+            through: new.through,
             caller: new.caller,
             created,
             counters: Arc::clone(&counters),

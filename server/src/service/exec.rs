@@ -29,7 +29,7 @@ use crate::{
         outlet::AttachedOutlet,
     },
     budget::{Budget, Share},
-    execution::{Execution, Executions, Filter, NewExecution},
+    execution::{Execution, Executions, Filter, NewExecution, Through},
     grpc::codec,
 };
 
@@ -148,7 +148,7 @@ impl Exec {
             until_end: request.until_end,
             labels: request.labels,
             caller: origin.caller,
-            gateway: origin.gateway,
+            through: origin.through,
         };
         let execution = self.executions.start(new, outlet).await;
         execution.map_err(|refused| status::refused(&refused))
@@ -168,24 +168,21 @@ impl Exec {
 #[derive(Debug)]
 struct Origin {
     caller: Caller,
-    /// A gateway passes it on.
-    gateway: bool,
+    through: Through,
 }
 
 impl Origin {
     fn of<T>(request: &Request<T>) -> Result<Self, Status> {
         let caller = caller(request)?;
         let client = request.metadata().get(CLIENT_ADDRESS_METADATA);
-        if let Some(client) = client
-            && !caller.is_at(client.as_bytes())
-        {
-            // What a gateway says of its client is information: nothing here believes it.
-            tracing::debug!(%caller, ?client, "a command of a gateway's client");
-        }
-        Ok(Self {
-            caller,
+        let through = Through {
+            transport: caller.transport,
             gateway: client.is_some(),
-        })
+            client: client
+                .filter(|client| !caller.is_at(client.as_bytes()))
+                .and_then(|client| client.to_str().ok()?.parse().ok()),
+        };
+        Ok(Self { caller, through })
     }
 }
 

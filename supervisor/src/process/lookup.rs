@@ -175,7 +175,16 @@ pub(crate) fn look(file: &CStr, how: How, as_self: bool) -> Seen {
                 let _ = call(libc::SYS_close, [raw::int(fd), 0, 0, 0]);
                 seen
             }
-            Err(libc::EAGAIN | libc::ENOSYS | libc::EPERM | libc::EINVAL) => return Seen::Unknown,
+            // Without a descriptor to be had, a child that needs none looks.
+            Err(
+                libc::EAGAIN
+                | libc::ENOSYS
+                | libc::EPERM
+                | libc::EINVAL
+                | libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOMEM,
+            ) => return Seen::Unknown,
             Err(errno) => Err(errno),
         },
     };

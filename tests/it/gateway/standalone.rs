@@ -130,6 +130,10 @@ async fn a_gateway_may_start_before_its_server() {
     let daemon = Daemon::start_in(&home, &["--listen", &address]).await;
     recovered(&mut client).await;
     // Information alone: the command is the gateway's.
-    assert!(home.log().contains(r#"client="127.0.0.1""#));
+    eventually("the line of the command", || {
+        let line = "through=gateway unix for 127.0.0.1";
+        home.log().contains(line).then_some(())
+    })
+    .await;
     daemon.stop().await;
 }
