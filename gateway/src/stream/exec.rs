@@ -64,7 +64,7 @@ impl Session<'_> {
             // In a box of its own: an idle connection is small.
             match Box::pin(self.command(&mut line, &bytes)).await {
                 Next::Command => replied = Some(Instant::now()),
-                Next::Linger => return line.linger(limits.linger).await,
+                Next::Linger => return Box::pin(line.linger(limits.linger)).await,
                 Next::Close => return,
             }
         }

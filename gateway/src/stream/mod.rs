@@ -89,7 +89,8 @@ impl Service {
                     // A peer whose user is not known may be anybody's; both are told why, in their own wire.
                     Denied::User { .. } | Denied::Unknown(_) => {
                         let nobody = Caller::unix(u32::MAX);
-                        let telling = self.denied(Line::new(stream, nobody), &denied);
+                        // In a box of its own, as it is nothing of an idle connection's.
+                        let telling = Box::pin(self.denied(Line::new(stream, nobody), &denied));
                         let most = self.shared.handler.limits().denied_wait;
                         // Who has not asked for anything by then is not told.
                         let _ = timeout(most, telling).await;

@@ -132,7 +132,7 @@ impl Search {
             return Err(directory_error(&self.directory, error));
         }
         if let Some((index, seen)) = self.refused {
-            return Err(not_executable(&self.candidates[index].0, &seen.why()));
+            return Err(unusable(&self.candidates[index].0, seen));
         }
         let path = path.unwrap_or(DEFAULT_PATH);
         // The whole PATH would be most of the message, and says little.
@@ -265,11 +265,12 @@ pub(super) fn exec_error(program: &CStr, seen: Option<Seen>, errno: i32) -> Star
     match seen {
         Some(Seen::Absent) => return not_found(program, String::new()),
         Some(seen @ (Seen::Refused(_) | Seen::Folder | Seen::NotExecutable)) => {
-            return not_executable(program, &seen.why());
+            return unusable(program, seen);
         }
         Some(Seen::Executable | Seen::Unknown) | None => {}
     }
     match errno {
+        libc::ENAMETOOLONG => unusable(program, Seen::Refused(errno)),
         // The file is there, so it is the interpreter or loader it names that is not.
         libc::ENOENT => not_executable(
             program,
@@ -295,6 +296,14 @@ fn not_found(argv0: &CStr, searched: String) -> StartError {
     StartError::ProgramNotFound {
         program: argv0.to_string_lossy().into_owned(),
         searched,
+    }
+}
+
+/// What was seen of a program and is none to execute. No file can have a name that is too long.
+fn unusable(program: &CStr, seen: Seen) -> StartError {
+    match seen {
+        Seen::Refused(libc::ENAMETOOLONG) => not_found(program, format!(": {}", seen.why())),
+        _ => not_executable(program, &seen.why()),
     }
 }
 
@@ -433,6 +442,14 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(why), "{error}");
+        }
+        let long = c(Path::new(&long));
+        for seen in [Some(look(&long, How::Waiting, true)), None] {
+            let error = exec_error(&long, seen, libc::ENAMETOOLONG);
+            assert!(
+                matches!(error, StartError::ProgramNotFound { .. }),
+                "{error}"
+            );
         }
         // A PATH of a hundred folders is not printed.
         let path = vec!["/nowhere"; 100].join(":");

@@ -3,10 +3,10 @@
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::Signal;
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use super::support::{Server, is_long};
-use crate::harness::{Marker, binaries::binary, eventually, soon, tools::program};
+use crate::harness::{Marker, PATIENCE, binaries::binary, eventually, soon, tools::program};
 
 /// How often a screen is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -63,12 +63,23 @@ impl Tmux {
 
     /// Waits until `text` is on the screen.
     async fn sees(&self, text: &str) {
-        soon(text, async {
-            while !self.screen().await.contains(text) {
+        self.shows(text, |screen| screen.contains(text)).await;
+    }
+
+    /// Waits until `text` is off the screen.
+    async fn sees_no(&self, text: &str) {
+        self.shows(text, |screen| !screen.contains(text)).await;
+    }
+
+    async fn shows(&self, what: &str, is_it: impl Fn(&str) -> bool) {
+        let look = async {
+            while !is_it(&self.screen().await) {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
-        })
-        .await;
+        };
+        if timeout(PATIENCE, look).await.is_err() {
+            panic!("{what:?} took too long:\n{}", self.screen().await);
+        }
     }
 
     /// What a command that is entered writes into a file.
@@ -170,7 +181,10 @@ async fn pitfall_59_vim_takes_a_paste_is_suspended_and_lives_through_a_terminal_
     tmux.types(&["Enter", "~", "C-z"]).await;
     tmux.sees("Stopped").await;
     assert_eq!(tmux.asks("stty -a").await, before);
-    tmux.enters("clear; fg").await;
+    // What vim had on the screen has to be gone before it is looked for again.
+    tmux.enters("clear").await;
+    tmux.sees_no("at the end").await;
+    tmux.enters("fg").await;
     tmux.types(&["C-l"]).await;
     tmux.sees("at the end").await;
 
