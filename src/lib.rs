@@ -3,6 +3,8 @@
 //! [`v1`] holds the messages and the service stubs generated from `proto/remex/v1`, [`FILE_DESCRIPTOR_SET`] the same as
 //! data for reflection, [`error`] the reasons that a status carries, and [`duration`] how a duration is typed.
 
+#![forbid(unsafe_code)]
+
 pub mod duration;
 pub mod error;
 

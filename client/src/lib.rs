@@ -30,6 +30,8 @@
 //!
 //! The feature `cli`, on by default, is what the command line `remex` needs, and the library does not.
 
+#![forbid(unsafe_code)]
+
 mod client;
 mod command;
 mod endpoint;

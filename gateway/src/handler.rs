@@ -30,6 +30,7 @@ use crate::{
 
 /// What a reply has to be, whatever it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Form {
     /// What its text is in.
     pub charset: &'static Encoding,

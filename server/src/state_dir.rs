@@ -272,10 +272,6 @@ mod tests {
     }
 
     /// A process that has the lock of a folder open, and that folder's lock.
-    #[expect(
-        clippy::used_underscore_binding,
-        reason = "the server itself only holds it"
-    )]
     fn left_with_the_lock(path: &Path) -> std::process::Child {
         let StateDir { _lock: lock, .. } = StateDir::open(path).unwrap();
         std::process::Command::new("sleep")

@@ -5,6 +5,8 @@
 #[macro_use]
 mod harness;
 
+mod architecture;
+mod attacks;
 mod bad_input;
 mod blocked_log;
 mod calls;

@@ -37,10 +37,10 @@ use crate::{
 pub(crate) const BY_SWEEP: &str = "REMEX_TEST_BY_SWEEP";
 
 /// Longer than anything here takes, on a busy machine too; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between TERM and KILL, where nothing is to need the KILL.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 pub(crate) fn is_by_sweep() -> bool {
     env::var_os(BY_SWEEP).is_some()
@@ -169,7 +169,9 @@ impl Running {
     pub(crate) fn step_within(&mut self, patience: Duration) -> Option<Exit> {
         let now = self.0.now();
         assert!(now < PATIENCE, "{now:?} are too long");
-        self.0.step(patience.min(PATIENCE - now)).copied()
+        self.0
+            .step(patience.min(PATIENCE.saturating_sub(now)))
+            .copied()
     }
 
     /// What the reader was told so far.
@@ -244,24 +246,24 @@ impl Running {
 
 impl Told {
     /// How the leader ended, and why.
-    pub(crate) fn ending(&self) -> (Option<ExitStatus>, ExitReason) {
+    pub(crate) fn ending(&self) -> (ExitStatus, ExitReason) {
         let outcome = self.exit.expect("an exit").outcome;
         assert!(!outcome.unkillable);
-        (outcome.status, outcome.reason)
+        (outcome.status.expect("somebody saw it"), outcome.reason)
     }
 }
 
 /// What a leader that exits with `code` ends like.
-pub(crate) fn code(code: u8) -> Option<ExitStatus> {
-    Some(ExitStatus::Code(code))
+pub(crate) fn code(code: u8) -> ExitStatus {
+    ExitStatus::Code(code)
 }
 
 /// What a leader that dies of signal `number` ends like.
-pub(crate) fn signal(number: i32) -> Option<ExitStatus> {
-    Some(ExitStatus::Signal {
+pub(crate) fn signal(number: i32) -> ExitStatus {
+    ExitStatus::Signal {
         number,
         core_dumped: false,
-    })
+    }
 }
 
 /// An argument for `sleep`, of more than a day, that no other process has. Who has it is killed when it is dropped.

@@ -103,7 +103,7 @@ fn a_reader_that_goes_takes_the_command_with_it() {
         }
     };
     assert_eq!(exit.outcome.reason, ExitReason::Ended(Cause::Disconnect));
-    assert_eq!(exit.outcome.status, signal(15));
+    assert_eq!(exit.outcome.status, Some(signal(15)));
     assert!(running.0.engine.counters().is_abandoned());
     // Nobody is left to be told, and that is no reason to wait.
     let now = running.0.now();

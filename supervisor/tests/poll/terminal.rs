@@ -14,7 +14,8 @@ fn on_terminal(text: impl Into<Vec<u8>>) -> Command {
 #[test]
 fn its_output_is_whole_and_its_exit_is_its_own() {
     let told = on_terminal("test -t 0 && test -t 1 && test -t 2 && seq 1 20000; exit 7").run();
-    let expected: String = (1..=20_000).map(|number| format!("{number}\r\n")).collect();
+    let lines: Vec<_> = (1..=20_000).map(|number: u32| number.to_string()).collect();
+    let expected = lines.join("\r\n") + "\r\n";
     assert_eq!(told.terminal.len(), expected.len());
     assert!(told.terminal == expected.as_bytes());
     assert_eq!(told.ending(), (code(7), ExitReason::Own));

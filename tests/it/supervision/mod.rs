@@ -4,7 +4,7 @@
 //! Counts are short; `REMEX_LONG=1 cargo test --test it supervision` runs the long ones. `REMEX_SEED` repeats a run.
 
 #[macro_use]
-mod support;
+pub(crate) mod support;
 
 mod drain;
 mod fairness;

@@ -156,7 +156,7 @@ async fn what_a_command_used_is_told() {
     // Started by a program that is larger than any command here, which says nothing about the commands.
     let large = "import os, sys; x = b'x' * (700 << 20); os.execv(sys.argv[1], sys.argv[1:])";
     let home = Home::new();
-    let remexd = home.wrapped_remexd(&["python3", "-c", large], &[]);
+    let remexd = home.remexd_under(&["python3", "-c", large], &[]);
     let daemon = Daemon::spawn(&home, remexd).await;
     let client = daemon.client().await;
     let server = Server { daemon, client };

@@ -108,7 +108,7 @@ impl Server {
 
     /// Starts a command, and returns its stream when it runs.
     pub(crate) async fn begin(&self, request: StartRequest) -> Running {
-        Running::new(self.client.clone(), request).await
+        Running::begin(self.client.clone(), request).await
     }
 
     /// Runs a command to its end.
@@ -265,7 +265,8 @@ pub(crate) struct Record {
 }
 
 impl Running {
-    async fn new(client: Client, request: StartRequest) -> Self {
+    /// A command that `client` starts.
+    pub(crate) async fn begin(client: Client, request: StartRequest) -> Self {
         let started = soon("a start", client.exec().start(request)).await;
         let mut stream = started.expect("it starts").into_inner();
         let first = soon("the first event", stream.message()).await;

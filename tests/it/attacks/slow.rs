@@ -1,0 +1,195 @@
+//! Whoever is slow: with the preface, with headers, with a message, with reading.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::interval};
+
+use super::{
+    frames::{
+        CONTINUATION, DATA, END_HEADERS, HEADERS, MAX_FRAME_BYTES, PREFACE, Raw, call, field,
+        frame, stream_id,
+    },
+    trial::{Bounds, Trial, attack_time, for_its_time},
+};
+use crate::{
+    harness::soon,
+    supervision::support::{Running, argv, count},
+};
+
+const RUN: &str = "/remex.v1.ExecService/Run";
+const MIB: usize = 1 << 20;
+/// The largest message that is taken.
+const MESSAGE_BYTES: usize = 4 * MIB;
+/// Between two small pieces.
+const PACE: Duration = Duration::from_millis(10);
+
+/// A connection that never sends its preface is closed, and keeps nobody out until then.
+#[tokio::test]
+async fn prefaces() {
+    let trial = Trial::start(&[]).await;
+    let address = trial.server.daemon.socket("grpc");
+    let bounds = Bounds {
+        peak: 48,
+        after: 16,
+    };
+    let attack = async {
+        let mut slow = Vec::new();
+        for _ in 0..count(50, 1000) {
+            let mut peer = TcpStream::connect(address).await.expect("a connection");
+            peer.write_all(&PREFACE[..3]).await.expect("it is taken");
+            slow.push(peer);
+        }
+        // In a long run, until the server has closed each of them.
+        if crate::supervision::support::is_long() {
+            for peer in &mut slow {
+                let mut dropped = tokio::io::sink();
+                let end = tokio::io::copy(peer, &mut dropped);
+                // A reset is an end, too.
+                let _ = soon("the end of a connection without a preface", end).await;
+            }
+        }
+    };
+    trial
+        .attack("slow prefaces", bounds, attack)
+        .await
+        .stop()
+        .await;
+}
+
+#[tokio::test]
+async fn headers() {
+    let trial = Trial::start(&[]).await;
+    let address = trial.server.daemon.socket("grpc");
+    let bounds = Bounds {
+        peak: 48,
+        after: 16,
+    };
+    let slow = async || {
+        let Ok(mut raw) = Raw::connect(address).await else {
+            return;
+        };
+        let mut pace = interval(PACE);
+        let mut next = frame(HEADERS, 0, 1, &call(RUN));
+        while raw.send(&next).await.is_ok() {
+            pace.tick().await;
+            next = frame(CONTINUATION, 0, 1, &field("x", "y"));
+        }
+    };
+    let attack = async {
+        let each = (0..count(20, 200)).map(|_| for_its_time(&slow));
+        join_all(each).await;
+    };
+    trial
+        .attack("slow headers", bounds, attack)
+        .await
+        .stop()
+        .await;
+}
+
+/// A message of which a byte comes now and then.
+#[tokio::test]
+async fn messages() {
+    let trial = Trial::start(&[]).await;
+    let address = trial.server.daemon.socket("grpc");
+    let bounds = Bounds {
+        peak: 48,
+        after: 16,
+    };
+    let slow = async || {
+        let Ok(raw) = Raw::connect(address).await else {
+            return;
+        };
+        let mut raw = raw.listen();
+        let mut pace = interval(PACE);
+        let mut next = [
+            frame(HEADERS, END_HEADERS, 1, &call(RUN)),
+            frame(DATA, 0, 1, &prefix()),
+        ]
+        .concat();
+        while raw.send(&next).await.is_ok() {
+            pace.tick().await;
+            next = frame(DATA, 0, 1, b"x");
+        }
+    };
+    let attack = async {
+        let each = (0..count(20, 200)).map(|_| for_its_time(&slow));
+        join_all(each).await;
+    };
+    trial
+        .attack("slow messages", bounds, attack)
+        .await
+        .stop()
+        .await;
+}
+
+/// What stands before the largest message.
+fn prefix() -> [u8; 5] {
+    let len = u32::try_from(MESSAGE_BYTES - 16)
+        .expect("it fits")
+        .to_be_bytes();
+    [0, len[0], len[1], len[2], len[3]]
+}
+
+/// Requests of which all has come but the last byte, as many as a connection takes.
+#[tokio::test]
+async fn requests_that_never_end() {
+    const STREAMS: u32 = 500;
+    long_only!();
+    let trial = Trial::start(&[]).await;
+    let address = trial.server.daemon.socket("grpc");
+    let bounds = Bounds {
+        peak: 256,
+        after: 48,
+    };
+    let attack = async {
+        let raw = Raw::connect(address).await.expect("a connection");
+        let mut raw = raw.listen();
+        let piece = vec![b'x'; MAX_FRAME_BYTES];
+        let all = async {
+            for id in (0..STREAMS).map(stream_id) {
+                raw.send(&frame(HEADERS, END_HEADERS, id, &call(RUN)))
+                    .await?;
+                raw.send(&frame(DATA, 0, id, &prefix())).await?;
+            }
+            // A round over all streams at a time, each within the window that it has at first.
+            for _ in 0..(MESSAGE_BYTES - 64 * 1024) / MAX_FRAME_BYTES {
+                for id in (0..STREAMS).map(stream_id) {
+                    raw.send(&frame(DATA, 0, id, &piece)).await?;
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        // The server may close the connection, or take no more.
+        let _ = tokio::time::timeout(3 * attack_time(), all).await;
+    };
+    trial
+        .attack("500 requests that never end", bounds, attack)
+        .await
+        .stop()
+        .await;
+}
+
+/// Streams of output that nobody reads.
+#[tokio::test]
+async fn readers() {
+    let trial = Trial::start(&[]).await;
+    let client = trial.server.daemon.client().await;
+    let bounds = Bounds {
+        peak: 96,
+        after: 32,
+    };
+    let attack = async {
+        let mut unread = Vec::new();
+        for _ in 0..count(10, 100) {
+            unread.push(Running::begin(client.clone(), argv(["yes"])).await);
+        }
+        tokio::time::sleep(attack_time()).await;
+        drop(unread);
+    };
+    trial
+        .attack("readers that do not read", bounds, attack)
+        .await
+        .stop()
+        .await;
+}
