@@ -1,7 +1,12 @@
 //! Signals. The first one that asks for an end begins a drain, the second one cuts it short: the process ends within
 //! [`EXIT_WITHIN`] with 128 and the signal's number (143, 130) as its exit code, whatever its other threads are stuck in.
 
-use std::{io, mem::MaybeUninit, process, ptr, sync::Arc, sync::OnceLock, thread, time::Duration};
+use std::{
+    fs, io, process,
+    sync::{Arc, OnceLock},
+    thread,
+    time::Duration,
+};
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -156,12 +161,12 @@ fn has_terminal() -> bool {
     )
 }
 
-#[expect(unsafe_code, reason = "no safe call tells a signal's disposition")]
+/// Whether whoever started the process has it ignore a signal, as nohup does; where the kernel does not tell, it has not.
 fn is_ignored(number: i32) -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: nothing is changed where the new action is null, and `action` has room for the old one.
-    let asked = unsafe { libc::sigaction(number, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: zeroes are a value of this struct of integers and an optional function, and so is what the kernel wrote.
-    let action = unsafe { action.assume_init() };
-    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }

@@ -31,8 +31,7 @@ async fn unary_answers() {
             assert_eq!(answer.truncated, !whole);
         }
     };
-    trial
-        .attack("40 answers of 32 MiB", bounds, attack)
+    Box::pin(trial.attack("40 answers of 32 MiB", bounds, attack))
         .await
         .stop()
         .await;
@@ -59,8 +58,7 @@ async fn records() {
         }
         honest_call(&client).await;
     };
-    trial
-        .attack("records of 65,000 arguments", bounds, attack)
+    Box::pin(trial.attack("records of 65,000 arguments", bounds, attack))
         .await
         .stop()
         .await;

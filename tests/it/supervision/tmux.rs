@@ -77,9 +77,12 @@ impl Tmux {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        if timeout(PATIENCE, look).await.is_err() {
-            panic!("{what:?} took too long:\n{}", self.screen().await);
-        }
+        let looked = timeout(PATIENCE, look).await;
+        assert!(
+            looked.is_ok(),
+            "{what:?} took too long:\n{}",
+            self.screen().await
+        );
     }
 
     /// What a command that is entered writes into a file.
