@@ -1,6 +1,6 @@
 //! `remex-gateway`: the gateway as a process of its own. Flags, bind, serve, exit code; all else is the library's.
 
-use std::{fmt::Display, io::Write, process::ExitCode};
+use std::{fmt::Display, future::pending, io::Write, process::ExitCode};
 
 use clap::Parser;
 use remex_client::Client;
@@ -91,8 +91,15 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
         ready.write(path).map_err(unavailable)?;
     }
     let serving = gateway.serve_within(shutdown.drain().clone(), config.drain_timeout);
+    let look = async {
+        if let Err(error) = Client::connect(&config.upstream).await {
+            tracing::warn!(upstream = %config.upstream, %error, "the server is away; commands are refused until it is back");
+        }
+        pending::<Result<(), Unavailable>>().await
+    };
     tokio::select! {
         served = serving => served.map_err(unavailable),
+        looked = look => looked,
         // Dropped, it resets its clients, and kills their commands.
         () = shutdown.now().cancelled() => Ok(()),
     }

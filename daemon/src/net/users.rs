@@ -71,6 +71,25 @@ impl Users {
     }
 }
 
+impl Users {
+    /// Who they are, as a part of a sentence.
+    pub fn explain(&self) -> String {
+        if self.everybody {
+            return "every local user".to_owned();
+        }
+        let name = |id: &u32| match id {
+            0 => "root (0)".to_owned(),
+            id => id.to_string(),
+        };
+        let names: Vec<_> = self.ids.iter().map(name).collect();
+        match names.split_last() {
+            None => "no local user".to_owned(),
+            Some((only, [])) => format!("the local user {only} alone"),
+            Some((last, others)) => format!("the local users {} and {last}", others.join(", ")),
+        }
+    }
+}
+
 fn look_up(name: &str) -> Result<u32, UsersError> {
     match names::user_id(name) {
         Ok(Some(uid)) => Ok(uid),
@@ -99,6 +118,22 @@ impl fmt::Display for Users {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_they_are_is_said_in_a_sentence() {
+        let of = |ids: &[u32], everybody| Users {
+            ids: ids.iter().copied().collect(),
+            everybody,
+        };
+        for (users, expected) in [
+            (of(&[0], false), "the local user root (0) alone"),
+            (of(&[0, 7], false), "the local users root (0) and 7"),
+            (of(&[0, 7, 9], false), "the local users root (0), 7 and 9"),
+            (of(&[0], true), "every local user"),
+        ] {
+            assert_eq!(users.explain(), expected);
+        }
+    }
 
     #[test]
     fn own_user_and_root_are_always_in() {

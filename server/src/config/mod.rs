@@ -165,7 +165,7 @@ impl Config {
     pub fn explain(&self) -> String {
         let listen = self.listen.iter();
         let grpc =
-            listen.map(|address| format!("gRPC on {address}, for local users {}.", self.users));
+            listen.map(|address| format!("gRPC on {address}, for {}.", self.users.explain()));
         let legacy = self.legacy.iter().map(|legacy| legacy.listener.explain());
         let lines: Vec<_> = grpc.chain(legacy).collect();
         lines.join("\n") + "\n"
