@@ -3,7 +3,7 @@
 use std::{fmt::Display, io::Write, process::ExitCode};
 
 use clap::Parser;
-use remex_client::Client;
+use remex_client::{Client, Endpoint};
 use remex_daemon::{Exit, Ready, console, fail, serve, shutdown::Shutdown};
 use remex_gateway::{
     Bound, Gateway,
@@ -68,6 +68,16 @@ fn explain(config: &Config) -> String {
         + "\n"
 }
 
+/// Serving goes on: the server may be started later, and is connected to when a client asks for something.
+async fn tell_if_away(upstream: Endpoint) {
+    if let Err(error) = Client::connect(&upstream).await {
+        tracing::warn!(
+            %upstream, %error,
+            "the server is away; clients are told so until it can be reached"
+        );
+    }
+}
+
 async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
     if let Some(path) = &config.ready_file {
         Ready::clear(path).map_err(unavailable)?;
@@ -81,6 +91,7 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
         bound.push(one);
     }
     let client = Client::connect_lazy(&config.upstream);
+    tokio::spawn(tell_if_away(config.upstream));
     let gateway = Gateway::new(client, bound, Limits::default(), config.spool_folder);
     console::print(ready.to_string()).map_err(unavailable)?;
     if let Some(path) = &config.ready_file {
