@@ -18,7 +18,8 @@ const MOST_SIZE_KEY_BYTES: usize = 64;
 pub(super) const NETWORKS: &str =
     "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32";
 pub(super) const DATAGRAM: &str = "a number of bytes from 128 to 65507";
-pub(super) const DURATION: &str = "a time such as 30s, 500ms, 5m or 1h, at most a year; 0 is none";
+pub(super) const DURATION: &str =
+    "a time such as 30s, 500ms, 1h30m or a number of seconds, at most a year; 0 is none";
 pub(super) const CHARSET: &str = "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII and no state is kept (not utf-16, not iso-2022-jp)";
 pub(super) const GATHER: &str = "a time such as 20ms, at most 10s; 0 is none";
 pub(super) const MARK: &str = "a byte, from 0x00 to 0xff";
@@ -43,23 +44,11 @@ pub(super) fn datagram(text: &str) -> Option<usize> {
         .then_some(bytes)
 }
 
-/// `30s`, `500ms`, `5m`, `1h` or `0`, at most a year; `None` if it is something else.
+/// A duration as it is typed everywhere, at most a year; `None` if it is something else.
 pub fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let unit = text.find(|character: char| !character.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let time = Duration::from_millis(number.checked_mul(millis)?);
-    (time <= MOST_TIMEOUT).then_some(time)
+    remex::duration::parse(text)
+        .ok()
+        .filter(|time| *time <= MOST_TIMEOUT)
 }
 
 /// `gather`: a time that a person would still call at once.
@@ -96,11 +85,12 @@ mod tests {
             ("0", Some(Duration::ZERO)),
             ("0s", Some(Duration::ZERO)),
             ("8761h", None),
-            ("30", None),
+            ("30", millis(30_000)),
+            ("1.5s", millis(1500)),
+            ("1h30m", millis(5_400_000)),
+            ("8760h1ms", None),
             ("s", None),
             ("-1s", None),
-            ("1.5s", None),
-            ("1d", None),
             ("99999999999999999999s", None),
             ("18446744073709551615h", None),
             ("", None),

@@ -9,15 +9,14 @@ use std::{
     time::Duration,
 };
 
+use remex::duration;
 use remex_daemon::{
     ConfigError, File, Origin, Text,
     logging::{LogFormat, LogLevel},
     net::{Address, AddressError, Users},
     text, texts,
 };
-use remex_gateway::config::{
-    Allow, DEFAULT_LISTENERS, Legacy, legacy, none_listed, parse_duration,
-};
+use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, legacy, none_listed};
 use toml::Spanned;
 
 pub use self::args::Args;
@@ -190,11 +189,11 @@ fn address((text, origin): &Text<'_>, allow: Allow) -> Result<Address, ConfigErr
     )))
 }
 
-fn drain_timeout(text: &str) -> Result<Duration, &'static str> {
-    match parse_duration(text) {
-        Some(time) if time <= MAX_DRAIN => Ok(time),
-        Some(_) => Err("is longer than an hour"),
-        None => Err("a time is written as in 30s, 500ms, 5m or 1h"),
+fn drain_timeout(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(time) if time <= MAX_DRAIN => Ok(time),
+        Ok(_) => Err("is longer than an hour".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -273,6 +272,7 @@ mod tests {
             ["--legacy", "tcp://127.0.0.1:1/exec?wrie=raw"],
             ["--users", "no-such-user-here"],
             ["--drain-timeout", "soon"],
+            ["--drain-timeout", "1h0.5s"],
             ["--chdir", "/nowhere"],
             ["--pass-env", "A=B"],
             ["--max-executions", "0"],
