@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
 use remex::v1::{EchoRequest, echo_request, echo_response};
 use remex_client::Client;
 use remex_daemon::{
@@ -23,7 +22,7 @@ use crate::{
     exec,
     limits::Limits,
     wire::{
-        Ending, Summary, Wire, last_word,
+        Charset, Ending, Summary, Wire, last_word,
         request::{self, Request},
     },
 };
@@ -33,7 +32,7 @@ use crate::{
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Form {
     /// What its text is in.
-    pub charset: &'static Encoding,
+    pub charset: Charset,
     /// The longest body.
     pub most_bytes: u64,
     /// It may be longer than memory.
@@ -50,7 +49,7 @@ pub struct Form {
 
 impl Form {
     /// A reply over a connection.
-    pub fn stream(wire: &Wire, charset: &'static Encoding, limits: &Limits) -> Self {
+    pub fn stream(wire: &Wire, charset: Charset, limits: &Limits) -> Self {
         Self {
             charset,
             most_bytes: limits.body_bytes.min(wire.most_body_bytes()),
@@ -63,7 +62,7 @@ impl Form {
     }
 
     /// A reply of one datagram.
-    pub fn datagram(max_datagram: usize, charset: &'static Encoding) -> Self {
+    pub fn datagram(max_datagram: usize, charset: Charset) -> Self {
         Self {
             charset,
             most_bytes: max_datagram as u64,
@@ -122,7 +121,7 @@ impl Handler {
 
     /// Runs the command that `bytes` are; that they are no other protocol's is known. Dropping the future kills it.
     pub async fn exec(&self, bytes: &[u8], exec: &Exec, form: Form, caller: &Caller) -> Answer {
-        let text = match request::parse(bytes, exec.charset, self.limits.request_bytes) {
+        let text = match request::parse(bytes, exec.charset.encoding(), self.limits.request_bytes) {
             Ok(Request::Command(text)) => text,
             Ok(Request::Blank) => return Answer::Reply(self.blank(form).await),
             Err(refusal) => {

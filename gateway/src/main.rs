@@ -58,7 +58,7 @@ fn start(args: &Args) -> Exit {
 
 fn explain(config: &Config) -> String {
     let legacy = config.legacy.iter();
-    let lines = legacy.map(|legacy| legacy.listener.explain());
+    let lines = legacy.map(|legacy| legacy.listener.explain(&legacy.users));
     let server = format!("The server is {}.", config.upstream);
     [server]
         .into_iter()

@@ -78,6 +78,31 @@ fn a_check_binds_nothing_and_explains() {
 }
 
 #[test]
+fn a_spool_that_takes_nothing_is_told_by_check_and_at_start() {
+    let line = "--legacy tcp://127.0.0.1:0/echo --spool-dir /proc/none";
+    let output = run(&format!("--check {line}"));
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--spool-dir"),
+        "{}",
+        stderr(&output)
+    );
+
+    let mut child = gateway()
+        .args(line.split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    let told = lines.find(|line| line.contains("replies that are too long for memory will be cut"));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(told.is_some_and(|line| line.contains("/proc/none")));
+}
+
+#[test]
 fn a_port_that_is_taken_exits_69_and_is_named() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -39,7 +39,10 @@ fn start(args: &Args, prepared: Prepared) -> Exit {
     };
     if args.shared.check {
         let _ = std::io::stdout().write_all(config.explain().as_bytes());
-        return Exit::Success;
+        return match config.check() {
+            Ok(()) => Exit::Success,
+            Err(error) => fail(PROGRAM, &error, Exit::Usage),
+        };
     }
     let log = (config.log_format, config.log_level);
     serve(PROGRAM, log, |shutdown| {

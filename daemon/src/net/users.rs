@@ -69,23 +69,21 @@ impl Users {
     pub fn allows(&self, uid: u32) -> bool {
         self.everybody || self.ids.contains(&uid)
     }
-}
 
-impl Users {
-    /// Who they are, as a part of a sentence.
+    /// Who they are, for a sentence: `local users root (0), 1000 and 1001`.
     pub fn explain(&self) -> String {
         if self.everybody {
-            return "every local user".to_owned();
+            return "all local users".to_owned();
         }
-        let name = |id: &u32| match id {
-            0 => "root (0)".to_owned(),
+        let name = |id: &u32| match *id {
+            ROOT => format!("root ({ROOT})"),
             id => id.to_string(),
         };
-        let names: Vec<_> = self.ids.iter().map(name).collect();
-        match names.split_last() {
+        let mut names: Vec<_> = self.ids.iter().map(name).collect();
+        match names.pop() {
+            Some(last) if names.is_empty() => format!("local user {last}"),
+            Some(last) => format!("local users {} and {last}", names.join(", ")),
             None => "no local user".to_owned(),
-            Some((only, [])) => format!("the local user {only} alone"),
-            Some((last, others)) => format!("the local users {} and {last}", others.join(", ")),
         }
     }
 }
@@ -120,28 +118,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_they_are_is_said_in_a_sentence() {
-        let of = |ids: &[u32], everybody| Users {
-            ids: ids.iter().copied().collect(),
-            everybody,
-        };
-        for (users, expected) in [
-            (of(&[0], false), "the local user root (0) alone"),
-            (of(&[0, 7], false), "the local users root (0) and 7"),
-            (of(&[0, 7, 9], false), "the local users root (0), 7 and 9"),
-            (of(&[0], true), "every local user"),
-        ] {
-            assert_eq!(users.explain(), expected);
-        }
-    }
-
-    #[test]
     fn own_user_and_root_are_always_in() {
         let own = rustix::process::geteuid().as_raw();
         for users in [Users::daemon(), Users::parse("4321").unwrap()] {
             assert!(users.allows(own) && users.allows(0));
             assert!(!users.allows(4322));
         }
+    }
+
+    #[test]
+    fn who_they_are_is_told_in_words() {
+        let users = |ids: &[u32]| Users {
+            everybody: false,
+            ids: ids.iter().copied().collect(),
+        };
+        assert_eq!(users(&[0]).explain(), "local user root (0)");
+        assert_eq!(users(&[0, 5]).explain(), "local users root (0) and 5");
+        assert_eq!(users(&[9, 0, 5]).explain(), "local users root (0), 5 and 9");
+        assert_eq!(Users::parse("*").unwrap().explain(), "all local users");
     }
 
     #[test]

@@ -94,8 +94,8 @@ fn assemble(stdout: Collected, stderr: Collected, policy: &Policy, tail: &Tail) 
     let room = kept(most, total);
     let leases = vec![stdout.lease, stderr.lease];
     let (mut stdout, mut stderr) = (stdout.pieces, stderr.pieces);
-    let stdout_bytes = shorten(&mut stdout, room, policy.charset);
-    let stderr_bytes = shorten(&mut stderr, room - stdout_bytes, policy.charset);
+    let stdout_bytes = shorten(&mut stdout, room, policy.charset.encoding());
+    let stderr_bytes = shorten(&mut stderr, room - stdout_bytes, policy.charset.encoding());
     let left = stdout_bytes + stderr_bytes;
     let mut after = Vec::new();
     after.extend_from_slice(&remark);

@@ -9,7 +9,6 @@ mod piece;
 mod spool;
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
 
 pub use self::{
     collector::{Collector, Source, Tail},
@@ -17,12 +16,13 @@ pub use self::{
     piece::Piece,
     spool::{Spool, Spooled},
 };
+use crate::wire::Charset;
 
 /// How a body is collected.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// What it is transcoded to.
-    pub charset: &'static Encoding,
+    pub charset: Charset,
     /// The longest body, with all that is said in it.
     pub most_bytes: u64,
     /// What one stream may take in memory.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use encoding_rs::{GBK, UTF_8};
+use encoding_rs::GBK;
 use md5::{Digest, Md5};
 
 use super::{Source::*, *};
@@ -11,7 +11,7 @@ const MEMORY_BYTES: usize = 16;
 
 fn policy(most_bytes: u64, folder: Option<&tempfile::TempDir>) -> Policy {
     Policy {
-        charset: UTF_8,
+        charset: Charset::UTF_8,
         most_bytes,
         memory_bytes: MEMORY_BYTES,
         memory: Memory::new(1 << 20),
@@ -87,7 +87,7 @@ async fn a_remark_is_a_line_of_its_own() {
     let body = collect(policy(100, None), &[], &tail).await;
     check(&body, "remex: 没有\n".as_bytes());
     let gbk = Policy {
-        charset: GBK,
+        charset: Charset::for_label("gbk").unwrap(),
         ..policy(100, None)
     };
     let body = collect(gbk, &[(Stdout, "目".as_bytes())], &tail).await;

@@ -2,14 +2,14 @@
 
 use std::{borrow::Cow, fmt};
 
-use remex_daemon::net::Address;
+use remex_daemon::net::{Address, Users};
 
 use super::{DatagramService, Drain, Exec, Framing, Kind, Listener, StreamService};
 use crate::wire::{Ack, Endian, Filename, Wire};
 
 impl Listener {
-    /// What it does, and for whom.
-    pub fn explain(&self) -> String {
+    /// What it does, and for whom; `users` are those of this machine that may connect.
+    pub fn explain(&self, users: &Users) -> String {
         let what: Cow<'_, str> = match &self.kind {
             Kind::Stream { service, .. } => match service {
                 StreamService::Exec {
@@ -34,7 +34,7 @@ impl Listener {
                 }
             },
         };
-        format!("{}: {what}; for {}.", self.url(), self.who())
+        format!("{}: {what}; for {}.", self.url(), self.who(users))
     }
 
     /// Its address as a URL, without the keys.
@@ -48,14 +48,8 @@ impl Listener {
         }
     }
 
-    fn who(&self) -> String {
-        let users = match self.users.as_deref() {
-            None => "local processes of its own user, root and --users".to_owned(),
-            Some(list) if list.split(',').any(|name| name.trim() == "*") => {
-                "all local processes".to_owned()
-            }
-            Some(list) => format!("local processes of its own user, root, --users and {list}"),
-        };
+    fn who(&self, users: &Users) -> String {
+        let users = users.explain();
         if self.is_loopback() {
             return users;
         }
@@ -150,48 +144,41 @@ mod tests {
         for (url, sentence) in [
             (
                 "tcp://127.0.0.1:8080/exec",
-                "tcp://127.0.0.1:8080: runs commands, replies as json-header with the size in total_size, UTF-8, no \
-                 timeout; for local processes of its own user, root and --users.",
+                "tcp://127.0.0.1:8080: runs commands, replies as json-header with the size in total_size, UTF-8, no timeout; for WHO.",
             ),
             (
                 "udp://0.0.0.0:9/exec?charset=gbk&max_datagram=1024&shell=/bin/bash&allow=192.0.2.0/24&users=joe",
-                "udp://0.0.0.0:9: runs the command of each datagram, replies with one of up to 1024 bytes, GBK, timeout \
-                 30s, shell /bin/bash; for local processes of its own user, root, --users and joe, and other machines of \
-                 192.0.2.0/24.",
+                "udp://0.0.0.0:9: runs the command of each datagram, replies with one of up to 1024 bytes, GBK, timeout 30s, shell /bin/bash; for WHO, and other machines of 192.0.2.0/24.",
             ),
             (
                 "unix:/run/x.sock?service=exec&wire=length&endian=big&timeout=5s&drain=eof&users=*",
-                "unix:///run/x.sock: runs commands, replies as length (big-endian), UTF-8, timeout 5s, output awaited to \
-                 its end; for all local processes.",
+                "unix:///run/x.sock: runs commands, replies as length (big-endian), UTF-8, timeout 5s, output awaited to its end; for WHO.",
             ),
             (
                 "tcp://127.0.0.1:9/exec?wire=raw&request_end=0x00&reply_end=0x04&gather=20ms",
-                "tcp://127.0.0.1:9: runs commands that end with 0x00 gathered for 20ms, replies as raw output with 0x04 \
-                 behind it, UTF-8, no timeout; for local processes of its own user, root and --users.",
+                "tcp://127.0.0.1:9: runs commands that end with 0x00 gathered for 20ms, replies as raw output with 0x04 behind it, UTF-8, no timeout; for WHO.",
             ),
             (
                 "tcp://127.0.0.1:9/exec?filename=last-word",
-                "tcp://127.0.0.1:9: runs commands, replies as json-header with the size in total_size and the command's \
-                 last word as filename, UTF-8, no timeout; for local processes of its own user, root and --users.",
+                "tcp://127.0.0.1:9: runs commands, replies as json-header with the size in total_size and the command's last word as filename, UTF-8, no timeout; for WHO.",
             ),
             (
                 "udp://127.0.0.1:13/time?format=%25H:%25M:%25S",
-                "udp://127.0.0.1:13: tells the time as %H:%M:%S, UTF-8; for local processes of its own user, root and \
-                 --users.",
+                "udp://127.0.0.1:13: tells the time as %H:%M:%S, UTF-8; for WHO.",
             ),
             (
                 "udp://[::]:13/time",
-                "udp://[::]:13: tells the time in the format of each datagram, UTF-8; for local processes of its own \
-                 user, root and --users, and no other machine, since allow= names none.",
+                "udp://[::]:13: tells the time in the format of each datagram, UTF-8; for WHO, and no other machine, since allow= names none.",
             ),
             (
                 "udp://[::]:13/echo",
-                "udp://[::]:13: sends back each datagram, upper-cased; for local processes of its own user, root and \
-                 --users, and every other machine that reaches it.",
+                "udp://[::]:13: sends back each datagram, upper-cased; for WHO, and every other machine that reaches it.",
             ),
         ] {
             let listener: Listener = url.parse().unwrap();
-            assert_eq!(listener.explain(), sentence);
+            let users = Users::parse("4321").unwrap();
+            let sentence = sentence.replace("WHO", &users.explain());
+            assert_eq!(listener.explain(&users), sentence);
         }
     }
 }

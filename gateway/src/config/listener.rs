@@ -3,14 +3,13 @@
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
-use encoding_rs::{Encoding, UTF_8};
 use ipnet::IpNet;
 use remex_daemon::net::{Address, UnixAddress};
 
 use super::{ListenerError, Problem, keys::Keys, values};
 use crate::{
     limits,
-    wire::{Ack, DEFAULT_SIZE_KEY, Endian, Filename, Wire},
+    wire::{Ack, Charset, DEFAULT_SIZE_KEY, Endian, Filename, Wire},
 };
 
 /// A legacy listener.
@@ -86,7 +85,7 @@ pub enum DatagramService {
     /// The time, in its format.
     Time {
         /// What a format that is not UTF-8 is in, and the reply.
-        charset: &'static Encoding,
+        charset: Charset,
         /// The format, whatever is asked; `None`: the datagram's.
         format: Option<String>,
     },
@@ -96,7 +95,7 @@ pub enum DatagramService {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exec {
     /// The clients' charset.
-    pub charset: &'static Encoding,
+    pub charset: Charset,
     /// After which a command is ended; `None`: never.
     pub timeout: Option<Duration>,
     /// How long output is waited for when the command has ended.
@@ -396,8 +395,8 @@ fn exec(keys: &mut Keys, timeout: Option<Duration>) -> Result<Exec, Problem> {
     })
 }
 
-fn charset(keys: &mut Keys) -> Result<&'static Encoding, Problem> {
+fn charset(keys: &mut Keys) -> Result<Charset, Problem> {
     Ok(keys
-        .take_as("charset", values::CHARSET, values::charset)?
-        .unwrap_or(UTF_8))
+        .take_as("charset", values::CHARSET, Charset::for_label)?
+        .unwrap_or(Charset::UTF_8))
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use encoding_rs::{GBK, UTF_8};
 use remex_daemon::net::{Address, AddressError};
 
 use super::*;
-use crate::wire::{Ack, Endian, Filename, Wire};
+use crate::wire::{Ack, Charset, Endian, Filename, Wire};
 
 fn parse(url: &str) -> Listener {
     url.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -35,7 +34,10 @@ fn the_contracts_examples() {
         endian: Endian::Little,
         filename: Filename::Fixed,
     };
-    assert_eq!((wire, exec.charset), (expected, GBK));
+    assert_eq!(
+        (wire, exec.charset),
+        (expected, Charset::for_label("gbk").unwrap())
+    );
     let echo = parse("udp://127.0.0.1:8081/echo");
     assert_eq!(echo.name(), "udp-echo");
     let unix = parse("unix:///run/remex/legacy.sock?service=exec");
@@ -58,7 +60,7 @@ fn defaults_are_the_tutorials() {
     assert_eq!(
         exec,
         Exec {
-            charset: UTF_8,
+            charset: Charset::UTF_8,
             timeout: None,
             drain: Drain::Exit,
             shell: None

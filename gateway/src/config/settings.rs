@@ -23,7 +23,8 @@ use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy, parse_duration};
 
 /// How long what runs may go on after a signal, unless `--drain-timeout` says otherwise.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-const DURATION: &str = "a time is written as in 30s, 500ms, 1h30m, or as a number of seconds";
+const DURATION: &str =
+    "a time is written as in 30s, 500ms, 1h30m or a number of seconds, and is at most a year";
 /// Survives a restart of the machine less often than it is on a disk: where large files of a moment belong.
 const SPOOL_FOLDER: &str = "/var/tmp";
 

@@ -6,7 +6,6 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
 use jiff::Zoned;
 use remex_daemon::{
     admission::{Access, Denied, Refused, check_source},
@@ -19,7 +18,7 @@ use crate::{
     config::{DatagramService, Exec},
     handler::{Answer, Form, Reply},
     shared::Shared,
-    wire::{encode, foreign, request, time},
+    wire::{Charset, encode, foreign, request, time},
 };
 
 /// Room for every datagram there is, and one byte to tell that it was longer.
@@ -126,7 +125,7 @@ impl Service {
             }
             DatagramService::Echo => self.echo(datagram, &caller).await,
             DatagramService::Time { charset, format } => {
-                time(&datagram, charset, format.as_deref())
+                time(&datagram, *charset, format.as_deref())
             }
         };
         if let Some(reply) = reply {
@@ -193,10 +192,10 @@ impl Service {
     }
 }
 
-fn time(datagram: &[u8], charset: &'static Encoding, format: Option<&str>) -> Option<Bytes> {
+fn time(datagram: &[u8], charset: Charset, format: Option<&str>) -> Option<Bytes> {
     let format = match format {
         Some(format) => format.into(),
-        None => request::decode(datagram, charset)?,
+        None => request::decode(datagram, charset.encoding())?,
     };
     Some(encode(&time::format(&format, &Zoned::now()), charset).into())
 }

@@ -11,15 +11,17 @@ mod length;
 pub mod request;
 pub mod segment;
 pub mod time;
+mod transcode;
 
 use bytes::Bytes;
 
 pub use self::{
-    charset::{Transcoder, encode},
+    charset::Charset,
     cut::{boundary, cut_note, kept},
     ending::{Cause, Ending},
     guard::{Foreign, Guard, Verdict, foreign},
     json_header::{DEFAULT_SIZE_KEY, FIXED_KEYS, last_word},
+    transcode::{Transcoder, encode},
 };
 
 /// How the replies of a stream (TCP, Unix socket) are laid out.

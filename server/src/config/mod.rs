@@ -16,12 +16,12 @@ use remex_daemon::{
     net::{Address, AddressError, Users},
     text, texts,
 };
-use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, legacy, none_listed};
+use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, check_spool, legacy, none_listed};
 use toml::Spanned;
 
 pub use self::args::Args;
 use self::{args::ContainmentArg, file::Keys};
-use crate::execution::DEFAULT_MAX_EXECUTIONS;
+use crate::{execution::DEFAULT_MAX_EXECUTIONS, state_dir::default_path};
 use remex_supervisor::process::Choice;
 
 /// Where gRPC is served by default.
@@ -161,12 +161,33 @@ impl Config {
         })
     }
 
+    /// What only `--check` finds wrong: at start it is logged, and serving goes on. The state folder may not be there yet.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let state = || self.state_dir.clone().or_else(|| default_path().ok());
+        let folder = match &self.spool_dir {
+            Some(folder) => Some(folder.clone()),
+            None => state().filter(|folder| folder.exists()),
+        };
+        match folder {
+            Some(folder) if !self.legacy.is_empty() => check_spool(&folder),
+            _ => Ok(()),
+        }
+    }
+
     /// What the configuration means, a sentence a line, for `--check`.
     pub fn explain(&self) -> String {
         let listen = self.listen.iter();
-        let grpc =
-            listen.map(|address| format!("gRPC on {address}, for {}.", self.users.explain()));
-        let legacy = self.legacy.iter().map(|legacy| legacy.listener.explain());
+        let users = self.users.explain();
+        let grpc = listen.map(|address| {
+            let others = if address.is_loopback() {
+                ""
+            } else {
+                ", and every other machine that reaches it"
+            };
+            format!("gRPC on {address}, for {users}{others}.")
+        });
+        let legacy = self.legacy.iter();
+        let legacy = legacy.map(|legacy| legacy.listener.explain(&legacy.users));
         let lines: Vec<_> = grpc.chain(legacy).collect();
         lines.join("\n") + "\n"
     }
@@ -311,6 +332,31 @@ mod tests {
     }
 
     #[test]
+    fn a_check_says_who_may_call() {
+        let flags = ["--listen", "[::]:1", "--listen", "unix:/p", "--no-legacy"];
+        let config = config(&[&flags[..], &["--allow-plaintext"]].concat()).unwrap();
+        let users = Users::daemon().explain();
+        assert_eq!(
+            config.explain(),
+            format!(
+                "gRPC on [::]:1, for {users}, and every other machine that reaches it.\ngRPC on unix:/p, for {users}.\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_check_looks_at_the_spool() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |path: &str| config(&["--spool-dir", path]).unwrap().check();
+        assert!(check(folder.path().to_str().unwrap()).is_ok());
+        let error = check("/proc/none").unwrap_err().to_string();
+        assert!(
+            error.contains("--spool-dir") && error.contains("/proc/none"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_is_unsafe_needs_its_flag() {
         for (flags, allow) in [
             (["--listen", "0.0.0.0:1"], "--allow-plaintext"),
@@ -333,6 +379,7 @@ mod tests {
             ["--legacy", "tcp://127.0.0.1:1/exec?wrie=raw"],
             ["--users", "no-such-user-here"],
             ["--drain-timeout", "soon"],
+            ["--drain-timeout", "1h0.5s"],
             ["--chdir", "/nowhere"],
             ["--pass-env", "A=B"],
             ["--max-executions", "0"],

@@ -120,6 +120,11 @@ async fn a_gateway_may_start_before_its_server() {
     let home = Home::new();
     let address = format!("unix:{}", home.path("socket").display());
     let gateway = Gateway::start(&home, &address, &[LISTENER]).await;
+    eventually("a line that says so at start", || {
+        let log = fs::read_to_string(home.path("gateway-log")).expect("a log");
+        log.contains("the server is away").then_some(())
+    })
+    .await;
     let mut client = Legacy::connect(gateway.socket("tcp-exec")).await;
     let reply = client.ask("echo early").await;
     assert!(
