@@ -1,10 +1,12 @@
 //! The contract of remex: what clients and servers share.
 //!
 //! [`v1`] holds the messages and the service stubs generated from `proto/remex/v1`, [`FILE_DESCRIPTOR_SET`] the same as
-//! data for reflection, and [`error`] the reasons that a status carries.
+//! data for reflection, and [`error`] the reasons that a status carries. With the feature `duration` there is also how a duration is typed.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "duration")]
+pub mod duration;
 pub mod error;
 
 /// Messages and stubs of the protobuf package `remex.v1`.

@@ -127,6 +127,14 @@ impl Command {
         self
     }
 
+    /// Takes its output to the end of file, as ssh does: the execution is over when all that it left in the background has
+    /// closed its output, too. Without this, that is waited for only as long as it keeps writing, and at most 1 s.
+    #[must_use]
+    pub fn drain_to_eof(mut self) -> Self {
+        self.base.drain = v1::command::Drain::Eof.into();
+        self
+    }
+
     /// Gives it `data` on stdin, and then the end of it. Without this, stdin is empty; with
     /// [`Client::interact`](crate::Client::interact), more may follow.
     #[must_use]
@@ -148,6 +156,16 @@ impl Command {
     pub fn max_output_bytes(mut self, bytes: u64) -> Self {
         self.max_output_bytes = bytes;
         self
+    }
+
+    /// What of it a server may be too old to heed.
+    pub(crate) fn features(&self) -> Vec<&'static str> {
+        let given = [
+            ("user", !self.base.user.is_empty()),
+            ("drain", self.base.drain != 0),
+        ];
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(name, _)| name).collect()
     }
 
     /// Bytes of stdin that go out with it.

@@ -1,6 +1,11 @@
 //! Where a server is: the text of `--server`, parsed once. Pure: nothing here connects or looks up a name.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use http::uri::Authority;
 use thiserror::Error;
@@ -31,6 +36,18 @@ impl Endpoint {
             Self::Unix(_) => "localhost".to_owned(),
         }
     }
+
+    /// Whether it is on this machine as written: a socket, an address of the loopback, or the name `localhost`.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Http { host, .. } => {
+                let address = host.parse::<IpAddr>();
+                host.eq_ignore_ascii_case("localhost")
+                    || address.is_ok_and(|address| address.is_loopback())
+            }
+            Self::Unix(_) => true,
+        }
+    }
 }
 
 /// A server that runs with no flags: `http://127.0.0.1:50051`.
@@ -56,18 +73,15 @@ impl fmt::Display for Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// It begins with no scheme.
-    #[error("{0:?} has no scheme: write http://HOST:PORT or unix:/PATH")]
-    NoScheme(String),
     /// It begins with a scheme that is none of ours.
-    #[error("{0:?} is no scheme of remex: write http://HOST:PORT or unix:/PATH")]
+    #[error("{0:?} is no scheme of remex: write http://HOST:PORT, unix:/PATH or HOST:PORT")]
     UnknownScheme(String),
-    /// TLS.
+    /// TLS: what `https://` says, and `HOST:PORT` of another machine means.
     #[error(
-        "https:// is not supported by this version: use http:// on the same machine, or unix:/PATH"
+        "https://{0} needs TLS, which this version does not speak: write http://{0} to go without it"
     )]
-    TlsUnsupported,
-    /// What stands behind `http://` is not `HOST` or `HOST:PORT`.
+    TlsUnsupported(String),
+    /// It is not `HOST` or `HOST:PORT`, alone or behind a scheme.
     #[error(
         "{0:?} is not HOST:PORT: write for example http://127.0.0.1:{DEFAULT_PORT} or http://[::1]:{DEFAULT_PORT}"
     )]
@@ -80,23 +94,33 @@ pub enum EndpointError {
     SocketPath(String),
 }
 
+/// `http://`, `unix:`, or `HOST[:PORT]`, which is `http://` on this machine and `https://` elsewhere.
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(EndpointError::NoScheme(text.to_owned()));
+        let has_prefix = |prefix: &str| {
+            let begin = text.get(..prefix.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
         };
-        if scheme.eq_ignore_ascii_case("unix") {
-            return parse_unix(rest);
+        if has_prefix("unix:") {
+            return parse_unix(&text["unix:".len()..]);
         }
-        // `localhost:50051` has a colon and no scheme all the same.
-        let Some(rest) = rest.strip_prefix("//") else {
-            return Err(EndpointError::NoScheme(text.to_owned()));
+        let Some((scheme, rest)) = text.split_once("://") else {
+            let (host, port) = parse_authority(text)?;
+            let endpoint = Self::Http { host, port };
+            if endpoint.is_local() {
+                return Ok(endpoint);
+            }
+            return Err(EndpointError::TlsUnsupported(endpoint.authority()));
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "http" => parse_http(rest),
-            "https" => Err(EndpointError::TlsUnsupported),
+            "http" => parse_authority(rest).map(|(host, port)| Self::Http { host, port }),
+            "https" => {
+                let (host, port) = parse_authority(rest)?;
+                let endpoint = Self::Http { host, port };
+                Err(EndpointError::TlsUnsupported(endpoint.authority()))
+            }
             _ => Err(EndpointError::UnknownScheme(scheme.to_owned())),
         }
     }
@@ -110,7 +134,11 @@ fn parse_unix(rest: &str) -> Result<Endpoint, EndpointError> {
     Ok(Endpoint::Unix(PathBuf::from(path)))
 }
 
-fn parse_http(rest: &str) -> Result<Endpoint, EndpointError> {
+/// Host and port of `HOST[:PORT][/]`; an IPv6 address may stand without its brackets if no port follows.
+fn parse_authority(rest: &str) -> Result<(String, u16), EndpointError> {
+    if rest.parse::<Ipv6Addr>().is_ok() {
+        return Ok((rest.to_owned(), DEFAULT_PORT));
+    }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (text, path) = rest.split_at(end);
     if !matches!(path, "" | "/") {
@@ -128,7 +156,7 @@ fn parse_http(rest: &str) -> Result<Endpoint, EndpointError> {
     let host = match host.strip_prefix('[') {
         Some(bracketed) => {
             let address = bracketed.strip_suffix(']').ok_or_else(wrong)?;
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+            address.parse::<Ipv6Addr>().map_err(|_| wrong())?;
             address
         }
         None => host,
@@ -136,10 +164,7 @@ fn parse_http(rest: &str) -> Result<Endpoint, EndpointError> {
     if host.is_empty() {
         return Err(wrong());
     }
-    Ok(Endpoint::Http {
-        host: host.to_owned(),
-        port,
-    })
+    Ok((host.to_owned(), port))
 }
 
 #[cfg(test)]
@@ -194,13 +219,43 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_this_machine_needs_no_scheme() {
+        for (text, host, port) in [
+            ("localhost", "localhost", 50051),
+            ("LOCALHOST:1", "LOCALHOST", 1),
+            ("127.0.0.1:50051", "127.0.0.1", 50051),
+            ("127.8.8.8", "127.8.8.8", 50051),
+            ("[::1]:1", "::1", 1),
+            ("[::1]", "::1", 50051),
+            ("::1", "::1", 50051),
+        ] {
+            assert_eq!(text.parse(), Ok(http(host, port)), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_apart() {
         use EndpointError as E;
         for (text, error) in [
-            ("localhost", E::NoScheme("localhost".into())),
-            ("localhost:50051", E::NoScheme("localhost:50051".into())),
+            ("", E::Authority(String::new())),
+            ("localhost:", E::Authority("localhost:".into())),
+            ("localhost:x", E::Authority("localhost:x".into())),
+            ("ftp:x", E::Authority("ftp:x".into())),
             ("ftp://x", E::UnknownScheme("ftp".into())),
-            ("https://x:1", E::TlsUnsupported),
+            ("https://x:1", E::TlsUnsupported("x:1".into())),
+            (
+                "https://localhost",
+                E::TlsUnsupported("localhost:50051".into()),
+            ),
+            (
+                "build.example",
+                E::TlsUnsupported("build.example:50051".into()),
+            ),
+            ("192.0.2.7:1", E::TlsUnsupported("192.0.2.7:1".into())),
+            (
+                "[2001:db8::1]:1",
+                E::TlsUnsupported("[2001:db8::1]:1".into()),
+            ),
             ("http://", E::Authority(String::new())),
             ("http://:1", E::Authority(":1".into())),
             ("http://x:", E::Authority("x:".into())),

@@ -4,7 +4,7 @@ use remex::error::Reason;
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use crate::ConnectError;
+use crate::{ConnectError, never_ran};
 
 /// A call failed.
 #[derive(Debug, Error)]
@@ -24,6 +24,11 @@ pub enum Error {
     /// The call failed with no reason of remex's: the connection was lost, or something between gave up.
     #[error("{} ({:?})", .0.message(), .0.code())]
     Failed(Status),
+    /// The server does not have this field of a command, and would run it as if it had not been given.
+    #[error(
+        "the server is of an older version, which does not heed {0:?}; leave it out, or bring the server up to date"
+    )]
+    Unheeded(&'static str),
     /// The events ended before the command did.
     #[error("the server stopped telling what the command does")]
     Incomplete,
@@ -34,7 +39,7 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Refused { reason, .. } => Some(*reason),
-            Self::Connect(_) | Self::Failed(_) | Self::Incomplete => None,
+            Self::Connect(_) | Self::Failed(_) | Self::Unheeded(_) | Self::Incomplete => None,
         }
     }
 
@@ -42,7 +47,20 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Refused { status, .. } | Self::Failed(status) => status.code(),
+            Self::Unheeded(_) => Code::Unimplemented,
             Self::Connect(_) | Self::Incomplete => Code::Unavailable,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the call failed before the service could see it, so that its command has not run. What the service refused
+    /// has its reason, which says as much of it; of anything else it is not known.
+    pub fn never_ran(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Unheeded(_) => true,
+            Self::Failed(status) => never_ran(status),
+            Self::Refused { .. } | Self::Incomplete => false,
         }
     }
 }
@@ -51,7 +69,10 @@ impl From<Status> for Error {
     fn from(status: Status) -> Self {
         match Reason::of(&status) {
             Some(reason) => Self::Refused { reason, status },
-            None => Self::Failed(status),
+            None => match ConnectError::of(&status) {
+                Some(error) => Self::Connect(error.clone()),
+                None => Self::Failed(status),
+            },
         }
     }
 }
@@ -59,6 +80,7 @@ impl From<Status> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Endpoint;
 
     #[test]
     fn the_reason_is_told_from_the_code() {
@@ -69,5 +91,18 @@ mod tests {
         let error = Error::from(Status::not_found("no such page"));
         assert_eq!(error.reason(), None);
         assert_eq!(error.to_string(), "no such page (NotFound)");
+        assert!(!error.never_ran());
+    }
+
+    #[test]
+    fn what_a_call_could_not_connect_by_is_told_from_what_it_lost() {
+        let endpoint = Endpoint::default();
+        let error = Error::from(Status::from(ConnectError::TimedOut { endpoint }));
+        assert!(matches!(
+            error,
+            Error::Connect(ConnectError::TimedOut { .. })
+        ));
+        assert!(error.never_ran());
+        assert!(!Error::from(Status::unavailable("lost")).never_ran());
     }
 }

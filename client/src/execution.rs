@@ -40,7 +40,9 @@ impl From<v1::RunResponse> for RunOutcome {
     }
 }
 
-/// A command that was started. Dropping it is this caller's going away, which kills the command.
+/// A command that was started. Dropping it is this caller's going away, which kills the command. As long as its events are
+/// not taken, up to [`STREAM_WINDOW_BYTES`](crate::STREAM_WINDOW_BYTES) of its output wait here, then the command does;
+/// other calls of the same [`Client`] do not.
 #[derive(Debug)]
 pub struct Execution {
     id: String,
@@ -52,12 +54,14 @@ pub struct Execution {
 impl Client {
     /// Runs `command` to its end.
     pub async fn run(&self, command: Command) -> Result<RunOutcome, Error> {
+        self.check_features(&command).await?;
         let request: v1::RunRequest = command.into();
         Ok(self.exec().run(request).await?.into_inner().into())
     }
 
     /// Starts `command`; its events follow as they happen.
     pub async fn start(&self, command: Command) -> Result<Execution, Error> {
+        self.check_features(&command).await?;
         let request: v1::StartRequest = command.into();
         let mut events = self.exec().start(request).await?.into_inner();
         loop {

@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -36,6 +37,7 @@ pub struct Interaction {
 impl Client {
     /// Starts `command` with its stdin open.
     pub async fn interact(&self, command: Command) -> Result<Interaction, Error> {
+        self.check_features(&command).await?;
         let sent = command.stdin_bytes();
         let (stdin, chunks) = mpsc::channel(QUEUE_MESSAGES);
         let (control, messages) = mpsc::channel(QUEUE_MESSAGES);
@@ -54,7 +56,7 @@ impl Client {
                     stdin: Some(Stdin {
                         chunks: stdin,
                         position,
-                        window: Window::new(sent),
+                        window: Window::new(sent, Instant::now()),
                     }),
                     id,
                     control: Control(control),
@@ -79,7 +81,7 @@ impl Interaction {
     }
 
     /// The next event; `None` after [`Event::Exited`]. Cancel-safe. As long as this is not called, [`Stdin::write`] waits
-    /// once [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) are on their way.
+    /// once as much is on its way as may be: [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) at first.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
@@ -112,12 +114,14 @@ pub struct Stdin {
 }
 
 impl Stdin {
-    /// Sends `data`, waiting whenever [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) are on their way. What the
-    /// command does not read before it ends is discarded.
+    /// Sends `data`, waiting whenever as much is on its way as may be: [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES),
+    /// and up to [`MAX_STDIN_WINDOW_BYTES`](crate::MAX_STDIN_WINDOW_BYTES) for a command that reads fast. What the command
+    /// does not read before it ends is discarded.
     pub async fn write(&mut self, data: impl Into<Bytes>) -> Result<(), Ended> {
         let mut data = data.into();
         while !data.is_empty() {
-            self.window.accepted(*self.position.borrow_and_update());
+            let accepted = *self.position.borrow_and_update();
+            self.window.accepted(accepted, Instant::now());
             let room = self.window.room().min(data.len());
             if room == 0 {
                 self.position.changed().await.map_err(|_| Ended)?;
@@ -125,7 +129,7 @@ impl Stdin {
             }
             let permit = self.chunks.reserve().await.map_err(|_| Ended)?;
             permit.send(data.split_to(room));
-            self.window.sent(room);
+            self.window.sent(room, Instant::now());
         }
         Ok(())
     }

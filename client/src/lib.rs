@@ -25,38 +25,42 @@
 //!
 //! In the order in which a call goes: an [`Endpoint`] says where, a [`Client`] holds the connection, a [`Command`] says
 //! what; [`Execution`] and [`Interaction`] tell its [`Event`]s, of which the last is its [`Exit`]. What stops a command
-//! from running is an [`Error`], with the server's [`Reason`].
+//! from running is an [`Error`], with the server's [`Reason`]. Executions that others started are reached by their id, in
+//! the messages of [`v1`], the API itself.
+//!
+//! The feature `cli`, on by default, is what the command line `remex` needs, and the library does not.
 
 #![forbid(unsafe_code)]
 
-mod backoff;
 mod client;
 mod command;
-mod dial;
 mod endpoint;
 mod error;
 mod event;
 mod execution;
 mod exit;
-mod heard;
-mod http2;
-#[cfg(test)]
-mod http2_tests;
+mod features;
 mod interaction;
+mod records;
 mod signal;
 mod transport;
 mod window;
 
 pub use client::{Channel, Client, MAX_REPLY_BYTES};
 pub use command::Command;
-pub use dial::{CONNECT_TIMEOUT, ConnectError};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError};
 pub use error::Error;
 pub use event::{Event, Stream};
 pub use execution::{Execution, RunOutcome};
 pub use exit::{Exit, ExitReason, STATUS_FAILURE, STATUS_TIMEOUT};
 pub use interaction::{Control, Ended, Interaction, Stdin};
-pub use remex::error::Reason;
+pub use remex::{error::Reason, v1};
 pub use signal::{Signal, UnknownSignal};
 pub use tower::BoxError;
-pub use window::{STDIN_CHUNK_BYTES, STDIN_WINDOW_BYTES, STDIN_WINDOW_CHUNKS};
+pub use transport::{
+    CONNECT_TIMEOUT, ConnectError, MAX_CALLS_PER_CONNECTION, MAX_CONNECTIONS, STREAM_WINDOW_BYTES,
+    never_ran,
+};
+pub use window::{
+    MAX_STDIN_WINDOW_BYTES, STDIN_CHUNK_BYTES, STDIN_WINDOW_BYTES, STDIN_WINDOW_CHUNKS,
+};

@@ -4,19 +4,19 @@ mod cli;
 
 use std::process::ExitCode;
 
-use cli::{Args, Failure};
+use cli::{Asked, Failure};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
-    let args = match Args::from_command_line() {
-        Ok(args) => args,
+    let asked = match Asked::from_command_line() {
+        Ok(asked) => asked,
         Err(refusal) => return refusal.report(),
     };
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::new(format!("cannot begin: {error}")).report(),
     };
-    let result = runtime.block_on(cli::run(args));
+    let result = runtime.block_on(asked.carry_out());
     // A name that is still being looked up holds up nothing.
     runtime.shutdown_background();
     match result {

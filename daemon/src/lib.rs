@@ -2,15 +2,19 @@
 //!
 //! Hops, in the order of the modules: settings are read from flags and a [`File`], each value with its [`Origin`]; [`logging`]
 //! begins; sockets are bound and connections accepted in [`net`], where it is also known who a peer is; [`admission`] says whether it
-//! may come in; [`Ready`] tells where the daemon listens; [`shutdown`] ends it with an [`Exit`] code. [`escape`] makes text harmless.
+//! may come in; [`Ready`] tells where the daemon listens; [`shutdown`] ends it with an [`Exit`] code. [`serve`] is the frame around all of it; [`console`] is what is
+//! said outside of the log. [`escape`] makes text harmless.
 
 mod file;
 mod origin;
+pub mod console;
+pub mod descriptors;
 pub mod logging;
 pub mod net;
 pub mod admission;
 mod ready;
 pub mod shutdown;
+mod serve;
 mod exit;
 pub mod escape;
 
@@ -18,3 +22,4 @@ pub use exit::Exit;
 pub use file::{File, FileError, MAX_FILE};
 pub use origin::{ConfigError, Origin, Text, text, texts};
 pub use ready::{Ready, ReadyError};
+pub use serve::{fail, serve};

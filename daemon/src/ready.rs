@@ -41,13 +41,6 @@ impl Ready {
         self.lines.push(format!("{name} {address}"));
     }
 
-    /// Prints the lines on stdout.
-    pub fn print(&self) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        write!(stdout, "{self}")?;
-        stdout.flush()
-    }
-
     /// Puts the lines into the file at `path`, in place of what was there.
     pub fn write(&self, path: &Path) -> Result<(), ReadyError> {
         self.replace(path).map_err(|source| failed(path, source))

@@ -1,55 +1,172 @@
-//! Signals: the first SIGTERM or SIGINT asks for a drain, the second ends the process there and then, with 128 and its
-//! number (143, 130) as the exit code.
+//! Signals. The first one that asks for an end begins a drain, the second one cuts it short: the process ends within
+//! [`EXIT_WITHIN`] with 128 and the signal's number (143, 130) as its exit code, whatever its other threads are stuck in.
 
-use std::{io, process};
+use std::{
+    fs, io, process,
+    sync::{Arc, OnceLock},
+    thread,
+    time::Duration,
+};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
+use super::{Exit, logging};
 
-/// Watches for signals from now on, in a task of the current runtime; the token is cancelled by the first one.
-pub fn on_signals() -> io::Result<CancellationToken> {
-    let mut signals = Signals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
+/// How long the process is there after the second signal.
+pub const EXIT_WITHIN: Duration = Duration::from_millis(900);
+
+/// What signals have asked for so far. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    drain: CancellationToken,
+    now: CancellationToken,
+    exit: Arc<OnceLock<Exit>>,
+}
+
+impl Shutdown {
+    /// Cancelled by the first signal: nothing new is begun.
+    pub fn drain(&self) -> &CancellationToken {
+        &self.drain
+    }
+
+    /// Cancelled by the second one: what still runs is killed.
+    pub fn now(&self) -> &CancellationToken {
+        &self.now
+    }
+
+    /// How a process ends that has done what it was asked for.
+    pub fn exit(&self) -> Exit {
+        self.exit.get().copied().unwrap_or(Exit::Success)
+    }
+}
+
+/// Watches for signals from now on, in a thread of its own, so that no task can hold it up.
+pub fn on_signals() -> io::Result<Shutdown> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _context = runtime.enter();
+        Signals::new()?
     };
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    // Ends with the runtime: a second signal may come as long as there is one.
-    tokio::spawn(async move {
+    let shutdown = Shutdown::default();
+    let told = shutdown.clone();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || watch(&runtime, signals, &told))?;
+    Ok(shutdown)
+}
+
+fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown) {
+    runtime.block_on(async {
         let name = signals.next().await.name;
         tracing::info!("{name}: draining; once more to exit at once");
-        stopping.cancel();
-        exit_at_once(&signals.next().await);
+        shutdown.drain.cancel();
+        let second = signals.next().await;
+        tracing::warn!("{} again: exiting without draining", second.name);
+        let _ = shutdown.exit.set(second.exit);
+        shutdown.now.cancel();
+        sleep(EXIT_WITHIN.saturating_sub(super::console::LAST_WORDS)).await;
+        exit(second.exit);
     });
-    Ok(stop)
 }
 
 #[expect(
     clippy::exit,
     reason = "the second signal means at once, whatever else is still running"
 )]
-fn exit_at_once(received: &Received) -> ! {
-    tracing::warn!("{} again: exiting without draining", received.name);
-    process::exit(received.exit.code().into())
+fn exit(exit: Exit) -> ! {
+    logging::flush();
+    process::exit(exit.code().into())
 }
 
+/// The signals that ask for an end, and SIGHUP, which may ask for something else.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
+    /// `None`: whoever started the process has it ignored, as nohup does.
+    hangup: Option<Signal>,
+    hangup_ends: bool,
 }
 
+#[derive(Clone, Copy)]
 struct Received {
     name: &'static str,
     exit: Exit,
 }
 
+impl Received {
+    const fn new(name: &'static str, number: u8) -> Self {
+        let exit = Exit::Signal(number);
+        Self { name, exit }
+    }
+}
+
 impl Signals {
+    fn new() -> io::Result<Self> {
+        let hangup = if is_ignored(libc::SIGHUP) {
+            None
+        } else {
+            Some(signal(SignalKind::hangup())?)
+        };
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup,
+            hangup_ends: has_terminal(),
+        })
+    }
+
+    /// The next one that asks for an end.
     async fn next(&mut self) -> Received {
-        tokio::select! {
-            _ = self.terminate.recv() => Received { name: "SIGTERM", exit: Exit::Signal(15) },
-            _ = self.interrupt.recv() => Received { name: "SIGINT", exit: Exit::Signal(2) },
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Received::new("SIGTERM", 15),
+                _ = self.interrupt.recv() => return Received::new("SIGINT", 2),
+                _ = self.quit.recv() => return Received::new("SIGQUIT", 3),
+                () = received(self.hangup.as_mut()) => {
+                    if self.hangup_ends {
+                        return Received::new("SIGHUP", 1);
+                    }
+                    tracing::info!("SIGHUP: there is nothing that can be reloaded yet");
+                }
+            }
         }
     }
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the process was started on a terminal, which sends SIGHUP when it goes: it has a controlling one.
+fn has_terminal() -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open("/dev/tty", flags, Mode::empty());
+    !matches!(
+        opened,
+        Err(Errno::NXIO | Errno::NOENT | Errno::ACCESS | Errno::PERM)
+    )
+}
+
+/// Whether whoever started the process has it ignore a signal, as nohup does; where the kernel does not tell, it has not.
+fn is_ignored(number: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }

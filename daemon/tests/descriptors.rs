@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use remex_daemon::net::{AcceptLimits, Acceptor, BoundAddress, Connection, Listener};
+use remex_daemon::net::{AcceptLimits, Acceptor, BoundAddress, Connection, Listener, RESERVE};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::timeout;
 
@@ -29,7 +29,7 @@ const SHORTAGE: Duration = Duration::from_millis(300);
 const BUSY: Duration = Duration::from_millis(100);
 
 #[test]
-fn a_shortage_of_descriptors_is_waited_out() {
+fn pitfall_29_and_44_a_shortage_of_descriptors_is_waited_out() {
     if env::var_os(INSIDE).is_some() {
         return;
     }
@@ -113,10 +113,19 @@ async fn inside() {
     let BoundAddress::Tcp(to) = *acceptor.local() else {
         panic!("{} is not TCP", acceptor.local())
     };
+    let early = [(); RESERVE].map(|()| TcpStream::connect(to).unwrap());
     let mut client = TcpStream::connect(to).unwrap();
     let schedstat = File::open("/proc/thread-self/schedstat").unwrap();
 
     let files = use_up_descriptors();
+    // Those are accepted for whom descriptors are kept.
+    let mut accepted = Vec::new();
+    for client in &early {
+        let connection = accept(&mut acceptor).await;
+        let caller = connection.caller.as_ref().unwrap();
+        assert_eq!(caller.address, client.local_addr().ok());
+        accepted.push(connection);
+    }
     let before = processor_time(&schedstat);
     // Cancelled again and again, as by a select!: that must not turn the pauses into spinning.
     let cancelling = async {

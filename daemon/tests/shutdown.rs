@@ -81,18 +81,21 @@ async fn inside() {
     let Ok(how) = env::var(INSIDE) else {
         return;
     };
-    let stop = shutdown::on_signals().expect("a handler");
+    let shutdown = shutdown::on_signals().expect("a handler");
     say("serving");
-    stop.cancelled().await;
+    shutdown.drain().cancelled().await;
     say("draining");
-    if how == "hangs" {
-        std::future::pending::<()>().await;
+    match how.as_str() {
+        "hangs" => std::future::pending().await,
+        // Nobody takes part in the end but the thread that watches.
+        "blocks" => thread::sleep(Duration::from_hours(1)),
+        _ => {}
     }
 }
 
 #[test]
 fn the_first_signal_drains() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         let mut daemon = Daemon::start("drains");
         daemon.wait_for("serving");
         daemon.signal(signal);
@@ -107,9 +110,11 @@ fn the_second_signal_ends_a_drain() {
         (Signal::TERM, Signal::INT, 130),
         (Signal::INT, Signal::TERM, 143),
         (Signal::TERM, Signal::TERM, 143),
+        (Signal::QUIT, Signal::QUIT, 131),
     ];
-    for (first, second, code) in table {
-        let mut daemon = Daemon::start("hangs");
+    let table = ["hangs", "blocks"].map(|how| table.map(|row| (how, row)));
+    for (how, (first, second, code)) in table.into_iter().flatten() {
+        let mut daemon = Daemon::start(how);
         daemon.wait_for("serving");
         daemon.signal(first);
         daemon.wait_for("draining");

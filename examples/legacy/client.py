@@ -17,12 +17,20 @@ import sys
 def ask(connection, command, charset):
     """Runs one command; returns the header and the body as sent."""
     connection.send(command.encode(charset))
-    (length,) = struct.unpack("i", connection.recv(4))
-    header = json.loads(connection.recv(length).decode("utf-8"))
+    (length,) = struct.unpack("i", some(connection, 4))
+    header = json.loads(some(connection, length).decode("utf-8"))
     body = b""
     while len(body) < header["total_size"]:
-        body += connection.recv(min(1024, header["total_size"] - len(body)))
+        body += some(connection, min(1024, header["total_size"] - len(body)))
     return header, body
+
+
+def some(connection, size):
+    """What one recv brings, at most size bytes; an empty one is the end of the connection, and would be for ever."""
+    data = connection.recv(size)
+    if not data:
+        sys.exit("the server closed the connection in the middle of an answer")
+    return data
 
 
 def main():

@@ -60,7 +60,11 @@ def run(server, argv):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: requests.put(signal=number))
 
-    with grpc.insecure_channel(server, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    options = [("grpc.enable_http_proxy", 0)]
+    if server.startswith("unix:"):
+        # grpcio would send the socket's path, escaped, which HTTP/2 refuses as an authority.
+        options.append(("grpc.default_authority", "localhost"))
+    with grpc.insecure_channel(server, options=options) as channel:
         responses = exec_pb2_grpc.ExecServiceStub(channel).Interact(iter(requests))
         threading.Thread(target=requests.forward_stdin, daemon=True).start()
         for response in responses:
@@ -103,7 +107,7 @@ def reason_of(error):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT")
+    parser.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT|unix:/PATH")
     parser.add_argument("argv", nargs="+", metavar="PROGRAM ARG")
     args = parser.parse_args()
     try:

@@ -10,7 +10,11 @@ pub(crate) fn check(input: &[u8]) {
     match url.parse::<Listener>() {
         Ok(listener) => {
             assert!(!listener.name().is_empty());
-            assert!(listener.explain().starts_with(&listener.url()));
+            assert!(
+                listener
+                    .explain(&remex_daemon::net::Users::daemon())
+                    .starts_with(&listener.url())
+            );
             assert_eq!(url.parse(), Ok(listener));
         }
         Err(error) => assert!(!error.to_string().is_empty()),

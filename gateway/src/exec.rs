@@ -1,22 +1,24 @@
 //! One command, run by the server: its request as the listener has it, its output collected, and how it ended in the old
 //! protocol's terms. A command is sent once; if its fate is not known, that is what the reply says.
 
+use std::time::Duration;
+
 use remex::v1::{self, StartRequest, StartResponse, event::Kind, output::Stream};
-use remex_client::{Client, ConnectError, Exit, ExitReason, Reason};
+use remex_client::{Client, Exit, ExitReason, Reason, never_ran};
 use remex_daemon::net::Caller;
-use tonic::{Request, Status, Streaming, metadata::MetadataValue};
+use tokio::time::timeout;
+use tonic::{Request, Status, Streaming};
 
 use crate::{
     body::{Body, Collector, Policy, Source, Tail},
     config::{Drain, Exec},
+    handler::Form,
     wire::Ending,
 };
 
 /// Metadata that tells the server whose command it is: the client's IP address. Only a server that has the gateway
 /// configured as a proxy believes it; in the same process the [`Caller`] itself goes along, as an extension.
 pub const CLIENT_ADDRESS_METADATA: &str = "remex-client-address";
-/// Metadata that asks the server to wait for the end of the output, with the value `eof`.
-pub const DRAIN_METADATA: &str = "remex-drain";
 
 /// What came of a command.
 #[derive(Debug)]
@@ -41,21 +43,47 @@ pub(crate) async fn run(
     exec: &Exec,
     caller: &Caller,
     policy: Policy,
-    must_say: bool,
+    form: Form,
+    start_wait: Duration,
 ) -> Outcome {
     let mut collector = Collector::new(policy);
-    let end = match client.exec().start(request(text, exec, caller)).await {
-        Ok(response) => follow(response.into_inner(), &mut collector).await,
-        Err(status) => never_started(&status),
-    };
+    let end = start(
+        client,
+        request(text, exec, caller),
+        &mut collector,
+        start_wait,
+    )
+    .await;
     let tail = Tail {
-        if_empty: must_say.then(|| end.ending.no_output()),
-        remark: end.remark,
+        if_empty: form.must_say.then(|| end.ending.no_output()),
+        remark: match end.remark {
+            None if !form.tells_status => end.ending.ended(),
+            remark => remark,
+        },
     };
     Outcome {
         execution_id: end.execution_id,
         ending: end.ending,
         body: collector.finish(&tail).await,
+    }
+}
+
+/// Starts the command and takes its events. A server that says nothing at all, not even an error, is given up.
+async fn start(
+    client: &Client,
+    request: Request<StartRequest>,
+    collector: &mut Collector,
+    wait: Duration,
+) -> End {
+    let begun = async {
+        let mut events = client.exec().start(request).await?.into_inner();
+        let first = events.message().await?;
+        Ok((first, events))
+    };
+    match timeout(wait, begun).await {
+        Ok(Ok((first, events))) => follow(first, events, collector).await,
+        Ok(Err(status)) => never_started(&status),
+        Err(_) => End::default().silent(wait),
     }
 }
 
@@ -65,9 +93,6 @@ fn request(text: String, exec: &Exec, caller: &Caller) -> Request<StartRequest> 
         ..StartRequest::default()
     });
     let metadata = request.metadata_mut();
-    if exec.drain == Drain::Eof {
-        metadata.insert(DRAIN_METADATA, MetadataValue::from_static("eof"));
-    }
     if let Some(address) = caller.address
         && let Ok(value) = address.ip().to_canonical().to_string().parse()
     {
@@ -79,28 +104,37 @@ fn request(text: String, exec: &Exec, caller: &Caller) -> Request<StartRequest> 
 
 fn command(text: String, exec: &Exec) -> v1::Command {
     let timeout = exec.timeout.and_then(|timeout| timeout.try_into().ok());
+    let mut command = v1::Command {
+        timeout,
+        ..v1::Command::default()
+    };
     match &exec.shell {
-        None => v1::Command {
-            shell: text,
-            timeout,
-            ..v1::Command::default()
-        },
-        Some(shell) => v1::Command {
-            argv: vec![shell.clone(), "-c".to_owned(), text],
-            timeout,
-            ..v1::Command::default()
-        },
+        None => command.shell = text,
+        Some(shell) => command.argv = vec![shell.clone(), "-c".to_owned(), text],
     }
+    // The default goes unsaid: a server that does not know the field is asked for nothing that it would drop.
+    if exec.drain == Drain::Eof {
+        command.set_drain(v1::command::Drain::Eof);
+    }
+    command
 }
 
 /// Takes events until the last.
-async fn follow(mut events: Streaming<StartResponse>, collector: &mut Collector) -> End {
+async fn follow(
+    first: Option<StartResponse>,
+    mut events: Streaming<StartResponse>,
+    collector: &mut Collector,
+) -> End {
     let mut end = End::default();
+    let mut next = Ok(first);
     loop {
-        let kind = match events.message().await {
+        let kind = match next {
             Ok(Some(response)) => response.event.and_then(|event| event.kind),
             Ok(None) => return end.unknown("the server stopped telling what it does"),
             Err(status) if end.execution_id.is_empty() => return never_started(&status),
+            Err(status) if Reason::of(&status) == Some(Reason::OutputCut) => {
+                return end.cut(&status);
+            }
             Err(status) => return end.unknown(status.message()),
         };
         match kind {
@@ -120,6 +154,7 @@ async fn follow(mut events: Streaming<StartResponse>, collector: &mut Collector)
             // Keepalives, and what a later version has to tell.
             None => {}
         }
+        next = events.message().await;
     }
 }
 
@@ -150,6 +185,21 @@ impl End {
         self
     }
 
+    /// A shutdown cut its output, and how it ended is nobody's to say.
+    fn cut(mut self, status: &Status) -> Self {
+        self.ending = Ending::default();
+        self.remark = Some(format!("[remex: output cut: {}]", status.message()));
+        self
+    }
+
+    fn silent(mut self, wait: Duration) -> Self {
+        let why = format!("the server did not answer within {wait:?}");
+        self.remark = Some(format!(
+            "remex: whether the command ran is not known: {why}"
+        ));
+        self
+    }
+
     fn unknown(mut self, why: &str) -> Self {
         self.ending = Ending::default();
         self.remark = Some(format!("remex: how the command ended is not known: {why}"));
@@ -161,7 +211,7 @@ impl End {
 fn never_started(status: &Status) -> End {
     let reason = Reason::of(status);
     let message = status.message();
-    let nothing_ran = reason.is_some() || was_never_sent(status);
+    let nothing_ran = reason.is_some() || never_ran(status);
     let remark = if nothing_ran {
         format!("remex: {message}")
     } else {
@@ -172,8 +222,4 @@ fn never_started(status: &Status) -> End {
         remark: Some(remark),
         ..End::default()
     }
-}
-
-fn was_never_sent(status: &Status) -> bool {
-    std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<ConnectError>)
 }

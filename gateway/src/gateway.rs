@@ -151,6 +151,12 @@ impl Gateway {
         let kill = CancellationToken::new();
         let _kill_on_drop = kill.clone().drop_guard();
         let permits = Arc::new(Semaphore::new(self.limits.connections));
+        if let Err(error) = Spool::check(&self.spool_folder) {
+            tracing::warn!(
+                folder = %self.spool_folder.display(), %error,
+                "replies that are too long for memory will be cut: their folder takes nothing; see --spool-dir"
+            );
+        }
         let spool = Spool::new(self.spool_folder, self.limits.spool_bytes);
         let udp_listeners = self.bound.iter().filter_map(|bound| match bound.local {
             BoundAddress::Udp(address) => Some(address),
@@ -163,7 +169,9 @@ impl Gateway {
                 self.limits.datagrams_per_second,
                 self.limits.sources,
             ),
+            datagram_commands: Arc::new(Semaphore::new(self.limits.datagram_commands)),
             datagrams: Arc::new(Semaphore::new(self.limits.datagrams_in_flight)),
+            denied: Arc::new(Semaphore::new(self.limits.denied_connections)),
             udp_listeners: udp_listeners.collect(),
             handler: Handler::new(
                 self.client,

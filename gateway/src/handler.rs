@@ -4,32 +4,35 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
 use remex::v1::{EchoRequest, echo_request, echo_response};
 use remex_client::Client;
 use remex_daemon::{
     admission::{Refusals, Refused},
     net::Caller,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tonic::Status;
 
 use crate::{
-    body::{Body, Collector, Policy, Spool, Tail},
+    body::{Body, Collector, Memory, Policy, Spool, Tail},
     config::Exec,
     exec,
     limits::Limits,
     wire::{
-        Ending, Foreign, Summary, Wire,
-        request::{self, Refusal, Request},
+        Charset, Ending, Summary, Wire, last_word,
+        request::{self, Request},
     },
 };
 
 /// What a reply has to be, whatever it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Form {
     /// What its text is in.
-    pub charset: &'static Encoding,
+    pub charset: Charset,
     /// The longest body.
     pub most_bytes: u64,
     /// It may be longer than memory.
@@ -38,28 +41,36 @@ pub struct Form {
     pub digest: bool,
     /// An empty one would leave the client waiting.
     pub must_say: bool,
+    /// It says beside its body how the command ended.
+    pub tells_status: bool,
+    /// It is named after the last word of the command.
+    pub last_word: bool,
 }
 
 impl Form {
     /// A reply over a connection.
-    pub fn stream(wire: &Wire, charset: &'static Encoding, limits: &Limits) -> Self {
+    pub fn stream(wire: &Wire, charset: Charset, limits: &Limits) -> Self {
         Self {
             charset,
             most_bytes: limits.body_bytes.min(wire.most_body_bytes()),
             spool: true,
             digest: wire.has_digest(),
             must_say: wire.needs_body(),
+            tells_status: wire.tells_status(),
+            last_word: wire.names_last_word(),
         }
     }
 
     /// A reply of one datagram.
-    pub fn datagram(max_datagram: usize, charset: &'static Encoding) -> Self {
+    pub fn datagram(max_datagram: usize, charset: Charset) -> Self {
         Self {
             charset,
             most_bytes: max_datagram as u64,
             spool: false,
             digest: false,
             must_say: true,
+            tells_status: false,
+            last_word: false,
         }
     }
 }
@@ -71,6 +82,8 @@ pub struct Reply {
     pub summary: Summary,
     /// The body.
     pub body: Body,
+    /// The command counts as running until its reply is handed over and dropped.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What a request is answered with.
@@ -80,8 +93,6 @@ pub enum Answer {
     Reply(Reply),
     /// This, and nothing more: what follows may be the rest of what was refused.
     Last(Reply),
-    /// Nothing at all: it was another protocol.
-    Nothing(Foreign),
 }
 
 /// Answers requests.
@@ -90,6 +101,7 @@ pub struct Handler {
     client: Client,
     limits: Limits,
     spool: Spool,
+    memory: Memory,
     running: Arc<Semaphore>,
     refusals: Arc<Refusals>,
 }
@@ -100,42 +112,48 @@ impl Handler {
         Self {
             client,
             running: Arc::new(Semaphore::new(limits.running_commands)),
+            memory: Memory::new(limits.replies_in_memory_bytes),
             limits,
             spool,
             refusals,
         }
     }
 
-    /// Runs the command that `bytes` are. Dropping the future kills it.
+    /// Runs the command that `bytes` are; that they are no other protocol's is known. Dropping the future kills it.
     pub async fn exec(&self, bytes: &[u8], exec: &Exec, form: Form, caller: &Caller) -> Answer {
-        let text = match request::parse(bytes, exec.charset, self.limits.request_bytes) {
+        let text = match request::parse(bytes, exec.charset.encoding(), self.limits.request_bytes) {
             Ok(Request::Command(text)) => text,
             Ok(Request::Blank) => return Answer::Reply(self.blank(form).await),
-            Err(Refusal::CrossProtocol(foreign)) => {
-                self.note(Refused::CrossProtocol, caller, &foreign);
-                return Answer::Nothing(foreign);
-            }
             Err(refusal) => {
                 self.note(Refused::Command, caller, &refusal);
                 let why = format!("remex: {refusal}; nothing was run");
                 return Answer::Last(self.say(why, form).await);
             }
         };
-        let Ok(_permit) = self.running.try_acquire() else {
+        let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() else {
             let why = format!(
-                "remex: {} commands are running, as many as may; try again later",
+                "remex: {} commands are running or have replies that are not read yet, as many as may; try again later",
                 self.limits.running_commands
             );
             self.note(Refused::Commands, caller, &why);
             return Answer::Reply(self.say(why, form).await);
         };
+        let filename = form.last_word.then(|| last_word(&text)).flatten();
         let policy = self.policy(form);
-        let outcome = exec::run(&self.client, text, exec, caller, policy, form.must_say).await;
-        Answer::Reply(Reply::new(
-            outcome.execution_id,
-            outcome.ending,
-            outcome.body,
-        ))
+        let outcome = exec::run(
+            &self.client,
+            text,
+            exec,
+            caller,
+            policy,
+            form,
+            self.limits.start_wait,
+        )
+        .await;
+        let mut reply = Reply::new(outcome.execution_id, outcome.ending, outcome.body);
+        reply.summary.filename = filename;
+        reply.permit = Some(permit);
+        Answer::Reply(reply)
     }
 
     /// A reply that is one line of the gateway's own.
@@ -163,7 +181,15 @@ impl Handler {
         let content = Some(echo_request::Content::Data(data));
         let mut request = tonic::Request::new(EchoRequest { content });
         request.extensions_mut().insert(caller.clone());
-        let response = self.client.echo().echo(request).await?;
+        let mut client = self.client.echo();
+        let Ok(response) = timeout(self.limits.start_wait, client.echo(request)).await else {
+            let why = format!(
+                "the server did not answer within {:?}",
+                self.limits.start_wait
+            );
+            return Err(Status::deadline_exceeded(why));
+        };
+        let response = response?;
         Ok(match response.into_inner().content {
             Some(echo_response::Content::Data(data)) => data,
             Some(echo_response::Content::Text(text)) => text.into(),
@@ -191,6 +217,7 @@ impl Handler {
             charset: form.charset,
             most_bytes: form.most_bytes,
             memory_bytes: self.limits.memory_bytes,
+            memory: self.memory.clone(),
             spool: form.spool.then(|| self.spool.clone()),
             digest: form.digest,
         }
@@ -206,9 +233,11 @@ impl Reply {
                 md5: body.md5,
                 ending,
                 truncated: body.truncated,
+                filename: None,
                 execution_id,
             },
             body,
+            permit: None,
         }
     }
 }

@@ -16,5 +16,5 @@ mod shared;
 mod stream;
 pub mod wire;
 
-pub use exec::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA};
+pub use exec::CLIENT_ADDRESS_METADATA;
 pub use gateway::{Bound, Gateway};

@@ -1,70 +1,74 @@
 //! `remex-gateway`: the gateway as a process of its own. Flags, bind, serve, exit code; all else is the library's.
 
-use std::{fmt::Display, process::ExitCode};
+use std::{fmt::Display, future::pending, io::Write, process::ExitCode};
 
 use clap::Parser;
 use remex_client::Client;
-use remex_daemon::{Exit, Ready, logging, shutdown};
+use remex_daemon::{Exit, Ready, console, descriptors, fail, serve, shutdown::Shutdown};
 use remex_gateway::{
     Bound, Gateway,
-    config::{Args, Config},
+    config::{Args, Config, check_spool},
     limits::Limits,
 };
-use tokio::runtime::Runtime;
 
-/// What went wrong, and the exit code that says so.
-struct Failure(Exit, String);
+const PROGRAM: &str = "remex-gateway";
 
-fn usage(error: impl Display) -> Failure {
-    Failure(Exit::Usage, error.to_string())
+/// It cannot serve: a port, a socket or a file cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unavailable(String);
+
+impl From<&Unavailable> for Exit {
+    fn from(_: &Unavailable) -> Self {
+        Self::Unavailable
+    }
 }
 
-fn unavailable(error: impl Display) -> Failure {
-    Failure(Exit::Unavailable, error.to_string())
+fn unavailable(error: impl Display) -> Unavailable {
+    Unavailable(error.to_string())
 }
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
+    match Args::try_parse() {
+        Ok(args) => start(&args),
         Err(error) => {
             // Nobody is left to be told, if this fails.
             let _ = error.print();
-            let exits = [Exit::Success, Exit::Usage];
-            return exits[usize::from(error.use_stderr())].into();
+            [Exit::Success, Exit::Usage][usize::from(error.use_stderr())]
         }
-    };
-    let Err(Failure(exit, why)) = run(&args) else {
-        return Exit::Success.into();
-    };
-    complain(&why);
-    exit.into()
+    }
+    .into()
 }
 
-#[expect(clippy::print_stderr, reason = "logs may not have begun")]
-fn complain(why: &str) {
-    eprintln!("remex-gateway: {why}");
-}
-
-fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::load(args).map_err(usage)?;
+fn start(args: &Args) -> Exit {
+    let config = match Config::load(args) {
+        Ok(config) => config,
+        Err(error) => return fail(PROGRAM, &error, Exit::Usage),
+    };
     if args.shared.check {
-        explain(&config);
-        return Ok(());
+        let _ = std::io::stdout().write_all(explain(&config).as_bytes());
+        return match check_spool(&config.spool_folder) {
+            Ok(()) => Exit::Success,
+            Err(error) => fail(PROGRAM, &error, Exit::Usage),
+        };
     }
-    logging::init(config.log_format).map_err(usage)?;
-    Runtime::new().map_err(unavailable)?.block_on(serve(config))
+    let log = (config.log_format, config.log_level);
+    serve(PROGRAM, log, |shutdown| run(config, shutdown))
 }
 
-#[expect(clippy::print_stdout, reason = "it is what --check is for")]
-fn explain(config: &Config) {
-    println!("The server is {}.", config.upstream);
-    for legacy in &config.legacy {
-        println!("{}", legacy.listener.explain());
-    }
+fn explain(config: &Config) -> String {
+    let legacy = config.legacy.iter();
+    let lines = legacy.map(|legacy| legacy.listener.explain(&legacy.users));
+    let server = format!("The server is {}.", config.upstream);
+    [server]
+        .into_iter()
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n"
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
-    let stop = shutdown::on_signals().map_err(unavailable)?;
+async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
     if let Some(path) = &config.ready_file {
         Ready::clear(path).map_err(unavailable)?;
     }
@@ -77,11 +81,26 @@ async fn serve(config: Config) -> Result<(), Failure> {
         bound.push(one);
     }
     let client = Client::connect_lazy(&config.upstream);
-    let gateway = Gateway::new(client, bound, Limits::default(), config.spool_folder);
-    ready.print().map_err(unavailable)?;
+    // No command inherits what it is raised to.
+    descriptors::raise();
+    let mut limits = Limits::default();
+    limits.connections = descriptors::share(limits.connections);
+    let gateway = Gateway::new(client, bound, limits, config.spool_folder);
+    console::print(ready.to_string()).map_err(unavailable)?;
     if let Some(path) = &config.ready_file {
         ready.write(path).map_err(unavailable)?;
     }
-    let serving = gateway.serve_within(stop, config.drain_timeout);
-    serving.await.map_err(unavailable)
+    let serving = gateway.serve_within(shutdown.drain().clone(), config.drain_timeout);
+    let look = async {
+        if let Err(error) = Client::connect(&config.upstream).await {
+            tracing::warn!(upstream = %config.upstream, %error, "the server is away; commands are refused until it is back");
+        }
+        pending::<Result<(), Unavailable>>().await
+    };
+    tokio::select! {
+        served = serving => served.map_err(unavailable),
+        looked = look => looked,
+        // Dropped, it resets its clients, and kills their commands.
+        () = shutdown.now().cancelled() => Ok(()),
+    }
 }

@@ -13,7 +13,12 @@ pub(crate) struct Shared {
     pub(crate) handler: Handler,
     pub(crate) addresses: Addresses,
     pub(crate) rates: Rates,
+    /// Room for datagrams that are commands.
+    pub(crate) datagram_commands: Arc<Semaphore>,
+    /// Room for all others, which are answered at once.
     pub(crate) datagrams: Arc<Semaphore>,
+    /// Room for peers that may not, and are told so.
+    pub(crate) denied: Arc<Semaphore>,
     pub(crate) udp_listeners: Vec<SocketAddr>,
     pub(crate) tasks: TaskTracker,
     /// No more connections and commands; what runs, runs to its end.

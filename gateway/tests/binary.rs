@@ -3,13 +3,17 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    process::{Pid, Signal, kill_process},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -71,6 +75,31 @@ fn a_check_binds_nothing_and_explains() {
     let text = str::from_utf8(&output.stdout).unwrap();
     assert!(text.contains(&format!("{url}: runs commands")), "{text}");
     assert!(text.contains("GBK"), "{text}");
+}
+
+#[test]
+fn a_spool_that_takes_nothing_is_told_by_check_and_at_start() {
+    let line = "--legacy tcp://127.0.0.1:0/echo --spool-dir /proc/none";
+    let output = run(&format!("--check {line}"));
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--spool-dir"),
+        "{}",
+        stderr(&output)
+    );
+
+    let mut child = gateway()
+        .args(line.split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    let told = lines.find(|line| line.contains("replies that are too long for memory will be cut"));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(told.is_some_and(|line| line.contains("/proc/none")));
 }
 
 #[test]
@@ -170,4 +199,51 @@ fn it_says_where_it_listens_serves_and_drains() {
     assert_eq!(running.terminate(), Some(0));
     assert!(!folder.path().join("legacy.sock").exists());
     TcpListener::bind(running.address(0)).unwrap();
+}
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    for block in [4096, 1] {
+        while writer.write(&vec![b'.'; block]).is_ok() {}
+    }
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn pitfall_49_a_blocked_log_stops_neither_serving_nor_exiting() {
+    let (_reader, writer) = full_pipe();
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let child = gateway()
+        .args(["--log-level", "trace", "--upstream", "unix:/none"])
+        .args(["--legacy", "tcp://127.0.0.1:0/echo"])
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let mut running = Running {
+        child,
+        lines: Vec::new(),
+    };
+    let since = Instant::now();
+    running.lines = loop {
+        if let Ok(text) = fs::read_to_string(&ready) {
+            break text.lines().map(str::to_owned).collect();
+        }
+        assert!(since.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(10));
+    };
+    let mut stream = TcpStream::connect(running.address(0)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"served").unwrap();
+    // There is no server behind it, which it says.
+    let mut reply = [0; 6];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"remex:");
+    assert_eq!(running.terminate(), Some(0));
 }

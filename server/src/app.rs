@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use remex_client::Client;
 use remex_daemon::{
-    Exit, Ready, ReadyError,
+    Exit, Ready, ReadyError, console, descriptors,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
-    shutdown,
+    shutdown::Shutdown,
 };
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use remex_supervisor::{
     lifecycle::life::{Cause, KILL_BOUND},
-    process::{self, Spawner},
+    process::{self, Prepared, Spawner},
 };
 use tokio::{
     task::block_in_place,
@@ -22,9 +22,10 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    config::Config,
+    config::{Config, Ipv6Defaults},
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
+    proc::{self, NoProc},
     service::exec::Exec,
     state_dir::{self, StateDir, StateDirError},
 };
@@ -35,9 +36,15 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Open connections are given this long to take their last messages.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// What the second signal kills is waited for this long; then remexd ends.
+const KILL_NOW: Duration = Duration::from_millis(600);
+
 /// remexd cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    /// What the machine lacks.
+    #[error(transparent)]
+    Proc(#[from] NoProc),
     /// The state folder.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
@@ -65,7 +72,10 @@ pub enum AppError {
 impl From<&AppError> for Exit {
     fn from(error: &AppError) -> Self {
         match error {
-            AppError::StateDir(_) | AppError::Bind { .. } | AppError::Ready(_) => Self::Unavailable,
+            AppError::Proc(_)
+            | AppError::StateDir(_)
+            | AppError::Bind { .. }
+            | AppError::Ready(_) => Self::Unavailable,
             AppError::Internal { .. } => Self::Internal,
         }
     }
@@ -81,8 +91,9 @@ where
     }
 }
 
-/// Serves as `config` says until a signal asks to stop, and then until the drain is over.
-pub async fn run(config: Config) -> Result<(), AppError> {
+/// Serves, in a process that is `prepared`, as `config` says until `shutdown` asks to stop, and then until the drain is over.
+pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), AppError> {
+    proc::check()?;
     if let Some(path) = &config.ready_file {
         Ready::clear(path)?;
     }
@@ -91,7 +102,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         None => StateDir::open(&state_dir::default_path()?),
     }?;
     let executions = Arc::new(Executions::new(
-        spawner(&config, &state_dir)?,
+        spawner(&config, &state_dir, prepared)?,
         config.max_executions,
     ));
     tracing::info!(
@@ -108,19 +119,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let users = Arc::new(config.users.clone());
     let stop = CancellationToken::new();
     let server = grpc::Server::new(all, users, tasks.clone());
-    let permits = AcceptLimits {
-        connections: MAX_CONNECTIONS,
-    }
-    .permits();
-    let mut acceptors = Vec::new();
-    for address in &config.listen {
-        let listener = Listener::bind(address).map_err(bind_error("--listen"))?;
-        ready.grpc(&listener.local());
-        let acceptor = Acceptor::new(listener, Arc::clone(&permits));
-        acceptors.push(acceptor.map_err(internal("watch a listener"))?);
-    }
+    let acceptors = acceptors(&config, &mut ready)?;
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
-    let signalled = shutdown::on_signals().map_err(internal("watch for signals"))?;
     let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
     for acceptor in acceptors {
         tasks.spawn(server.clone().serve(acceptor, stop.clone()));
@@ -129,15 +129,60 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
     tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
     announce(&ready, hint, &config)?;
-    signalled.cancelled().await;
+    shutdown.drain().cancelled().await;
     stop_legacy.cancel();
-    drain(&executions, &health, config.drain_timeout).await;
-    stop.cancel();
-    tasks.close();
-    if timeout(GOODBYE, tasks.wait()).await.is_err() {
-        tracing::debug!("connections were open to the end");
+    let draining = async {
+        drain(&executions, &health, config.drain_timeout).await;
+        stop.cancel();
+        tasks.close();
+        if timeout(GOODBYE, tasks.wait()).await.is_err() {
+            tracing::debug!("connections were open to the end");
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.now().cancelled() => {}
+        () = draining => return Ok(()),
+    }
+    let killed = async {
+        executions.kill_all().await;
+        executions.finished().await;
+    };
+    if timeout(KILL_NOW, killed).await.is_err() {
+        tracing::warn!("some executions have not ended");
     }
     Ok(())
+}
+
+/// The listeners of gRPC, bound.
+fn acceptors(config: &Config, ready: &mut Ready) -> Result<Vec<Acceptor>, AppError> {
+    let permits = AcceptLimits {
+        connections: descriptors::share(MAX_CONNECTIONS),
+    }
+    .permits();
+    let mut acceptors = Vec::new();
+    for (index, address) in config.listen.iter().enumerate() {
+        let bound = Listener::bind(address);
+        let bound = or_ipv6(bound, config.ipv6.listen.get(index), Listener::bind);
+        let listener = bound.map_err(bind_error("--listen"))?;
+        ready.grpc(&listener.local());
+        let acceptor = Acceptor::new(listener, Arc::clone(&permits));
+        acceptors.push(acceptor.map_err(internal("watch a listener"))?);
+    }
+    Ok(acceptors)
+}
+
+/// What is `bound`; or, on a machine without IPv4, what `bind` makes of `instead`.
+fn or_ipv6<A, T>(
+    bound: Result<T, BindError>,
+    instead: Option<&A>,
+    bind: impl FnOnce(&A) -> Result<T, BindError>,
+) -> Result<T, BindError> {
+    match (bound, instead) {
+        // What was tried first is what is reported.
+        (Err(error), Some(instead)) if error.lacks_ipv4() => bind(instead).map_err(|_| error),
+        (bound, _) => bound,
+    }
 }
 
 /// The listeners of the old protocol, bound, over `services` in this process.
@@ -148,20 +193,19 @@ fn gateway(
     ready: &mut Ready,
 ) -> Result<Gateway, AppError> {
     let mut all = Vec::new();
-    for Legacy { listener, users } in &config.legacy {
-        let bound = Bound::bind(listener.clone(), users.clone());
+    let bind = |Legacy { listener, users }: &Legacy| Bound::bind(listener.clone(), users.clone());
+    let Ipv6Defaults { legacy: ipv6, .. } = &config.ipv6;
+    for (index, legacy) in config.legacy.iter().enumerate() {
+        let bound = or_ipv6(bind(legacy), ipv6.get(index), bind);
         let bound = bound.map_err(bind_error("--legacy"))?;
-        ready.legacy(listener.name(), bound.local());
+        ready.legacy(bound.listener().name(), bound.local());
         all.push(bound);
     }
     let spool = config.spool_dir.as_deref().unwrap_or(state_dir.path());
     let client = Client::from_service(services);
-    Ok(Gateway::new(
-        client,
-        all,
-        Limits::default(),
-        spool.to_owned(),
-    ))
+    let mut limits = Limits::default();
+    limits.connections = descriptors::share(limits.connections);
+    Ok(Gateway::new(client, all, limits, spool.to_owned()))
 }
 
 fn bind_error(flag: &'static str) -> impl FnOnce(BindError) -> AppError {
@@ -174,13 +218,14 @@ async fn serve_legacy(gateway: Gateway, stop: CancellationToken) {
     }
 }
 
-fn spawner(config: &Config, state_dir: &StateDir) -> Result<Spawner, AppError> {
+fn spawner(config: &Config, state_dir: &StateDir, prepared: Prepared) -> Result<Spawner, AppError> {
     let (spawner, killed) = Spawner::new(process::Settings {
         directory: config.chdir.clone(),
         pass_environment: config.pass_env.clone(),
         state_dir: state_dir.path().to_owned(),
         instance: state_dir.instance().to_owned(),
         containment: config.containment,
+        prepared: Some(prepared),
     })
     .map_err(internal("ready the spawning of commands"))?;
     if killed > 0 {
@@ -194,11 +239,11 @@ fn spawner(config: &Config, state_dir: &StateDir) -> Result<Spawner, AppError> {
 
 /// Says where it listens, and how to try it.
 fn announce(ready: &Ready, hint: Option<String>, config: &Config) -> Result<(), AppError> {
-    ready.print().map_err(internal("print the addresses"))?;
-    if let Some(hint) = hint {
-        use std::io::Write;
-        writeln!(std::io::stdout(), "{hint}").map_err(internal("print the addresses"))?;
-    }
+    let lines = match hint {
+        Some(hint) => format!("{ready}{hint}\n"),
+        None => ready.to_string(),
+    };
+    console::print(lines).map_err(internal("print the addresses"))?;
     if let Some(path) = &config.ready_file {
         ready.write(path)?;
     }
@@ -225,9 +270,12 @@ async fn drain(executions: &Executions, health: &HealthReporter, patience: Durat
     let running = executions.running();
     tracing::info!(running, "ending what still runs");
     let bound = executions.longest_kill_after() + KILL_BOUND + GOODBYE;
-    executions.end_all(Cause::Shutdown).await;
+    let ended = async {
+        executions.end_all(Cause::Shutdown).await;
+        executions.finished().await;
+    };
     // A reader that holds its output up holds up no more than this.
-    if timeout(bound, executions.finished()).await.is_err() {
+    if timeout(bound, ended).await.is_err() {
         tracing::warn!("some executions have not ended");
     }
 }

@@ -1,48 +1,51 @@
-//! remexd: flags, logging, the runtime, and an exit code.
+//! remexd: flags, a checked configuration, and an exit code.
 
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
-use remex_daemon::{Exit, logging};
+use remex_daemon::{Exit, fail, serve};
 use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process::{self, Prepared};
+
+const PROGRAM: &str = "remexd";
 
 fn main() -> ExitCode {
-    match start() {
-        Ok(()) => Exit::Success,
-        Err(exit) => exit,
-    }
-    .into()
+    let prepared = match process::prepare() {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(PROGRAM, &error, Exit::Internal).into(),
+    };
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // A reader that has gone needs no help.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
+                _ => Exit::Usage,
+            }
+            .into();
+        }
+    };
+    start(&args, prepared).into()
 }
 
-fn start() -> Result<(), Exit> {
-    let args = Args::try_parse().map_err(|error| {
-        // A reader that has gone needs no help.
-        let _ = error.print();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
-            _ => Exit::Usage,
-        }
-    })?;
-    let config = Config::new(&args).map_err(|error| fail(&error, Exit::Usage))?;
+fn start(args: &Args, prepared: Prepared) -> Exit {
+    let config = match Config::new(args) {
+        Ok(config) => config,
+        Err(error) => return fail(PROGRAM, &error, Exit::Usage),
+    };
     if args.shared.check {
         let _ = std::io::stdout().write_all(config.explain().as_bytes());
-        return Ok(());
+        return match config.check() {
+            Ok(()) => Exit::Success,
+            Err(error) => fail(PROGRAM, &error, Exit::Usage),
+        };
     }
-    logging::init(config.log_format).map_err(|error| fail(&error, Exit::Usage))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| fail(&error, Exit::Internal))?;
-    let served = runtime.block_on(app::run(config));
-    // What was open to the end is cut off.
-    runtime.shutdown_background();
-    served.map_err(|error| fail(&error, Exit::from(&error)))
-}
-
-fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "remexd: {error}");
-    exit
+    let log = (config.log_format, config.log_level);
+    serve(PROGRAM, log, |shutdown| {
+        app::run(config, prepared, shutdown)
+    })
 }

@@ -1,20 +1,39 @@
 //! The folder in which a server keeps what has to outlive it: owned, private, and held by one server at a time.
 
+mod holder;
+
 use std::{
-    env, fs,
+    env, fmt, fs,
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
+use self::holder::Holder;
+use crate::id::new_id;
+
 /// The locked file; it says who holds the folder.
 const LOCK_FILE: &str = "lock";
 
+/// Locked by who is about to lock the other one, and by no longer than that.
+const TURN_FILE: &str = "turn";
+
+/// How long those that a server which was killed has left behind are waited for, once they are killed.
+const LEFTOVER_BOUND: Duration = Duration::from_secs(5);
+
+/// How often a lock is tried meanwhile.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
 /// The file with the folder's own name.
 const INSTANCE_FILE: &str = "instance";
+
+/// The most of a file here that is read.
+const FILE_BYTES: u64 = 4096;
 
 /// A state folder that this process holds.
 #[derive(Debug)]
@@ -127,43 +146,97 @@ impl StateDir {
     }
 }
 
+/// Locks the folder. A child of a server that was killed, which the kernel holds before it could close anything, holds that
+/// server's lock; it is killed.
 fn lock(folder: &Path) -> Result<fs::File, StateDirError> {
     let path = folder.join(LOCK_FILE);
     let failed = |source| StateDirError::Io {
         path: path.clone(),
         source,
     };
+    let turn = folder.join(TURN_FILE);
+    let turn = private().open(&turn).map_err(failed)?;
+    let deadline = Instant::now() + LEFTOVER_BOUND;
+    // Others that start at the same time wait until this one has said that it holds the folder.
+    let has_turn = try_lock_until(&turn, deadline);
     let mut file = private().read(true).open(&path).map_err(failed)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut holder = String::new();
-        file.read_to_string(&mut holder).map_err(failed)?;
-        return Err(StateDirError::Held {
-            path: folder.to_owned(),
-            holder: holder.trim().escape_debug().to_string(),
-        });
+    if !try_lock_until(&file, Instant::now()) {
+        let holder = Holder::read(&mut file).map_err(failed)?;
+        let is_free = has_turn && !holder.lives() && {
+            tracing::warn!("killing what the remexd before this one has left with its lock");
+            holder::kill_all(&file).map_err(failed)?;
+            try_lock_until(&file, deadline)
+        };
+        if !is_free {
+            return Err(StateDirError::Held {
+                path: folder.to_owned(),
+                holder: holder.to_string(),
+            });
+        }
     }
     let write = |file: &mut fs::File| {
         file.set_len(0)?;
         file.rewind()?;
-        writeln!(file, "{}", std::process::id())
+        file.write_all(Holder::own().record().as_bytes())
     };
     write(&mut file).map_err(failed)?;
     Ok(file)
 }
 
-/// The name in `file`, which gets one if it has none.
-fn instance(file: &Path) -> io::Result<String> {
-    let mut opened = private().read(true).open(file)?;
-    let mut text = String::new();
-    opened.read_to_string(&mut text)?;
-    if let Ok(id) = Uuid::try_parse(text.trim()) {
-        return Ok(id.simple().to_string());
+/// Whether `file` could be locked by `deadline`, which is tried at least once.
+fn try_lock_until(file: &fs::File, deadline: Instant) -> bool {
+    loop {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(LOCK_POLL);
     }
-    let id = Uuid::now_v7().simple().to_string();
-    opened.set_len(0)?;
-    opened.rewind()?;
+}
+
+/// The name in `file`, which gets one if it has none. One that a crash left half-written, or that is no name, is set aside,
+/// so that no start fails for it.
+fn instance(file: &Path) -> io::Result<String> {
+    match fs::File::open(file).and_then(|mut opened| read(&mut opened)) {
+        Ok(text) => {
+            if let Ok(id) = Uuid::try_parse(text.trim()) {
+                return Ok(id.simple().to_string());
+            }
+            set_aside(file, &"it holds no name")?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => set_aside(file, &error)?,
+    }
+    let id = new_id().simple().to_string();
+    // Whole or not at all: a crash in the middle is to leave nothing to be set aside.
+    let new = file.with_extension("new");
+    let mut opened = private().truncate(true).open(&new)?;
     writeln!(opened, "{id}")?;
+    opened.sync_all()?;
+    fs::rename(&new, file)?;
     Ok(id)
+}
+
+/// Moves `file` to a name that nobody uses, and says so.
+fn set_aside(file: &Path, why: &dyn fmt::Display) -> io::Result<()> {
+    let aside = file.with_extension(format!("corrupt-{}", new_id().simple()));
+    fs::rename(file, &aside)?;
+    tracing::warn!(
+        file = %file.display(),
+        aside = %aside.display(),
+        %why,
+        "a file of the state folder is of no use and set aside"
+    );
+    Ok(())
+}
+
+/// What is in `file`, as far as it is of a sane size.
+fn read(file: &mut fs::File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn private() -> fs::OpenOptions {
@@ -196,6 +269,55 @@ mod tests {
         let _first = StateDir::open(&path).unwrap();
         let error = StateDir::open(&path).unwrap_err().to_string();
         assert!(error.contains(&std::process::id().to_string()), "{error}");
+    }
+
+    /// A process that has the lock of a folder open, and that folder's lock.
+    fn left_with_the_lock(path: &Path) -> std::process::Child {
+        let StateDir { _lock: lock, .. } = StateDir::open(path).unwrap();
+        std::process::Command::new("sleep")
+            .arg("1000")
+            .stdin(lock)
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn pitfall_40_what_a_killed_server_has_left_holds_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let mut left = left_with_the_lock(&path);
+        // As long as its server lives, the folder is that one's.
+        let error = StateDir::open(&path).unwrap_err();
+        assert!(matches!(error, StateDirError::Held { .. }), "{error}");
+        assert!(left.try_wait().unwrap().is_none());
+        // A process that was started at another time is another one.
+        fs::write(path.join(LOCK_FILE), format!("{}\n1\n", std::process::id())).unwrap();
+        StateDir::open(&path).unwrap();
+        assert!(!left.wait().unwrap().success());
+    }
+
+    #[test]
+    fn pitfall_66_a_file_that_is_of_no_use_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        drop(StateDir::open(&path).unwrap());
+        let file = path.join(INSTANCE_FILE);
+        for (number, text) in [&b""[..], b"0199", b"\xff\xfe", &[b'x'; 9000]]
+            .into_iter()
+            .enumerate()
+        {
+            fs::write(&file, text).unwrap();
+            let name = StateDir::open(&path).unwrap().instance().to_owned();
+            assert_eq!(StateDir::open(&path).unwrap().instance(), name);
+            let aside = fs::read_dir(&path).unwrap().filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_string_lossy().contains("corrupt")
+            });
+            assert_eq!(aside.count(), number + 1);
+        }
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        StateDir::open(&path).unwrap();
     }
 
     #[test]

@@ -20,21 +20,21 @@ use crate::harness::{Daemon, Home, soon};
 /// One byte more than exec takes.
 const TOO_LONG: usize = 128 * 1024;
 
-fn argv(words: &[&str]) -> Command {
+pub(crate) fn argv(words: &[&str]) -> Command {
     Command {
         argv: words.iter().map(|&word| word.to_owned()).collect(),
         ..Command::default()
     }
 }
 
-fn environment(name: &str, value: &str) -> Command {
+pub(crate) fn environment(name: &str, value: &str) -> Command {
     Command {
         environment: [(name.to_owned(), value.to_owned())].into(),
         ..argv(&["true"])
     }
 }
 
-fn directory(path: &str) -> Command {
+pub(crate) fn directory(path: &str) -> Command {
     Command {
         working_directory: path.to_owned(),
         ..argv(&["true"])
@@ -42,7 +42,7 @@ fn directory(path: &str) -> Command {
 }
 
 /// Asserts that Run and Start alike refuse `command` for `reason`, and say which of its fields is wrong.
-async fn assert_refused(daemon: &Daemon, command: Command, reason: Reason, words: &str) {
+pub(crate) async fn assert_refused(daemon: &Daemon, command: Command, reason: Reason, words: &str) {
     let mut exec = daemon.client().await.exec();
     let run = RunRequest {
         command: Some(command.clone()),
@@ -62,7 +62,7 @@ async fn assert_refused(daemon: &Daemon, command: Command, reason: Reason, words
 }
 
 #[track_caller]
-fn assert_status(status: &Status, reason: Reason, words: &str) {
+pub(crate) fn assert_status(status: &Status, reason: Reason, words: &str) {
     assert_eq!(Reason::of(status), Some(reason), "{status}");
     assert_eq!(status.code(), reason.code(), "{status}");
     assert!(status.message().contains(words), "no {words:?}: {status}");
@@ -168,7 +168,29 @@ async fn unknown_numbers() {
         }),
         ..RunRequest::default()
     };
-    for (request, field) in [(on_disconnect, "on_disconnect"), (keep, "on_full")] {
+    let drain = RunRequest {
+        command: Some(Command {
+            drain: 99,
+            ..argv(&["true"])
+        }),
+        ..RunRequest::default()
+    };
+    let network = RunRequest {
+        command: Some(Command {
+            isolation: Some(v1::Isolation {
+                network: 99,
+                ..v1::Isolation::default()
+            }),
+            ..argv(&["true"])
+        }),
+        ..RunRequest::default()
+    };
+    for (request, field) in [
+        (on_disconnect, "on_disconnect"),
+        (keep, "on_full"),
+        (drain, "command.drain"),
+        (network, "command.isolation.network"),
+    ] {
         let status = exec.run(request).await.unwrap_err();
         assert_status(&status, InvalidField, field);
         assert!(status.message().contains("99"), "{status}");

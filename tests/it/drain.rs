@@ -6,22 +6,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use remex::{
-    error::Reason,
-    v1::{
-        Command, Exit, RunRequest, StartRequest, StartResponse, StdinChunk, WriteRequest,
-        event::Kind, exit,
-    },
+use remex::v1::{
+    Command, Exit, StartRequest, StartResponse, StdinChunk, WriteRequest, event::Kind, exit,
 };
-use remex_client::Client;
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tonic::{Code, Streaming};
+use tonic::Streaming;
 
-use crate::harness::{Daemon, Marker, soon};
+use crate::{
+    harness::{Daemon, Marker, soon},
+    signals::is_draining,
+};
 
 /// Far above what is to be waited for, far below what must not be.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -151,24 +149,6 @@ async fn what_ends_by_itself_in_time_is_served_to_its_end() {
     assert_eq!(exit.code, Some(7));
     // The end of the command is the end of the drain.
     assert_eq!(daemon.wait().await.code(), Some(0));
-}
-
-/// Returns when new commands are refused; each that is not yet refused runs.
-async fn is_draining(client: &Client) {
-    soon("the drain", async {
-        loop {
-            let request = RunRequest {
-                command: Some(shell("true")),
-                ..RunRequest::default()
-            };
-            if let Err(status) = client.exec().run(request).await {
-                assert_eq!(status.code(), Code::Unavailable, "{status}");
-                assert_eq!(Reason::of(&status), Some(Reason::Draining), "{status}");
-                return;
-            }
-        }
-    })
-    .await;
 }
 
 #[tokio::test]

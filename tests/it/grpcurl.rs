@@ -86,12 +86,39 @@ impl Grpcurl {
     /// With the comments that the .proto files have.
     async fn describes(&self) {
         for (symbol, comment) in [
-            ("remex.v1.ExecService", "// "),
-            ("remex.v1.Exit", " Always set."),
-            ("remex.v1.Event", "// What happened."),
+            // Every limit that a caller can meet,
+            ("remex.v1.ExecService", "4 MiB"),
+            ("remex.v1.ExecService", "1,024 calls"),
+            ("remex.v1.ExecService", "kept 10 minutes"),
+            ("remex.v1.ExecService", "315,576,000,000 s"),
+            ("remex.v1.Command", "131,071 bytes"),
+            ("remex.v1.Command", "65,536 strings"),
+            ("remex.v1.RunRequest.labels", "at most 32"),
+            ("remex.v1.RunRequest.labels", "up to 256 bytes"),
+            ("remex.v1.RunRequest.max_output_bytes", "16 MiB"),
+            ("remex.v1.ListRequest.page_size", "1,000"),
+            ("remex.v1.Refused", "At most 16"),
+            // what a later version brings,
+            ("remex.v1.ExecService", "NOT_YET"),
+            ("remex.v1.RunRequest.request_id", "NOT YET"),
+            ("remex.v1.StartRequest.keep", "NOT YET"),
+            ("remex.v1.StartRequest.disconnect_grace", "NOT YET"),
+            ("remex.v1.StartRequest.on_disconnect", "NOT YET"),
+            ("remex.v1.Command.isolation", "NOT YET"),
+            ("remex.v1.ExecService.Attach", "NOT YET"),
+            ("remex.v1.GetRequest.request_id", "NOT YET"),
+            ("remex.v1.Execution.blocked", "NOT YET"),
+            // and what becomes of a stream that is broken off.
+            ("remex.v1.ExecService", "BREAKING OFF"),
+            ("remex.v1.Exit", "Always set."),
+            ("remex.v1.Event", "What happened."),
             ("remex.v1.RunRequest.text", "invalid UTF-8 replaced"),
         ] {
             let described = self.run(&[], &["describe", symbol]).await;
+            // A comment goes over several lines.
+            let described = described.replace("//", "");
+            let words: Vec<_> = described.split_whitespace().collect();
+            let described = words.join(" ");
             assert!(described.contains(comment), "{symbol}: {described}");
         }
     }

@@ -19,6 +19,9 @@ const MIB: usize = 1024 * 1024;
 /// One argument or variable, as the kernel takes it.
 const STRING_BYTES: usize = 128 * 1024 - 1;
 
+/// Arguments and variables of one command.
+const STRINGS: usize = 65_536;
+
 fn shell(text: impl Into<String>) -> RunRequest {
     request(Command {
         shell: text.into(),
@@ -53,6 +56,7 @@ async fn assert_bound(client: &Client, at: RunRequest, past: RunRequest, reason:
     assert_eq!(Reason::of(&status), Some(reason), "{status}");
 }
 
+/// PITFALLS 52: 200,000 empty arguments, 50,000 variables.
 #[tokio::test]
 async fn commands() {
     let daemon = Daemon::start(&[]).await;
@@ -66,11 +70,23 @@ async fn commands() {
             ..Command::default()
         })
     };
+    // "true" is one of them.
+    let empty = |count: usize| argv([vec!["true".into()], vec![String::new(); count - 1]].concat());
+    let variables = |count| {
+        let named = |number: usize| (format!("N{number}"), String::new());
+        request(Command {
+            argv: vec!["true".into()],
+            environment: (0..count).map(named).collect(),
+            ..Command::default()
+        })
+    };
     for (at, past) in [
         (word(STRING_BYTES), word(STRING_BYTES + 1)),
         (variable(STRING_BYTES), variable(STRING_BYTES + 1)),
         // The kernel takes a quarter of the stack's limit, at most 6 MiB and mostly 2 MiB.
         (words(15), words(40)),
+        (empty(STRINGS), empty(STRINGS + 1)),
+        (variables(50_000), variables(STRINGS)),
     ] {
         assert_bound(&client, at, past, Reason::CommandTooLarge).await;
     }
@@ -111,8 +127,14 @@ async fn requests() {
     let ran = run(&client, stdin(4 * MIB - 1024)).await.unwrap();
     assert_eq!(ran.stdout_data, format!("{}\n", 4 * MIB - 1024));
     let status = run(&client, stdin(4 * MIB)).await.unwrap_err();
-    // The codec's answer, before any service sees the request.
-    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    assert_eq!(
+        Reason::of(&status),
+        Some(Reason::MessageTooLarge),
+        "{status}"
+    );
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    // It says how to send more.
+    assert!(status.message().contains("chunks"), "{status}");
     assert!(run(&client, shell("true")).await.is_ok());
     daemon.stop().await;
 }
@@ -252,7 +274,7 @@ async fn connections_at_once() {
 }
 
 /// The soft limit is mostly 1024.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: maximum,

@@ -4,9 +4,10 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::Path,
+    time::Duration,
 };
 
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use crate::harness::{Daemon, binaries::binary, soon, tools};
 
@@ -28,6 +29,8 @@ async fn the_tour_prints_what_it_says() {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).expect("the README");
+    let blocks = blocks(&readme);
+    build_examples(root, &blocks).await;
     let daemon = Daemon::start(&[
         "--legacy",
         "tcp://127.0.0.1:0/exec",
@@ -38,7 +41,7 @@ async fn the_tour_prints_what_it_says() {
     ])
     .await;
     let gateway = free_port();
-    for block in blocks(&readme) {
+    for block in blocks {
         let steps = block
             .iter()
             .map(|step| placed(&step.command, &daemon, gateway));
@@ -78,6 +81,25 @@ echo {END}
     }
     daemon.stop().await;
 }
+
+/// Runs the README's scripts that build, which wait for compilers and downloads; in the tour they find all made.
+async fn build_examples(root: &Path, blocks: &[Vec<Step>]) {
+    let commands = blocks.iter().flatten().map(|step| &step.command);
+    for command in commands.filter(|command| command.ends_with("/build.sh")) {
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-c", command])
+            .current_dir(root)
+            .kill_on_drop(true);
+        let built = timeout(BUILD_PATIENCE, shell.output()).await;
+        let built = built.unwrap_or_else(|_| panic!("{command}: longer than {BUILD_PATIENCE:?}"));
+        let built = built.expect("bash runs");
+        assert!(built.status.success(), "{command}: {built:?}");
+    }
+}
+
+/// Longer than the examples take to be built from nothing.
+const BUILD_PATIENCE: Duration = Duration::from_mins(10);
 
 /// Printed behind each command of a block.
 const END: &str = "-- end of a step --";

@@ -3,10 +3,21 @@
 use remex::v1::{EchoRequest, echo_request, echo_response};
 use remex_client::{Client, Endpoint};
 
-use super::{Failure, escape::Lines, print};
+use super::{Failure, args::ServerArgs, escape::Lines, print};
 
-pub(crate) async fn echo(server: &Endpoint, text: String) -> Result<u8, Failure> {
+/// Have the server upper-case a text, to try the connection.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// The text; words are joined by blanks.
+    #[arg(value_name = "TEXT", required = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+pub(crate) async fn echo(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
     let client = Client::connect(server).await?;
+    let text = args.words.join(" ");
     let content = Some(echo_request::Content::Text(text));
     let response = client.echo().echo(EchoRequest { content }).await?;
     let text = match response.into_inner().content {

@@ -37,6 +37,27 @@ impl Failure {
         }
     }
 
+    /// stdin cannot be read. The command must not take that for an end, so it is not left running.
+    pub(crate) fn stdin(error: &io::Error) -> Self {
+        Self::new(format!(
+            "cannot read stdin: {error}; the command was ended; -n gives it none"
+        ))
+    }
+
+    /// The same, said in other words.
+    pub(crate) fn saying(self, message: String) -> Self {
+        Self {
+            message: Some(message),
+            ..self
+        }
+    }
+
+    /// The same, of one of several things that were named.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.message = self.message.map(|message| format!("{what}: {message}"));
+        self
+    }
+
     /// Output could not be written. If its reader has gone, a local command would have died of SIGPIPE.
     pub(crate) fn stdout(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -67,8 +88,20 @@ impl Failure {
 /// On one line, with control characters escaped: servers and addresses have their say in it.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape::line(self.message.as_deref().unwrap_or_default()))
+        let message = self.message.as_deref().unwrap_or_default();
+        f.write_str(&escape::line(&without_numbers(message)))
     }
+}
+
+/// The kernel's words for an error say it; their number does not.
+fn without_numbers(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let behind = part.split_once(')').map_or(part, |(_, behind)| behind);
+        said.push_str(behind);
+    }
+    said
 }
 
 impl From<ConnectError> for Failure {
@@ -86,17 +119,40 @@ impl From<Error> for Failure {
         };
         match error {
             Error::Connect(error) => error.into(),
-            error => Self {
-                status,
-                message: Some(error.to_string()),
-            },
+            error => {
+                let message = known(&error).unwrap_or_else(|| error.to_string());
+                Self {
+                    status,
+                    message: Some(message),
+                }
+            }
         }
     }
+}
+
+/// What a caller of a subcommand does about it, where the server's words are for those who program.
+fn known(error: &Error) -> Option<String> {
+    let reason = error.reason()?;
+    let said = match reason {
+        Reason::ExecutionNotFound => "there is no such execution; see `remex ps -a`",
+        Reason::ExecutionEnded => "it has ended; see `remex ps -a`",
+        Reason::ExecutionRunning => "it runs; end it first with `remex kill`",
+        _ => return None,
+    };
+    Some(format!("{said} ({reason})"))
 }
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Error::from(status).into()
+    }
+}
+
+/// The field of the request that the server blames, and for what.
+pub(crate) fn field_of(error: &Error) -> Option<(String, String)> {
+    match error {
+        Error::Refused { status, .. } => remex::error::violation(status),
+        _ => None,
     }
 }
 
@@ -142,7 +198,11 @@ mod tests {
                 _ => 255,
             };
             assert_eq!(failure.status, status, "{reason}");
-            assert_eq!(failure.to_string(), format!("so it is ({reason})"));
+            let said = failure.to_string();
+            let own = ["see `remex ps -a`", "end it first with `remex kill`"];
+            let is_known = own.iter().any(|own| said.contains(own));
+            assert!(is_known || said.starts_with("so it is ("), "{said}");
+            assert!(said.ends_with(&format!("({reason})")), "{said}");
         }
         assert_eq!(Failure::from(Status::unavailable("gone")).status, 255);
     }
@@ -181,6 +241,14 @@ mod tests {
             Failure::stdout(&io::ErrorKind::StorageFull.into()).status,
             255
         );
+    }
+
+    #[test]
+    fn errors_of_the_kernel_have_words_and_no_numbers() {
+        let error = io::Error::from_raw_os_error(2);
+        let failure = Failure::new(format!("a: {error}; b: {error}"));
+        let said = "a: No such file or directory; b: No such file or directory";
+        assert_eq!(failure.to_string(), said);
     }
 
     #[test]

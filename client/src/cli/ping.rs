@@ -2,18 +2,28 @@
 
 use std::time::Duration;
 
-use remex::{VERSION_HEADER, v1::EchoRequest};
+use remex::{VERSION_HEADER, duration, v1::EchoRequest};
 use remex_client::{CONNECT_TIMEOUT, Client, Endpoint, Error};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
-use super::{Failure, escape, print};
+use super::{Failure, args::ServerArgs, escape, print};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-pub(crate) async fn ping(server: &Endpoint, wait: Option<Duration>) -> Result<u8, Failure> {
-    let end = wait.and_then(|wait| Instant::now().checked_add(wait));
+/// Ask the server whether it is there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Keep trying for so long, such as 30s.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    wait: Option<Duration>,
+}
+
+pub(crate) async fn ping(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+    let end = args.wait.and_then(|wait| Instant::now().checked_add(wait));
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match once(server).await {

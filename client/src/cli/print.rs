@@ -4,10 +4,15 @@ use std::io::{self, Write};
 
 use super::Failure;
 
-/// Prints `text` as it is, escaped already.
+/// Prints `text`, escaped already.
 pub(crate) fn out(text: &str) -> Result<(), Failure> {
+    bytes(text.as_bytes())
+}
+
+/// Prints `bytes` as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes());
+    let written = stdout.write_all(bytes);
     written
         .and_then(|()| stdout.flush())
         .map_err(|error| Failure::stdout(&error))

@@ -1,59 +1,117 @@
-//! `remex ps`: a table of executions, a page at a time.
+//! `remex ps`: executions as a table, as ids, or as JSON.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io::{IsTerminal, stdout},
+    time::{Duration, SystemTime},
+};
 
-use remex::v1::{Command, Execution, ListRequest, execution::State};
-use remex_client::{Client, Endpoint};
+use remex::v1::{Command, Execution, execution::State};
+use remex_client::{Client, Endpoint, Exit, ExitReason};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Failure, escape, print};
+use super::{Failure, args::ServerArgs, escape, ids, json, print, quote::quote};
 
-/// Records asked for at a time, the most that a server gives.
-const PAGE_RECORDS: i32 = 1000;
-/// Characters of a command that are shown.
-const COMMAND_CHARS_MAX: usize = 200;
+/// The widest a command is shown, on a terminal that is wider, or in a file.
+const COMMAND_COLUMNS_MAX: usize = 200;
+/// The narrowest, however narrow the terminal is.
+const COMMAND_COLUMNS_MIN: usize = 10;
+/// Blanks between two columns.
+const GAP: usize = 2;
 
-const HEADINGS: [&str; 6] = ["ID", "STATE", "PID", "AGE", "CALLER", "COMMAND"];
-
-pub(crate) async fn ps(server: &Endpoint) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    let mut request = ListRequest {
-        page_size: PAGE_RECORDS,
-        ..ListRequest::default()
-    };
-    loop {
-        let page = client.exec().list(request.clone()).await?.into_inner();
-        let now = SystemTime::now();
-        rows.extend(page.executions.iter().map(|record| row(record, now)));
-        print::out(&table(&rows))?;
-        rows.clear();
-        if page.next_page_token.is_empty() {
-            return Ok(0);
-        }
-        request.page_token = page.next_page_token;
-    }
+/// List the executions that run, newest first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Those that have ended too, and how.
+    #[arg(short, long)]
+    all: bool,
+    /// Print the ids alone.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print each as a line of JSON.
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
 }
 
-fn row(record: &Execution, now: SystemTime) -> [String; 6] {
-    let state = match record.state() {
-        State::Unspecified => "?",
-        State::Starting => "starting",
-        State::Running => "running",
-        State::Ended => "ended",
+pub(crate) async fn ps(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+    let client = Client::connect(server).await?;
+    let states: &[State] = if args.all {
+        &[]
+    } else {
+        &[State::Starting, State::Running]
     };
+    let executions = ids::list(&client, states).await?;
+    let text = if args.json {
+        executions.iter().map(json::record).collect()
+    } else if args.quiet {
+        let lines = executions.iter().map(|execution| {
+            let id = escape::line(&execution.execution_id);
+            format!("{id}\n")
+        });
+        lines.collect()
+    } else {
+        table(&rows(&executions, args.all, SystemTime::now()), columns())
+    };
+    print::out(&text)?;
+    Ok(0)
+}
+
+/// How wide stdout is; `None` if it is no terminal.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+    let size = size.ok().filter(|_| stdout().is_terminal())?;
+    Some(size.ws_col.into()).filter(|&columns| columns > 0)
+}
+
+/// The cells of the table, headings first, the command last.
+fn rows(executions: &[Execution], all: bool, now: SystemTime) -> Vec<Vec<String>> {
+    let mut headings = vec!["ID", "STATE", "EXIT", "PID", "AGE", "CALLER", "COMMAND"];
+    if !all {
+        headings.retain(|&heading| heading != "EXIT");
+    }
+    let headings = headings.into_iter().map(str::to_owned).collect();
+    let rows = executions.iter().map(|record| row(record, all, now));
+    std::iter::once(headings).chain(rows).collect()
+}
+
+fn row(record: &Execution, all: bool, now: SystemTime) -> Vec<String> {
     let created = record
         .create_time
         .and_then(|time| SystemTime::try_from(time).ok());
     // The server's clock may be ahead of ours.
     let age = created.map(|time| now.duration_since(time).unwrap_or_default());
-    [
+    let runs = record.state() == State::Running;
+    let mut row = vec![
         escape::line(&record.execution_id),
-        state.to_owned(),
-        record.pid.to_string(),
+        json::state(record.state()).to_owned(),
+    ];
+    if all {
+        let exit = record.exit.map(Exit::from);
+        row.push(exit.as_ref().map_or_else(|| "-".to_owned(), how));
+    }
+    row.extend([
+        if runs {
+            record.pid.to_string()
+        } else {
+            "-".to_owned()
+        },
         age.map_or_else(|| "?".to_owned(), short),
         escape::line(&record.caller),
         command(record.command.as_ref()),
-    ]
+    ]);
+    row
+}
+
+/// How it ended, in a word: its exit code, the signal that killed it, or who else ended it.
+fn how(exit: &Exit) -> String {
+    match (exit.reason, exit.signal, exit.code) {
+        (ExitReason::Own | ExitReason::Signal | ExitReason::Unknown, Some(signal), _) => {
+            signal.to_string()
+        }
+        (ExitReason::Own | ExitReason::Signal, None, Some(code)) => code.to_string(),
+        (reason, ..) => reason.as_str().to_owned(),
+    }
 }
 
 /// An age in its largest unit.
@@ -86,33 +144,43 @@ fn command(command: Option<&Command>) -> String {
     } else {
         command.shell.clone()
     };
-    let mut line: String = escape::line(&text);
-    if let Some((cut, _)) = line.char_indices().nth(COMMAND_CHARS_MAX) {
-        line.truncate(cut);
-        line.push('…');
-    }
-    line
+    escape::line(&text)
 }
 
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
+/// `line`, cut to so many columns.
+fn cut(line: &str, columns: usize) -> String {
+    if line.width() <= columns {
+        return line.to_owned();
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    let mut left = columns.saturating_sub(1);
+    let fits = |c: &char| {
+        let width = c.width().unwrap_or(0);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    };
+    let mut short: String = line.chars().take_while(fits).collect();
+    short.push('…');
+    short
 }
 
-/// In columns, the last as wide as it is.
-fn table(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..5).map(|column| width(column).unwrap_or(0)).collect();
+/// In columns that fit what is in them; the last has what is left of the terminal.
+fn table(rows: &[Vec<String>], columns: Option<usize>) -> String {
+    let cells = rows.first().map_or(0, Vec::len).saturating_sub(1);
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max();
+    let widths: Vec<_> = (0..cells)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    let used: usize = widths.iter().map(|width| width + GAP).sum();
+    let left = columns.map_or(COMMAND_COLUMNS_MAX, |columns| columns.saturating_sub(used));
+    let left = left.clamp(COMMAND_COLUMNS_MIN, COMMAND_COLUMNS_MAX);
     let mut text = String::new();
     for row in rows {
         for (cell, &width) in row.iter().zip(&widths) {
             text.push_str(cell);
-            text.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 2));
+            text.extend(std::iter::repeat_n(' ', width - cell.width() + GAP));
         }
-        text.push_str(&row[5]);
+        text.push_str(&cut(&row[cells], left));
         text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');
     }
@@ -121,6 +189,8 @@ fn table(rows: &[[String; 6]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use remex::v1;
+
     use super::*;
 
     #[test]
@@ -138,22 +208,77 @@ mod tests {
             }),
             ..Execution::default()
         };
-        let rows = [HEADINGS.map(str::to_owned), row(&record, now)];
+        let ended = Execution {
+            execution_id: "0191".into(),
+            state: State::Ended.into(),
+            exit: Some(v1::Exit {
+                code: Some(-1),
+                signal: 9,
+                reason: v1::exit::Reason::Timeout.into(),
+                ..v1::Exit::default()
+            }),
+            ..record.clone()
+        };
+        let text = |executions: &[Execution], all| table(&rows(executions, all, now), None);
         assert_eq!(
-            table(&rows),
+            text(std::slice::from_ref(&record), false),
             "ID    STATE    PID  AGE  CALLER            COMMAND\n\
              0190  running  7    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n"
+        );
+        assert_eq!(
+            text(&[ended, record], true),
+            "ID    STATE    EXIT     PID  AGE  CALLER            COMMAND\n\
+             0191  ended    timeout  -    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n\
+             0190  running  -        7    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n"
         );
     }
 
     #[test]
-    fn long_commands_are_cut_inside_no_character() {
-        let shell = "é".repeat(COMMAND_CHARS_MAX + 1);
-        let cut = command(Some(&Command {
-            shell,
-            ..Command::default()
-        }));
-        assert_eq!(cut, format!("{}…", "é".repeat(COMMAND_CHARS_MAX)));
+    fn how_it_ended_is_a_word() {
+        use v1::exit::Reason as R;
+        for (code, signal, reason, word) in [
+            (0, 0, R::Self_, "0"),
+            (3, 0, R::Self_, "3"),
+            (-1, 11, R::Self_, "SIGSEGV"),
+            (-1, 9, R::Signal, "SIGKILL"),
+            (143, 0, R::Timeout, "timeout"),
+            (-1, 15, R::Disconnect, "disconnect"),
+            (-1, 0, R::LostExit, "lost_exit"),
+            (-1, 0, R::Unspecified, "unknown"),
+        ] {
+            let (code, reason) = (Some(code), reason.into());
+            let exit = v1::Exit {
+                code,
+                signal,
+                reason,
+                ..v1::Exit::default()
+            };
+            assert_eq!(how(&exit.into()), word);
+        }
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        let row = |command: &str| vec!["id".to_owned(), command.to_owned()];
+        let rows = [
+            row("short"),
+            row("四个汉字四个汉字"),
+            row("a longer command"),
+        ];
+        assert_eq!(
+            table(&rows, Some(14)),
+            "id  short\nid  四个汉字…\nid  a longer …\n"
+        );
+        // Narrower than anything can be shown on.
+        assert_eq!(table(&rows[2..], Some(3)), "id  a longer …\n");
+        assert_eq!(table(&rows[2..], None), "id  a longer command\n");
+    }
+
+    #[test]
+    fn a_long_command_is_cut_in_a_file_too() {
+        let long = "é".repeat(COMMAND_COLUMNS_MAX + 1);
+        let cut = format!("{}…\n", "é".repeat(COMMAND_COLUMNS_MAX - 1));
+        assert_eq!(table(&[vec![long]], None), cut);
     }
 
     #[test]

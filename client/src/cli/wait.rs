@@ -3,10 +3,26 @@
 use remex::v1::{WaitRequest, execution::State};
 use remex_client::{Client, Endpoint, Exit};
 
-use super::{Failure, failure::status_of};
+use super::{Failure, args::ServerArgs, failure::status_of, ids};
 
-pub(crate) async fn wait(server: &Endpoint, execution_id: String) -> Result<u8, Failure> {
+/// Wait for executions to end, and exit with the exit code of the last one named.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// The executions: their ids, or the beginning of one.
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+}
+
+pub(crate) async fn wait(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
     let client = Client::connect(server).await?;
+    let waited = ids::each(&client, &args.ids, async |id| end_of(&client, id).await);
+    // A shell's `wait` has the exit code of the last one, too.
+    Ok(ids::all(waited.await?)?.unwrap_or(0))
+}
+
+async fn end_of(client: &Client, execution_id: String) -> Result<u8, Failure> {
     loop {
         let request = WaitRequest {
             execution_id: execution_id.clone(),

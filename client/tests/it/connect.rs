@@ -106,14 +106,15 @@ async fn a_connection_closed_at_once_is_told() {
 
 #[tokio::test]
 async fn a_lazy_client_finds_the_server_when_it_is_there_and_again_after_a_restart() {
-    let server = Fake::start();
+    // On an address of its own: nobody else takes its port between two servers.
+    let server = Fake::on(([127, 0, 0, 3], 0).into());
     let (endpoint, port) = (server.endpoint.clone(), server.port());
     server.stop().await;
     let client = Client::connect_lazy(&endpoint);
     for _ in 0..2 {
         let status = echo(&client).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status}");
-        let server = Fake::on(([127, 0, 0, 1], port).into());
+        let server = Fake::on(([127, 0, 0, 3], port).into());
         let found = timeout(Duration::from_secs(10), async {
             while echo(&client).await.is_err() {
                 tokio::task::yield_now().await;

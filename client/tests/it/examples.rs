@@ -1,48 +1,56 @@
 //! The example clients in Python and Go, once their `build.sh` has made the stubs.
 
 use std::{
-    ffi::OsStr,
     io::Write,
-    path::Path,
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    cli::{lines, output_of, result},
+    cli::{is_gone, lines, output_of, result, wait_until},
     fake::Fake,
 };
 
-/// An example's client; `None`, with a message, if it has not been built and need not have been.
-fn example(language: &str, server: &Fake) -> Option<Command> {
+/// `file` of an example that its `build.sh` has made; `None`, with a message, if it has not and need not have.
+fn built(language: &str, file: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../examples")
         .join(language);
-    if !folder.join("gen/sum").exists() {
-        assert_ne!(
-            std::env::var("CI").as_deref(),
-            Ok("true"),
-            "{language}: run build.sh first"
-        );
-        eprintln!("skipped: examples/{language} has not been built");
-        return None;
+    if folder.join("gen/sum").exists() {
+        return Some(folder.join(file));
     }
-    let mut command = match language {
-        "python" => {
-            let mut command = Command::new(folder.join(".venv/bin/python"));
-            command.arg(folder.join("remex_run.py"));
-            command
-        }
-        _ => Command::new(folder.join("gen/remex-run")),
-    };
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "{language}: run build.sh first"
+    );
+    eprintln!("skipped: examples/{language} has not been built");
+    None
+}
+
+/// One of the clients in Python, at `server`.
+fn python(script: &str, server: &str) -> Option<Command> {
+    let mut command = Command::new(built("python", ".venv/bin/python")?);
+    command
+        .arg(built("python", script)?)
+        .args(["--server", server]);
+    Some(command)
+}
+
+/// An example's client; `None` if it has not been built and need not have been.
+fn example(language: &str, server: &Fake) -> Option<Command> {
     let address = server.endpoint.authority();
-    let option = if language == "python" {
-        "--server"
+    let mut command = if language == "python" {
+        python("remex_run.py", &address)?
     } else {
-        "-server"
+        let mut command = Command::new(built(language, "gen/remex-run")?);
+        command.args(["-server", &address]);
+        command
     };
-    command.args([option, &address, "--"].map(OsStr::new));
+    command.arg("--");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -111,4 +119,38 @@ fn the_python_client_runs_commands() {
 #[test]
 fn the_go_client_runs_commands() {
     check("go");
+}
+
+#[test]
+fn the_python_clients_call_over_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("remexd.sock");
+    let _server = Fake::unix(UnixListener::bind(&path).unwrap(), &path);
+    let server = format!("unix:{}", path.display());
+    let Some(mut command) = python("remex_run.py", &server) else {
+        return;
+    };
+    command.args(["--", "echo", "hello"]).stdin(Stdio::null());
+    let outcome = result(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    assert_eq!(outcome, (0, "hello\n".into(), String::new()));
+    let Some(mut command) = python("cancel.py", &server) else {
+        return;
+    };
+    command.args(["1", "echo", "hello"]).stdin(Stdio::null());
+    let outcome = result(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    assert_eq!(outcome, (0, "hello\n".into(), String::new()));
+}
+
+#[test]
+fn breaking_off_in_asyncio_ends_the_command() {
+    let server = Fake::start();
+    let Some(mut command) = python("cancel.py", &server.endpoint.authority()) else {
+        return;
+    };
+    command.args(["3", "sh", "-c", "echo $$; exec yes"]);
+    let outcome = result(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let (pid, rest) = outcome.1.split_once('\n').unwrap();
+    assert_eq!((outcome.0, rest, &*outcome.2), (0, "y\ny\n", ""));
+    let pid = pid.parse().unwrap();
+    wait_until("the end of the command", || is_gone(pid));
 }

@@ -8,13 +8,12 @@ use std::{
     process::{Command, Stdio},
     sync::mpsc,
     thread::{self, JoinHandle},
+    time::Instant,
 };
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     cli::{PATIENCE, output_of, result},
-    terminal::terminal,
+    terminal::{terminal, wait_readable},
 };
 
 const DIGEST: &str = "5d41402abc4b2a76b9719d911017c592";
@@ -99,10 +98,31 @@ fn exit_code_and_digest_are_taken_from_the_header() {
 }
 
 #[test]
-fn text_is_decoded_and_made_safe() {
-    let (address, server) = serve(reply(r#"{"data_size": 8}"#, b"\xc4\xe3\xba\xc3\x1b[m\n"), 1);
-    let outcome = legacy(&["--charset", "gbk", &address, "echo 你好"]);
-    assert_eq!(outcome, (0, "你好\\x1b[m\n".into(), String::new()));
+fn what_a_file_or_a_program_takes_is_byte_for_byte() {
+    let body: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    for flags in [&[][..], &["--charset", "gbk"]] {
+        let header = format!(r#"{{"total_size": {}}}"#, body.len());
+        let (address, server) = serve(reply(&header, &body), 999);
+        // Options behind the command are its own, and its words are joined as ssh joins them.
+        let words = [flags, &[&address, "cat", "-v", "r.bin"]].concat();
+        let output = output_of(legacy_command(&words).spawn().unwrap());
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stdout == body, "{flags:?}");
+        assert_eq!(server.join().unwrap(), b"cat -v r.bin");
+    }
+}
+
+#[test]
+fn on_a_terminal_text_is_decoded_and_made_safe() {
+    let (address, server) = serve(
+        reply(r#"{"data_size": 9}"#, b"\xc4\xe3\xba\xc3\x1b[m\n\xc4"),
+        1,
+    );
+    let (mut near, far) = terminal();
+    let mut command = legacy_command(&["--charset", "gbk", &address, "echo 你好"]);
+    let child = command.stdout(far).spawn().unwrap();
+    until(&mut near, "你好\\x1b[m\r\n\u{fffd}");
+    assert!(output_of(child).status.success());
     assert_eq!(server.join().unwrap(), b"echo \xc4\xe3\xba\xc3");
 }
 
@@ -216,8 +236,10 @@ fn a_datagram_is_answered_by_one() {
         assert_eq!(command[..count], *b"ls \xc4\xe3");
         socket.send_to(b"\xc4\xe3\n", from).unwrap();
     });
-    let outcome = legacy(&["--charset", "gbk", &address, "ls 你"]);
-    assert_eq!(outcome, (0, "你\n".into(), String::new()));
+    let child = legacy_command(&["--charset", "gbk", &address, "ls 你"]).spawn();
+    let output = output_of(child.unwrap());
+    assert_eq!(output.stdout, b"\xc4\xe3\n");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     server.join().unwrap();
 }
 
@@ -272,11 +294,10 @@ fn a_unix_socket_is_a_connection_too() {
 
 /// Reads from a terminal until it shows `text`.
 fn until(near: &mut File, text: &str) {
-    let bound = Timespec::try_from(PATIENCE).unwrap();
+    let end = Instant::now() + PATIENCE;
     let mut seen = String::new();
     while !seen.contains(text) {
-        let mut fds = [PollFd::new(&*near, PollFlags::IN)];
-        assert_eq!(poll(&mut fds, Some(&bound)), Ok(1), "no {text:?}: {seen:?}");
+        wait_readable(near, end, &format_args!("{text:?}: {seen:?}"));
         seen.push_str(&String::from_utf8_lossy(&some(near)));
     }
 }
@@ -309,4 +330,21 @@ fn the_progress_of_a_slow_reply_is_seen_on_a_terminal() {
     assert!(output_of(child).status.success());
     assert_eq!(path.metadata().unwrap().len(), 5_000_000);
     server.join().unwrap();
+}
+
+#[test]
+fn the_example_of_a_client_ends_with_its_connection() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/legacy/client.py");
+    for sent in [
+        &b""[..],
+        b"\x14\0\0\0",
+        b"\x12\0\0\0{\"total_size\": 5 }abc",
+    ] {
+        let (address, _server) = serve(sent.to_vec(), 1000);
+        let mut client = Command::new("python3");
+        client.args([script, &address, "ls"]).stdin(Stdio::null());
+        let (code, _, stderr) = result(client.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains("in the middle of an answer"), "{stderr}");
+    }
 }

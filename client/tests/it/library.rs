@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use remex_client::{
-    Client, Command, Event, ExitReason, Reason, STDIN_WINDOW_BYTES, Signal, Stream,
+    Client, Command, Error, Event, ExitReason, Reason, STDIN_WINDOW_BYTES, Signal, Stream, v1,
 };
 use tokio::time::timeout;
 
@@ -149,4 +149,80 @@ async fn a_signal_gets_through_when_stdin_does_not() {
     assert_eq!(exit.await.unwrap().status_code(), 143);
     let ended = timeout(PATIENCE, writer).await.unwrap().unwrap();
     assert!(ended.is_err(), "a write that waits ends with the command");
+}
+
+#[tokio::test]
+async fn records_by_id() {
+    let client = client();
+    let mut first = client
+        .start(Command::new("sleep").arg("1000"))
+        .await
+        .unwrap();
+    let second = client.run(Command::new("true")).await.unwrap();
+    let record = client.get(first.id()).await.unwrap();
+    assert_eq!(record.execution_id, first.id());
+    assert_eq!(record.command.unwrap().argv, ["sleep", "1000"]);
+
+    let mut ids = Vec::new();
+    let mut request = v1::ListRequest::default();
+    loop {
+        let page = client.list(request.clone()).await.unwrap();
+        ids.extend(
+            page.executions
+                .into_iter()
+                .map(|record| record.execution_id),
+        );
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(ids, [second.execution_id.as_str(), first.id()]);
+
+    let chunk = v1::StdinChunk {
+        offset: Some(3),
+        data: "abc".into(),
+        ..v1::StdinChunk::default()
+    };
+    assert_eq!(client.write(first.id(), chunk).await.unwrap(), 6);
+
+    client.kill(first.id(), Signal::TERM).await.unwrap();
+    // The end of its events is that of the execution, which has to be followed for that.
+    while first.next().await.unwrap().is_some() {}
+    let exit = timeout(PATIENCE, client.wait(first.id())).await.unwrap();
+    assert_eq!(exit.unwrap().signal, Some(Signal::TERM));
+    let error = client.kill(first.id(), Signal::TERM).await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::ExecutionEnded));
+    for missing in [
+        client.get("exec-9").await.map(drop),
+        client.wait("exec-9").await.map(drop),
+        client.kill("exec-9", Signal::TERM).await,
+        client
+            .write("exec-9", v1::StdinChunk::default())
+            .await
+            .map(drop),
+    ] {
+        assert_eq!(
+            missing.unwrap_err().reason(),
+            Some(Reason::ExecutionNotFound)
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_connect_has_run_nothing_whichever_call_it_is() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = Client::connect_lazy(&endpoint.parse().unwrap());
+    for error in [
+        client.run(Command::new("true")).await.unwrap_err(),
+        client.start(Command::new("true")).await.unwrap_err(),
+        client.interact(Command::new("true")).await.unwrap_err(),
+        client.get("exec-1").await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Connect(_)), "{error:?}");
+        assert!(error.never_ran());
+        assert!(error.to_string().contains(&endpoint), "{error}");
+    }
 }

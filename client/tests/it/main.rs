@@ -7,6 +7,7 @@ mod cli;
 mod connect;
 mod examples;
 mod fake;
+mod job;
 mod legacy;
 mod library;
 mod terminal;

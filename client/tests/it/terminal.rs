@@ -1,14 +1,18 @@
 //! `remex run -t` on a terminal made for the test.
 
 use std::{
+    fmt::Display,
     fs::File,
     io::{Read, Write},
     os::fd::OwnedFd,
     process::Stdio,
+    time::Instant,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, fcntl_getfl, open},
+    io::Errno,
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
@@ -29,6 +33,19 @@ pub(crate) fn terminal() -> (File, OwnedFd) {
     let far = open(name, flags, Mode::empty()).unwrap();
     tcsetwinsize(&far, size(30, 90)).unwrap();
     (near.into(), far)
+}
+
+/// Waits until there is something to read, to `end`; what is waited for is `what`.
+pub(crate) fn wait_readable(near: &File, end: Instant, what: &dyn Display) {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let bound = Timespec::try_from(left).unwrap();
+        match poll(&mut [PollFd::new(near, PollFlags::IN)], Some(&bound)) {
+            // A child of another test has ended.
+            Err(Errno::INTR) => {}
+            polled => return assert_eq!(polled, Ok(1), "no {what}"),
+        }
+    }
 }
 
 fn size(ws_row: u16, ws_col: u16) -> Winsize {
@@ -85,6 +102,33 @@ fn a_terminal_is_raw_while_the_command_runs_and_as_before_after_it() {
     assert_eq!(after.output_modes, before.output_modes);
     assert_eq!(after.input_modes, before.input_modes);
     assert_eq!(fcntl_getfl(&far).unwrap(), flags);
+}
+
+#[test]
+fn pitfall_59_a_terminal_of_no_size_leaves_the_command_its_own() {
+    let server = Fake::start();
+    let (mut near, far) = terminal();
+    tcsetwinsize(&far, size(0, 0)).unwrap();
+    let mut command = remex(&server, ["run", "-t", "--", "fake"]);
+    command
+        .env("TERM", "vt100")
+        .stdin(far.try_clone().unwrap())
+        .stdout(far.try_clone().unwrap());
+    let child = command.spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    // The server's own size then, as the API has it.
+    expect(&mut near, "<0x0 vt100>");
+    for (rows, columns) in [(0, 0), (0, 80), (24, 0)] {
+        tcsetwinsize(&far, size(rows, columns)).unwrap();
+        kill_process(pid, Signal::WINCH).unwrap();
+    }
+    kill_process(pid, Signal::TERM).unwrap();
+    expect(&mut near, "<signal 15>");
+    tcsetwinsize(&far, size(40, 100)).unwrap();
+    kill_process(pid, Signal::WINCH).unwrap();
+    expect(&mut near, "<40x100>");
+    near.write_all(b"q").unwrap();
+    assert_eq!(output_of(child).status.code(), Some(3));
 }
 
 #[test]

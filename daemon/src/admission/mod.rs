@@ -12,7 +12,7 @@ pub use self::{
     addresses::{Addresses, Entry},
     rates::Rates,
     refusals::{LOG_EVERY, Refusals, Refused},
-    sources::{Forbidden, check_source, may_amplify},
+    sources::{Forbidden, check_source},
 };
 
 /// A peer over TCP, local if it has a user, for tests.

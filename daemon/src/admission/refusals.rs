@@ -22,7 +22,7 @@ pub enum Refused {
     Peer,
     /// Connections in all: further ones wait.
     Full,
-    /// Connections of one address.
+    /// Connections of one peer.
     Connections,
     /// Running commands.
     Commands,
@@ -42,7 +42,7 @@ const KINDS: [&str; 10] = [
     "a cross-protocol attempt",
     "a peer that may not connect",
     "to accept more connections for now: as many are open as may",
-    "a connection beyond the limit of its address",
+    "a connection beyond the limit of its peer",
     "a command beyond the limit of running commands",
     "an idle connection",
     "a client that does not read its reply",

@@ -50,11 +50,6 @@ fn is_own(port: u16, address: IpAddr, own: SocketAddr) -> bool {
     port == own.port() && (own_address.is_unspecified() || own_address == address)
 }
 
-/// The replies that may be sent to another machine: `reply` bytes for `request`, at most `factor` times as many.
-pub fn may_amplify(request: usize, reply: usize, factor: usize) -> bool {
-    reply <= request.saturating_mul(factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,12 +84,5 @@ mod tests {
                 "{from}"
             );
         }
-    }
-
-    #[test]
-    fn a_reply_is_at_most_so_much_longer() {
-        assert!(may_amplify(4, 12, 3));
-        assert!(!may_amplify(4, 13, 3));
-        assert!(!may_amplify(0, 1, 3));
     }
 }

@@ -1,8 +1,9 @@
 //! The accept loop's body: a permit first, then a connection, then whose it is. It never spins: what the machine is short
 //! of (descriptors, memory) makes it pause, also across calls that were cancelled.
 
-use std::{future, io, net::SocketAddr, sync::Arc};
+use std::{future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -13,6 +14,12 @@ use super::{
     BoundAddress, Caller, Identity, Listener, PeerUnknown, Stream, TcpInfo, Transport,
     backoff::Backoff, identify_tcp, listener::Socket, socket_file::SocketFile,
 };
+
+/// Descriptors that a listener keeps for connections, for when all others are used up.
+pub const RESERVE: usize = 4;
+
+/// Least time between two lines that say that connections cannot be accepted.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// How much is accepted at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +63,32 @@ pub struct Acceptor {
     backoff: Backoff,
     /// No accept before this.
     resume_at: Option<Instant>,
+    reserve: Reserve,
+    /// When it was last said that connections cannot be accepted.
+    logged_at: Option<Instant>,
+    /// That they can again has not been said yet.
+    owes_line: bool,
+}
+
+/// Descriptors that stand for connections to come.
+#[derive(Debug, Default)]
+struct Reserve(Vec<OwnedFd>);
+
+impl Reserve {
+    fn fill(&mut self) {
+        while self.0.len() < RESERVE {
+            match eventfd(0, EventfdFlags::CLOEXEC) {
+                Ok(kept) => self.0.push(kept),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Gives one up, if it is descriptors that `error` is for want of.
+    fn make_room(&mut self, error: &io::Error) -> bool {
+        let scarce = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        scarce && self.0.pop().is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -71,6 +104,8 @@ impl Acceptor {
             Socket::Tcp(socket) => AsyncSocket::Tcp(TcpListener::from_std(socket)?),
             Socket::Unix(socket) => AsyncSocket::Unix(UnixListener::from_std(socket)?),
         };
+        let mut reserve = Reserve::default();
+        reserve.fill();
         Ok(Self {
             _file: listener.file,
             socket,
@@ -78,6 +113,9 @@ impl Acceptor {
             permits,
             backoff: Backoff::default(),
             resume_at: None,
+            reserve,
+            logged_at: None,
+            owes_line: false,
         })
     }
 
@@ -92,6 +130,7 @@ impl Acceptor {
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return future::pending().await;
         };
+        self.reserve.fill();
         loop {
             if let Some(resume_at) = self.resume_at {
                 sleep_until(resume_at).await;
@@ -110,22 +149,28 @@ impl Acceptor {
                 Err(error) if is_of_one_connection(&error) => {
                     tracing::debug!(local = %self.local, %error, "a connection was gone before it was accepted");
                 }
+                Err(error) if self.reserve.make_room(&error) => {}
                 Err(error) => self.fail(&error),
             }
         }
     }
 
     fn fail(&mut self, error: &io::Error) {
-        if !self.backoff.is_failing() {
+        // A peer can have it fail and succeed in turn.
+        let is_due = self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY);
+        if !self.backoff.is_failing() && is_due {
             tracing::error!(local = %self.local, %error, "cannot accept connections; trying again");
+            self.logged_at = Some(Instant::now());
+            self.owes_line = true;
         }
         self.resume_at = Some(Instant::now() + self.backoff.fail());
     }
 
     fn succeed(&mut self) {
-        if self.backoff.is_failing() {
+        self.backoff.succeed();
+        if self.owes_line {
             tracing::info!(local = %self.local, "accepting connections again");
-            self.backoff.succeed();
+            self.owes_line = false;
         }
     }
 }

@@ -34,7 +34,9 @@ pub enum PeerUnknown {
     )]
     NoOwner(SocketAddr),
     /// The kernel could not be asked.
-    #[error("the kernel does not say whose the local peer is")]
+    #[error(
+        "the kernel does not say whose a local connection over TCP is ({0}); over a Unix socket, --listen unix:/PATH, it does"
+    )]
     Kernel(#[from] std::io::Error),
 }
 

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixListener},
     path::PathBuf,
+    time::Duration,
 };
 
 use rustix::{
@@ -20,6 +21,12 @@ use super::{
 
 /// Connections that the kernel holds while none is accepted.
 pub const BACKLOG: i32 = 1024;
+
+/// A silent TCP connection is probed this often, and is gone when this many probes in a row went unanswered: a machine that
+/// sleeps for a while keeps its connections.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
+/// See [`KEEPALIVE_INTERVAL`].
+pub const KEEPALIVE_PROBES: u32 = 15;
 
 /// A bound, listening socket. Dropping it closes it, and removes a Unix socket's file if that is still its own.
 #[derive(Debug)]
@@ -105,6 +112,20 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// Whether it is for want of IPv4 on this machine that there is no listener.
+    pub fn lacks_ipv4(&self) -> bool {
+        match self {
+            Self::NotLocal(address) => address.is_ipv4(),
+            Self::Io {
+                address: Address::Tcp(address),
+                source,
+            } => address.is_ipv4() && source.raw_os_error() == Some(libc::EAFNOSUPPORT),
+            _ => false,
+        }
+    }
+}
+
 fn in_use(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!(
@@ -159,11 +180,16 @@ impl Listener {
         if address.is_ipv6() {
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
+        keep_alive(&socket)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
         if let Err(error) = peer::prepare() {
-            tracing::warn!(%error, "the kernel cannot be asked whose a local connection is; such are refused");
+            tracing::warn!(
+                %error,
+                "the kernel does not say whose a local connection over TCP is (sock_diag): local callers are refused here; \
+                 over a Unix socket, unix:/PATH, they are known and served"
+            );
         }
         Ok(Self {
             file: None,
@@ -180,6 +206,14 @@ impl Listener {
             local: BoundAddress::Unix(address.path.clone()),
         })
     }
+}
+
+/// Accepted connections have this from their listener.
+fn keep_alive(socket: &OwnedFd) -> Result<(), Errno> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)
 }
 
 fn tcp_error(address: SocketAddr, errno: Errno) -> BindError {

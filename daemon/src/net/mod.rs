@@ -17,12 +17,14 @@ mod tcp_info;
 mod text;
 mod users;
 
-pub use acceptor::{AcceptLimits, Acceptor, Connection};
+pub use acceptor::{AcceptLimits, Acceptor, Connection, RESERVE};
 pub use address::{Address, AddressError, UnixAddress};
 pub use backoff::{BACKOFF_FIRST, BACKOFF_MAX};
 pub use caller::{Caller, PeerUnknown, Transport};
 pub use identity::{Identity, identify_tcp, identify_udp};
-pub use listener::{BACKLOG, BindError, BoundAddress, Listener};
+pub use listener::{
+    BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
+};
 pub use stream::Stream;
 pub use tcp_info::TcpInfo;
 pub use text::deserialize_text;

@@ -69,6 +69,23 @@ impl Users {
     pub fn allows(&self, uid: u32) -> bool {
         self.everybody || self.ids.contains(&uid)
     }
+
+    /// Who they are, for a sentence: `local users root (0), 1000 and 1001`.
+    pub fn explain(&self) -> String {
+        if self.everybody {
+            return "all local users".to_owned();
+        }
+        let name = |id: &u32| match *id {
+            ROOT => format!("root ({ROOT})"),
+            id => id.to_string(),
+        };
+        let mut names: Vec<_> = self.ids.iter().map(name).collect();
+        match names.pop() {
+            Some(last) if names.is_empty() => format!("local user {last}"),
+            Some(last) => format!("local users {} and {last}", names.join(", ")),
+            None => "no local user".to_owned(),
+        }
+    }
 }
 
 fn look_up(name: &str) -> Result<u32, UsersError> {
@@ -107,6 +124,18 @@ mod tests {
             assert!(users.allows(own) && users.allows(0));
             assert!(!users.allows(4322));
         }
+    }
+
+    #[test]
+    fn who_they_are_is_told_in_words() {
+        let users = |ids: &[u32]| Users {
+            everybody: false,
+            ids: ids.iter().copied().collect(),
+        };
+        assert_eq!(users(&[0]).explain(), "local user root (0)");
+        assert_eq!(users(&[0, 5]).explain(), "local users root (0) and 5");
+        assert_eq!(users(&[9, 0, 5]).explain(), "local users root (0), 5 and 9");
+        assert_eq!(Users::parse("*").unwrap().explain(), "all local users");
     }
 
     #[test]

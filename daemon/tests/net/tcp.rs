@@ -2,9 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 
-use remex_daemon::net::BindError;
+use remex_daemon::net::{BindError, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
+use rustix::net::sockopt;
 
-use crate::support::{bind, tcp_address};
+use crate::support::{acceptor, bind, soon, tcp_address};
 
 #[test]
 fn port_zero_is_any_that_is_free() {
@@ -53,4 +54,17 @@ fn an_ipv6_wildcard_leaves_ipv4_alone() {
     TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
     let _four = bind(&format!("0.0.0.0:{port}")).unwrap();
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+}
+
+#[tokio::test]
+async fn pitfall_26_and_60_a_connection_is_probed_by_tcp_alone() {
+    let mut acceptor = acceptor("127.0.0.1:0");
+    let _client = TcpStream::connect(tcp_address(acceptor.local())).unwrap();
+    let stream = soon(acceptor.accept()).await.stream;
+    let tcp = stream.tcp().unwrap();
+    assert!(sockopt::socket_keepalive(tcp).unwrap());
+    assert_eq!(sockopt::tcp_keepidle(tcp).unwrap(), KEEPALIVE_INTERVAL);
+    assert_eq!(sockopt::tcp_keepintvl(tcp).unwrap(), KEEPALIVE_INTERVAL);
+    assert_eq!(sockopt::tcp_keepcnt(tcp).unwrap(), KEEPALIVE_PROBES);
+    assert_eq!(sockopt::tcp_user_timeout(tcp).unwrap(), 0);
 }

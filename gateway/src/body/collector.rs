@@ -1,5 +1,7 @@
 //! Makes a body out of a command's output as it comes.
 
+use encoding_rs::Encoding;
+
 use super::{
     Body, Policy,
     part::{Collected, Part},
@@ -76,20 +78,34 @@ impl Collector {
 
 fn assemble(stdout: Collected, stderr: Collected, policy: &Policy, tail: &Tail) -> Body {
     let total = stdout.total_bytes + stderr.total_bytes;
+    // It is not worth a look at what is spooled.
+    let last = stdout
+        .pieces
+        .iter()
+        .chain(&stderr.pieces)
+        .rev()
+        .find(|piece| piece.bytes() > 0)
+        .and_then(Piece::last_byte);
+    let breaks = last == Some(b'\n');
     let remark = tail.remark.as_deref().map_or_else(Vec::new, |remark| {
-        encode(&line(remark, total > 0), policy.charset)
+        encode(&line(remark, breaks, total > 0), policy.charset)
     });
     let most = policy.most_bytes.saturating_sub(remark.len() as u64);
     let room = kept(most, total);
-    let (mut stdout, mut stderr) = (stdout.piece, stderr.piece);
-    stdout.shorten(room, policy.charset);
-    stderr.shorten(room - stdout.bytes(), policy.charset);
-    let left = stdout.bytes() + stderr.bytes();
+    let leases = vec![stdout.lease, stderr.lease];
+    let (mut stdout, mut stderr) = (stdout.pieces, stderr.pieces);
+    let stdout_bytes = shorten(&mut stdout, room, policy.charset.encoding());
+    let stderr_bytes = shorten(&mut stderr, room - stdout_bytes, policy.charset.encoding());
+    let left = stdout_bytes + stderr_bytes;
     let mut after = Vec::new();
+    after.extend_from_slice(&remark);
     if left < total {
+        // The last of all, as clients look for it there.
+        if after.ends_with(b"\n") {
+            after.pop();
+        }
         after.extend_from_slice(cut_note(left, total).as_bytes());
     }
-    after.extend_from_slice(&remark);
     if left == 0
         && after.is_empty()
         && let Some(text) = &tail.if_empty
@@ -97,20 +113,33 @@ fn assemble(stdout: Collected, stderr: Collected, policy: &Policy, tail: &Tail) 
         after.extend_from_slice(text.as_bytes());
     }
     Body {
-        stdout_bytes: stdout.bytes(),
-        stderr_bytes: stderr.bytes() + after.len() as u64,
-        pieces: [stdout, stderr, Piece::Memory(after.into())]
+        stdout_bytes,
+        stderr_bytes: stderr_bytes + after.len() as u64,
+        pieces: stdout
             .into_iter()
+            .chain(stderr)
+            .chain([Piece::Memory(after.into())])
             .filter(|piece| piece.bytes() > 0)
             .collect(),
         md5: [0; 16],
         truncated: left < total,
+        _leases: leases,
     }
 }
 
+/// Cuts `pieces` to at most `most` bytes, and returns how many are left.
+fn shorten(pieces: &mut [Piece], most: u64, charset: &'static Encoding) -> u64 {
+    let mut left = 0;
+    for piece in pieces {
+        piece.shorten(most - left, charset);
+        left += piece.bytes();
+    }
+    left
+}
+
 /// A remark as a line of its own.
-fn line(remark: &str, behind_output: bool) -> String {
-    let break_before = if behind_output { "\n" } else { "" };
+fn line(remark: &str, breaks: bool, behind_output: bool) -> String {
+    let break_before = if behind_output && !breaks { "\n" } else { "" };
     format!("{break_before}{remark}\n")
 }
 

@@ -3,28 +3,32 @@
 //! told in the body itself.
 
 mod collector;
+mod memory;
 mod part;
 mod piece;
 mod spool;
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
 
 pub use self::{
     collector::{Collector, Source, Tail},
+    memory::{Lease, Memory},
     piece::Piece,
     spool::{Spool, Spooled},
 };
+use crate::wire::Charset;
 
 /// How a body is collected.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// What it is transcoded to.
-    pub charset: &'static Encoding,
+    pub charset: Charset,
     /// The longest body, with all that is said in it.
     pub most_bytes: u64,
     /// What one stream may take in memory.
     pub memory_bytes: usize,
+    /// What all replies together may take; beyond it they are spooled at once.
+    pub memory: Memory,
     /// Where what is more goes; `None`: everything stays in memory, so `most_bytes` is small.
     pub spool: Option<Spool>,
     /// Its digest is needed.
@@ -44,6 +48,8 @@ pub struct Body {
     pub md5: [u8; 16],
     /// Some of the output is missing.
     pub truncated: bool,
+    /// The memory that it takes.
+    _leases: Vec<Lease>,
 }
 
 impl Body {

@@ -2,11 +2,9 @@
 
 use std::mem;
 
-use bytes::Bytes;
-
 use super::{
-    Piece, Policy,
-    spool::{SpoolLost, Writer},
+    Lease, Piece, Policy, Spooled,
+    spool::{SpoolLost, Writer, Written},
 };
 use crate::wire::Transcoder;
 
@@ -20,6 +18,7 @@ pub(super) struct Part {
     /// Bytes that there were in all, kept or not.
     total_bytes: u64,
     digest: bool,
+    lease: Lease,
 }
 
 /// Where the beginning of a part is.
@@ -28,13 +27,17 @@ enum Place {
     Memory,
     /// In a file.
     File(Writer),
+    /// In memory, behind what the file took: it takes no more, and what is more is lost.
+    Kept(Spooled),
     /// Nowhere: the runtime is going away.
     Lost,
 }
 
 /// A part that has ended.
 pub(super) struct Collected {
-    pub(super) piece: Piece,
+    /// In order; some may be empty.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) lease: Lease,
     pub(super) total_bytes: u64,
 }
 
@@ -48,6 +51,7 @@ impl Part {
             handed_bytes: 0,
             total_bytes: 0,
             digest,
+            lease: policy.memory.lease(),
         }
     }
 
@@ -55,7 +59,11 @@ impl Part {
         let before = self.memory.len();
         self.transcoder.push(bytes, &mut self.memory);
         self.count(before, policy);
-        if self.memory.len() >= policy.memory_bytes {
+        if let Place::Kept(_) = self.place {
+            return self.memory.truncate(before);
+        }
+        let room = self.lease.resize(self.memory.capacity());
+        if self.memory.len() >= policy.memory_bytes || !room {
             self.spool(policy).await;
         }
     }
@@ -83,32 +91,55 @@ impl Part {
                 Place::File(Writer::start(spool.clone(), self.digest, batch))
             }
             Place::File(writer) => match writer.write(&mut self.memory).await {
-                Ok(writer) => Place::File(writer),
+                Ok(Written::More(writer)) => Place::File(writer),
+                Ok(Written::Full(spooled)) => return self.keep(spooled),
                 Err(SpoolLost) => Place::Lost,
             },
-            Place::Lost => Place::Lost,
+            kept @ (Place::Kept(_) | Place::Lost) => {
+                self.place = kept;
+                return;
+            }
         };
-        // What is lost keeps the memory bounded all the same.
         self.memory.clear();
+    }
+
+    /// The file takes no more: what is in memory is the last that there is.
+    fn keep(&mut self, spooled: Spooled) {
+        self.memory.shrink_to_fit();
+        self.lease.resize(self.memory.capacity());
+        self.place = Place::Kept(spooled);
     }
 
     pub(super) async fn finish(mut self, policy: &Policy) -> Collected {
         let before = self.memory.len();
         self.transcoder.finish(&mut self.memory);
         self.count(before, policy);
-        if !matches!(self.place, Place::Memory) && !self.memory.is_empty() {
+        if let Place::Kept(_) = self.place {
+            self.memory.truncate(before);
+        }
+        if matches!(self.place, Place::File(_)) && !self.memory.is_empty() {
             self.spool(policy).await;
         }
-        let piece = match self.place {
-            Place::Memory => Piece::Memory(self.memory.into()),
+        let pieces = match self.place {
+            Place::Memory => {
+                self.lease.resize(self.memory.capacity());
+                vec![Piece::Memory(self.memory.into())]
+            }
             Place::File(writer) => match writer.finish().await {
-                Ok(spooled) => Piece::from(spooled),
-                Err(SpoolLost) => Piece::Memory(Bytes::new()),
+                Ok((spooled, rest)) => {
+                    self.lease.resize(rest.capacity());
+                    vec![Piece::from(spooled), Piece::Memory(rest.into())]
+                }
+                Err(SpoolLost) => Vec::new(),
             },
-            Place::Lost => Piece::Memory(Bytes::new()),
+            Place::Kept(spooled) => {
+                vec![Piece::from(spooled), Piece::Memory(self.memory.into())]
+            }
+            Place::Lost => Vec::new(),
         };
         Collected {
-            piece,
+            pieces,
+            lease: self.lease,
             total_bytes: self.total_bytes,
         }
     }

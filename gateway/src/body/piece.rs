@@ -42,6 +42,14 @@ impl Piece {
         }
     }
 
+    /// Its last byte, if that is in memory.
+    pub(super) fn last_byte(&self) -> Option<u8> {
+        match self {
+            Self::Memory(bytes) => bytes.last().copied(),
+            Self::File { .. } => None,
+        }
+    }
+
     /// The file and how much of it counts, if it is one.
     pub fn file(&self) -> Option<(&File, u64)> {
         match self {

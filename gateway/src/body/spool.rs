@@ -16,6 +16,9 @@ use std::{
 use md5::{Digest, Md5};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+/// What a check writes: a block of any file system.
+const CHECK_BYTES: usize = 4096;
+
 /// Where spooled replies are, and how much room there is for them. Clones share the room.
 #[derive(Debug, Clone)]
 pub struct Spool(Arc<Shared>);
@@ -40,6 +43,12 @@ impl Spool {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.0.folder
+    }
+
+    /// Whether something can be stored there now.
+    pub fn check(folder: &Path) -> io::Result<()> {
+        // A full disk takes an empty file.
+        tempfile::tempfile_in(folder)?.write_all(&[0; CHECK_BYTES])
     }
 
     /// Bytes that are taken now.
@@ -129,6 +138,14 @@ pub(super) struct Writer {
     batch: Arc<Vec<u8>>,
 }
 
+/// What became of a batch.
+pub(super) enum Written {
+    /// It is being written.
+    More(Writer),
+    /// The file takes no more; this is what it holds.
+    Full(Spooled),
+}
+
 /// A blocking thread did not come back: the runtime is going away.
 #[derive(Debug)]
 pub(super) struct SpoolLost;
@@ -167,19 +184,30 @@ impl Writer {
         }
     }
 
-    /// Hands over the next batch as soon as the one before is written, and leaves an empty buffer in its place.
-    pub(super) async fn write(self, batch: &mut Vec<u8>) -> Result<Self, SpoolLost> {
-        let (spooled, digest, mut empty) = self.done().await?;
-        empty.clear();
-        Ok(Self::store(spooled, digest, mem::replace(batch, empty)))
+    /// Hands over the next batch as soon as the one before is written, and leaves an empty buffer in its place. If that one
+    /// was not taken, it is in its place instead, and the new one is lost.
+    pub(super) async fn write(self, batch: &mut Vec<u8>) -> Result<Written, SpoolLost> {
+        let (spooled, digest, mut before) = self.done().await?;
+        if spooled.failed {
+            *batch = before;
+            return Ok(Written::Full(spooled));
+        }
+        before.clear();
+        let next = Self::store(spooled, digest, mem::replace(batch, before));
+        Ok(Written::More(next))
     }
 
-    /// What has been stored in all.
-    pub(super) async fn finish(self) -> Result<Spooled, SpoolLost> {
-        let (mut spooled, digest, _) = self.done().await?;
+    /// What has been stored in all, and what could not be.
+    pub(super) async fn finish(self) -> Result<(Spooled, Vec<u8>), SpoolLost> {
+        let (mut spooled, digest, mut rest) = self.done().await?;
+        if spooled.failed {
+            rest.shrink_to_fit();
+        } else {
+            rest = Vec::new();
+        }
         // Of what was to be stored: if some of it was lost, it is not the file's.
         spooled.digest = digest.filter(|_| !spooled.failed);
-        Ok(spooled)
+        Ok((spooled, rest))
     }
 
     async fn done(self) -> Result<(Spooled, Option<Md5>, Vec<u8>), SpoolLost> {
@@ -200,11 +228,14 @@ mod tests {
 
     use super::*;
 
-    async fn spooled(spool: &Spool, batches: &[&[u8]]) -> Spooled {
+    async fn spooled(spool: &Spool, batches: &[&[u8]]) -> (Spooled, Vec<u8>) {
         let mut writer = Writer::start(spool.clone(), true, batches[0].to_vec());
         for batch in &batches[1..] {
             let mut buffer = batch.to_vec();
-            writer = writer.write(&mut buffer).await.unwrap();
+            match writer.write(&mut buffer).await.unwrap() {
+                Written::More(more) => writer = more,
+                Written::Full(spooled) => return (spooled, buffer),
+            }
             assert!(buffer.is_empty());
         }
         writer.finish().await.unwrap()
@@ -214,7 +245,8 @@ mod tests {
     async fn batches_are_stored_in_order_and_room_is_given_back() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(folder.path().to_owned(), 10);
-        let mut stored = spooled(&spool, &[b"abc", b"def", b"ghij"]).await;
+        let (mut stored, rest) = spooled(&spool, &[b"abc", b"def", b"ghij"]).await;
+        assert!(rest.is_empty());
         assert_eq!((stored.bytes(), spool.used_bytes()), (10, 10));
         let digest = stored.take_digest().map(Md5::finalize);
         assert_eq!(digest, Some(Md5::digest(b"abcdefghij")));
@@ -228,17 +260,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_is_lost_and_so_is_what_follows() {
+    async fn what_does_not_fit_is_given_back_and_what_follows_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(folder.path().to_owned(), 5);
-        let stored = spooled(&spool, &[b"abc", b"def", b"g"]).await;
+        let (stored, rest) = spooled(&spool, &[b"abc", b"def", b"g"]).await;
+        assert_eq!(rest, b"def");
         assert_eq!((stored.bytes(), spool.used_bytes()), (3, 3));
     }
 
     #[tokio::test]
     async fn a_folder_that_is_not_there_stores_nothing() {
         let spool = Spool::new("/nonexistent".into(), 5);
-        let stored = spooled(&spool, &[b"abc"]).await;
+        let (stored, rest) = spooled(&spool, &[b"abc"]).await;
+        assert_eq!(rest, b"abc");
+        assert!(Spool::check(spool.folder()).is_err());
         assert_eq!((stored.bytes(), spool.used_bytes()), (0, 0));
         assert!(stored.file().is_none());
     }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use encoding_rs::{GBK, UTF_8};
+use encoding_rs::GBK;
 use md5::{Digest, Md5};
 
 use super::{Source::*, *};
@@ -11,9 +11,10 @@ const MEMORY_BYTES: usize = 16;
 
 fn policy(most_bytes: u64, folder: Option<&tempfile::TempDir>) -> Policy {
     Policy {
-        charset: UTF_8,
+        charset: Charset::UTF_8,
         most_bytes,
         memory_bytes: MEMORY_BYTES,
+        memory: Memory::new(1 << 20),
         spool: folder.map(|folder| Spool::new(folder.path().to_owned(), 1 << 20)),
         digest: true,
     }
@@ -86,7 +87,7 @@ async fn a_remark_is_a_line_of_its_own() {
     let body = collect(policy(100, None), &[], &tail).await;
     check(&body, "remex: 没有\n".as_bytes());
     let gbk = Policy {
-        charset: GBK,
+        charset: Charset::for_label("gbk").unwrap(),
         ..policy(100, None)
     };
     let body = collect(gbk, &[(Stdout, "目".as_bytes())], &tail).await;
@@ -161,9 +162,47 @@ async fn what_the_disk_does_not_take_is_told() {
     };
     let output: [(Source, &[u8]); 2] = [(Stdout, &[b'o'; 16]), (Stdout, &[b'p'; 16])];
     let body = collect(small, &output, &Tail::default()).await;
-    let expected = format!("{}\n[remex: cut, 16 of 32 bytes]", "o".repeat(16));
-    check(&body, expected.as_bytes());
-    assert!(body.truncated);
+    // What memory held is kept.
+    check(&body, &[[b'o'; 16], [b'p'; 16]].concat());
+    assert!(!body.truncated);
+}
+
+/// PITFALLS: a spool that is missing loses even what memory held.
+#[tokio::test]
+async fn a_missing_spool_keeps_what_memory_held() {
+    for (chunks, kept) in [(1, 16), (2, 16), (5, 16)] {
+        let missing = Policy {
+            spool: Some(Spool::new("/nonexistent".into(), 1 << 20)),
+            ..policy(1000, None)
+        };
+        let output = vec![(Stdout, &[b'o'; 16][..]); chunks];
+        let body = collect(missing, &output, &Tail::default()).await;
+        let note = format!("\n[remex: cut, {kept} of {} bytes]", 16 * chunks);
+        let note = if chunks == 1 { "" } else { &note };
+        check(&body, format!("{}{note}", "o".repeat(kept)).as_bytes());
+        assert_eq!(body.truncated, chunks > 1);
+    }
+}
+
+#[tokio::test]
+async fn replies_share_their_memory_and_spool_beyond_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::new(20);
+    let mut bodies = Vec::new();
+    for _ in 0..4 {
+        let shared = Policy {
+            memory: memory.clone(),
+            ..policy(1000, Some(&folder))
+        };
+        let body = collect(shared, &[(Stdout, &[b'o'; 9])], &Tail::default()).await;
+        check(&body, &[b'o'; 9]);
+        assert!(memory.used_bytes() <= 20);
+        bodies.push(body);
+    }
+    let in_memory: Vec<_> = bodies.iter().map(Body::is_in_memory).collect();
+    assert_eq!(in_memory, [true, true, false, false]);
+    drop(bodies);
+    assert_eq!(memory.used_bytes(), 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What can be wrong with a listener's URL. The messages say what to write instead.
 
+use ipnet::IpNet;
 use remex_daemon::net::AddressError;
 use thiserror::Error;
 
@@ -54,6 +55,19 @@ pub enum Problem {
         key: String,
         /// What it stands at.
         what: String,
+    },
+    /// `allow` where no other machine connects.
+    #[error(
+        "allow= says which other machines may connect, and none reaches {0}; leave it out, or name local users with users="
+    )]
+    AllowLocal(String),
+    /// A network in `allow` that no peer of the listener is ever in.
+    #[error("allow={network}: {why}")]
+    AllowNever {
+        /// Which one.
+        network: IpNet,
+        /// Why not.
+        why: &'static str,
     },
     /// A key given twice.
     #[error("the key `{0}` is given twice")]

@@ -2,20 +2,22 @@
 
 use std::{borrow::Cow, fmt};
 
-use remex_daemon::net::Address;
+use remex_daemon::net::{Address, Users};
 
-use super::{DatagramService, Drain, Exec, Kind, Listener, StreamService};
-use crate::wire::{Ack, Endian, Wire};
+use super::{DatagramService, Drain, Exec, Framing, Kind, Listener, StreamService};
+use crate::wire::{Ack, Endian, Filename, Wire};
 
 impl Listener {
-    /// What it does, and for whom.
-    pub fn explain(&self) -> String {
+    /// What it does, and for whom; `users` are those of this machine that may connect.
+    pub fn explain(&self, users: &Users) -> String {
         let what: Cow<'_, str> = match &self.kind {
             Kind::Stream { service, .. } => match service {
-                StreamService::Exec { wire, exec } => {
-                    format!("runs commands, replies as {wire}, {exec}").into()
-                }
-                StreamService::Echo => "sends back what it gets, upper-cased".into(),
+                StreamService::Exec {
+                    wire,
+                    exec,
+                    framing,
+                } => format!("runs commands{framing}, replies as {wire}, {exec}").into(),
+                StreamService::Echo { .. } => "sends back what it gets, upper-cased".into(),
             },
             Kind::Datagram { service, .. } => match service {
                 DatagramService::Exec { max_datagram, exec } => format!(
@@ -23,13 +25,16 @@ impl Listener {
                 )
                 .into(),
                 DatagramService::Echo => "sends back each datagram, upper-cased".into(),
-                DatagramService::Time { charset } => {
-                    format!("tells the time in the format of each datagram, {}", charset.name())
-                        .into()
+                DatagramService::Time { charset, format } => {
+                    let format = match format {
+                        Some(format) => format!("as {format}"),
+                        None => "in the format of each datagram".to_owned(),
+                    };
+                    format!("tells the time {format}, {}", charset.name()).into()
                 }
             },
         };
-        format!("{}: {what}; for {}.", self.url(), self.who())
+        format!("{}: {what}; for {}.", self.url(), self.who(users))
     }
 
     /// Its address as a URL, without the keys.
@@ -43,16 +48,20 @@ impl Listener {
         }
     }
 
-    fn who(&self) -> String {
-        let users = match self.users.as_deref() {
-            None => "local processes of its own user, root and --users".to_owned(),
-            Some(list) if list.split(',').any(|name| name.trim() == "*") => {
-                "all local processes".to_owned()
-            }
-            Some(list) => format!("local processes of its own user, root, --users and {list}"),
-        };
+    fn who(&self, users: &Users) -> String {
+        let users = users.explain();
         if self.is_loopback() {
             return users;
+        }
+        let forged = matches!(
+            &self.kind,
+            Kind::Datagram {
+                service: DatagramService::Exec { .. } | DatagramService::Time { .. },
+                ..
+            }
+        );
+        if self.allow.is_empty() && forged {
+            return format!("{users}, and no other machine, since allow= names none");
         }
         if self.allow.is_empty() {
             return format!("{users}, and every other machine that reaches it");
@@ -69,10 +78,18 @@ impl fmt::Display for Wire {
             Endian::Big => " (big-endian)",
         };
         match self {
-            Self::JsonHeader { size_key, endian } => {
+            Self::JsonHeader {
+                size_key,
+                endian,
+                filename,
+            } => {
+                let named = match filename {
+                    Filename::Fixed => "",
+                    Filename::LastWord => " and the command's last word as filename",
+                };
                 write!(
                     f,
-                    "json-header{} with the size in {size_key}",
+                    "json-header{} with the size in {size_key}{named}",
                     order(endian)
                 )
             }
@@ -81,8 +98,23 @@ impl fmt::Display for Wire {
                 f.write_str("ascii-length with an acknowledgement")
             }
             Self::AsciiLength { ack: Ack::Pause } => f.write_str("ascii-length with a pause"),
-            Self::Raw => f.write_str("raw output"),
+            Self::Raw { reply_end: None } => f.write_str("raw output"),
+            Self::Raw {
+                reply_end: Some(end),
+            } => write!(f, "raw output with {end:#04x} behind it"),
         }
+    }
+}
+
+impl fmt::Display for Framing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(end) = self.request_end {
+            write!(f, " that end with {end:#04x}")?;
+        }
+        if !self.gather.is_zero() {
+            write!(f, " gathered for {:?}", self.gather)?;
+        }
+        Ok(())
     }
 }
 
@@ -112,28 +144,41 @@ mod tests {
         for (url, sentence) in [
             (
                 "tcp://127.0.0.1:8080/exec",
-                "tcp://127.0.0.1:8080: runs commands, replies as json-header with the size in total_size, UTF-8, no \
-                 timeout; for local processes of its own user, root and --users.",
+                "tcp://127.0.0.1:8080: runs commands, replies as json-header with the size in total_size, UTF-8, no timeout; for WHO.",
             ),
             (
                 "udp://0.0.0.0:9/exec?charset=gbk&max_datagram=1024&shell=/bin/bash&allow=192.0.2.0/24&users=joe",
-                "udp://0.0.0.0:9: runs the command of each datagram, replies with one of up to 1024 bytes, GBK, timeout \
-                 30s, shell /bin/bash; for local processes of its own user, root, --users and joe, and other machines of \
-                 192.0.2.0/24.",
+                "udp://0.0.0.0:9: runs the command of each datagram, replies with one of up to 1024 bytes, GBK, timeout 30s, shell /bin/bash; for WHO, and other machines of 192.0.2.0/24.",
             ),
             (
                 "unix:/run/x.sock?service=exec&wire=length&endian=big&timeout=5s&drain=eof&users=*",
-                "unix:///run/x.sock: runs commands, replies as length (big-endian), UTF-8, timeout 5s, output awaited to \
-                 its end; for all local processes.",
+                "unix:///run/x.sock: runs commands, replies as length (big-endian), UTF-8, timeout 5s, output awaited to its end; for WHO.",
+            ),
+            (
+                "tcp://127.0.0.1:9/exec?wire=raw&request_end=0x00&reply_end=0x04&gather=20ms",
+                "tcp://127.0.0.1:9: runs commands that end with 0x00 gathered for 20ms, replies as raw output with 0x04 behind it, UTF-8, no timeout; for WHO.",
+            ),
+            (
+                "tcp://127.0.0.1:9/exec?filename=last-word",
+                "tcp://127.0.0.1:9: runs commands, replies as json-header with the size in total_size and the command's last word as filename, UTF-8, no timeout; for WHO.",
+            ),
+            (
+                "udp://127.0.0.1:13/time?format=%25H:%25M:%25S",
+                "udp://127.0.0.1:13: tells the time as %H:%M:%S, UTF-8; for WHO.",
             ),
             (
                 "udp://[::]:13/time",
-                "udp://[::]:13: tells the time in the format of each datagram, UTF-8; for local processes of its own \
-                 user, root and --users, and every other machine that reaches it.",
+                "udp://[::]:13: tells the time in the format of each datagram, UTF-8; for WHO, and no other machine, since allow= names none.",
+            ),
+            (
+                "udp://[::]:13/echo",
+                "udp://[::]:13: sends back each datagram, upper-cased; for WHO, and every other machine that reaches it.",
             ),
         ] {
             let listener: Listener = url.parse().unwrap();
-            assert_eq!(listener.explain(), sentence);
+            let users = Users::parse("4321").unwrap();
+            let sentence = sentence.replace("WHO", &users.explain());
+            assert_eq!(listener.explain(&users), sentence);
         }
     }
 }

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use super::Problem;
 
 /// Every key that some listener takes, in the order that an error lists them.
-pub(super) const KNOWN: [&str; 14] = [
+pub(super) const KNOWN: [&str; 19] = [
     "service",
     "wire",
     "charset",
@@ -19,6 +19,11 @@ pub(super) const KNOWN: [&str; 14] = [
     "shell",
     "users",
     "allow",
+    "gather",
+    "request_end",
+    "reply_end",
+    "filename",
+    "format",
     "mode",
     "group",
 ];

@@ -1,12 +1,14 @@
 //! The legacy side of a daemon's configuration, for `remexd` and `remex-gateway` alike: the listeners, from flags or a file,
 //! and whether they are safe where they are.
 
+use std::net::SocketAddr;
+
 use remex_daemon::{
     ConfigError, Text,
-    net::{Users, UsersError},
+    net::{Address, Users, UsersError},
 };
 
-use super::{Listener, safety::Allow};
+use super::{Kind, Listener, safety::Allow};
 
 /// What listens unless something else is asked for: the tutorial's ports, on loopback.
 pub const DEFAULT_LISTENERS: [&str; 4] = [
@@ -35,9 +37,17 @@ pub fn legacy(
         Users::parse(list).map_err(|error| origin.wrong(error))?;
     }
     let global = users.map(|(list, _)| list.as_str());
+    let mut before: Vec<Listener> = Vec::new();
     urls.iter()
         .map(|(url, origin)| {
             let listener: Listener = url.parse().map_err(|error| origin.wrong(error))?;
+            if let Some(other) = before.iter().find(|other| is_taken(&listener, other)) {
+                let other = other.url();
+                return Err(origin.wrong(format!(
+                    "{url}: its address is that of {other}, which is listed before"
+                )));
+            }
+            before.push(listener.clone());
             allow
                 .permits(&listener)
                 .map_err(|error| origin.wrong(format!("{url}: {error}")))?;
@@ -46,6 +56,31 @@ pub fn legacy(
             Ok(Legacy { listener, users })
         })
         .collect()
+}
+
+/// Whether `other` has the address of `listener`. Port 0 is any that is free.
+fn is_taken(listener: &Listener, other: &Listener) -> bool {
+    match (&listener.kind, &other.kind) {
+        (Kind::Stream { address: one, .. }, Kind::Stream { address: two, .. }) => {
+            match (one, two) {
+                (Address::Tcp(one), Address::Tcp(two)) => overlap(*one, *two),
+                (Address::Unix(one), Address::Unix(two)) => one.path == two.path,
+                _ => false,
+            }
+        }
+        (Kind::Datagram { address: one, .. }, Kind::Datagram { address: two, .. }) => {
+            overlap(*one, *two)
+        }
+        _ => false,
+    }
+}
+
+/// IPv6 listeners take no IPv4, so each family is for itself.
+fn overlap(one: SocketAddr, two: SocketAddr) -> bool {
+    let every = one.ip().is_unspecified() || two.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == two.port()
+        && (one.ip() == two.ip() || (every && one.is_ipv4() == two.is_ipv4()))
 }
 
 fn users_of(listener: &Listener, global: Option<&str>) -> Result<Users, UsersError> {
@@ -81,12 +116,31 @@ mod tests {
         let users = ("4321".to_owned(), Origin::Flag("--users"));
         let urls = [
             "tcp://127.0.0.1:1/echo?users=4322",
-            "tcp://127.0.0.1:1/echo",
+            "tcp://127.0.0.1:2/echo",
         ]
         .map(flag);
         let listeners = legacy(&urls, Some(&users), Allow::default()).unwrap();
         assert!(listeners[0].users.allows(4321) && listeners[0].users.allows(4322));
         assert!(listeners[1].users.allows(4321) && !listeners[1].users.allows(4322));
+    }
+
+    #[test]
+    fn no_address_is_given_twice() {
+        for (one, two, taken) in [
+            ("tcp://127.0.0.1:1/exec", "tcp://127.0.0.1:1/echo", true),
+            ("tcp://0.0.0.0:1/echo", "tcp://127.0.0.1:1/echo", true),
+            ("udp://[::]:1/echo", "udp://[::1]:1/echo", true),
+            ("unix:/p?service=exec", "unix:///p?service=echo", true),
+            ("tcp://127.0.0.1:1/exec", "udp://127.0.0.1:1/exec", false),
+            ("tcp://127.0.0.1:0/exec", "tcp://127.0.0.1:0/exec", false),
+            ("tcp://127.0.0.1:1/exec", "tcp://127.0.0.2:1/exec", false),
+            ("tcp://0.0.0.0:1/echo", "tcp://[::]:1/echo", false),
+        ] {
+            let outcome = legacy(&[one, two].map(flag), None, Allow::default());
+            let text = outcome.err().map(|error| error.to_string());
+            assert_eq!(text.is_some(), taken, "{one} {two}: {text:?}");
+            assert!(text.is_none_or(|text| text.contains("listed before")));
+        }
     }
 
     #[test]

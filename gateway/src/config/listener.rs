@@ -3,14 +3,13 @@
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
-use encoding_rs::{Encoding, UTF_8};
 use ipnet::IpNet;
 use remex_daemon::net::{Address, UnixAddress};
 
 use super::{ListenerError, Problem, keys::Keys, values};
 use crate::{
     limits,
-    wire::{Ack, DEFAULT_SIZE_KEY, Endian, Wire},
+    wire::{Ack, Charset, DEFAULT_SIZE_KEY, Endian, Filename, Wire},
 };
 
 /// A legacy listener.
@@ -52,9 +51,23 @@ pub enum StreamService {
         wire: Wire,
         /// How its commands run.
         exec: Exec,
+        /// How the end of a command is found.
+        framing: Framing,
     },
     /// Its bytes come back, upper-cased.
-    Echo,
+    Echo {
+        /// How long more is waited for after each piece.
+        gather: Duration,
+    },
+}
+
+/// How the end of a command is found, beside what the segments say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Framing {
+    /// `request_end`: the byte that ends a command.
+    pub request_end: Option<u8>,
+    /// `gather`: how long more is waited for after each piece, for clients that write byte by byte.
+    pub gather: Duration,
 }
 
 /// What a datagram gets.
@@ -72,7 +85,9 @@ pub enum DatagramService {
     /// The time, in its format.
     Time {
         /// What a format that is not UTF-8 is in, and the reply.
-        charset: &'static Encoding,
+        charset: Charset,
+        /// The format, whatever is asked; `None`: the datagram's.
+        format: Option<String>,
     },
 }
 
@@ -80,7 +95,7 @@ pub enum DatagramService {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exec {
     /// The clients' charset.
-    pub charset: &'static Encoding,
+    pub charset: Charset,
     /// After which a command is ended; `None`: never.
     pub timeout: Option<Duration>,
     /// How long output is waited for when the command has ended.
@@ -115,9 +130,9 @@ impl Listener {
         match &self.kind {
             Kind::Stream { address, service } => match (address, service) {
                 (Address::Tcp(_), S::Exec { .. }) => "tcp-exec",
-                (Address::Tcp(_), S::Echo) => "tcp-echo",
+                (Address::Tcp(_), S::Echo { .. }) => "tcp-echo",
                 (Address::Unix(_), S::Exec { .. }) => "unix-exec",
-                (Address::Unix(_), S::Echo) => "unix-echo",
+                (Address::Unix(_), S::Echo { .. }) => "unix-echo",
             },
             Kind::Datagram { service, .. } => match service {
                 D::Exec { .. } => "udp-exec",
@@ -140,6 +155,44 @@ impl Listener {
             } => Some(exec),
             Kind::Stream { .. } | Kind::Datagram { .. } => None,
         }
+    }
+
+    /// The IP address, if it has one.
+    pub(super) fn ip_address(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Stream {
+                address: Address::Tcp(address),
+                ..
+            }
+            | Kind::Datagram { address, .. } => Some(*address),
+            Kind::Stream { .. } => None,
+        }
+    }
+
+    /// Each network of `allow` can apply to some peer.
+    fn check_allow(&self) -> Result<(), Problem> {
+        let Some(address) = self.ip_address().filter(|_| !self.allow.is_empty()) else {
+            return Ok(());
+        };
+        if self.is_loopback() {
+            return Err(Problem::AllowLocal(self.url()));
+        }
+        for network in &self.allow {
+            let why = if network.network().is_loopback() {
+                "local processes are let in by users=, not by their address"
+            } else if network.network().to_canonical() != network.network() {
+                "an IPv4 address is written as such, not in IPv6"
+            } else if network.addr().is_ipv4() != address.ip().to_canonical().is_ipv4() {
+                "no machine has such an address for this listener: one speaks IPv4, the other IPv6"
+            } else {
+                continue;
+            };
+            return Err(Problem::AllowNever {
+                network: *network,
+                why,
+            });
+        }
+        Ok(())
     }
 
     /// Whether only this machine reaches it.
@@ -203,6 +256,7 @@ fn parse(url: &str) -> Result<Listener, Problem> {
         allow: allow.unwrap_or_default(),
     };
     keys.finish(listener.name())?;
+    listener.check_allow()?;
     Ok(listener)
 }
 
@@ -242,12 +296,23 @@ fn stream_service(name: &str, keys: &mut Keys) -> Result<StreamService, Problem>
         "exec" => Ok(StreamService::Exec {
             wire: wire(keys)?,
             exec: exec(keys, None)?,
+            framing: Framing {
+                request_end: keys.take_as("request_end", values::MARK, values::mark)?,
+                gather: gather(keys)?,
+            },
         }),
-        "echo" => Ok(StreamService::Echo),
+        "echo" => Ok(StreamService::Echo {
+            gather: gather(keys)?,
+        }),
         "time" => Err(Problem::TimeOverStream),
         "" => Err(Problem::NoService),
         _ => Err(Problem::UnknownService(name.to_owned())),
     }
+}
+
+fn gather(keys: &mut Keys) -> Result<Duration, Problem> {
+    let gather = keys.take_as("gather", values::GATHER, values::gather)?;
+    Ok(gather.unwrap_or_default())
 }
 
 fn udp(rest: &str, keys: &mut Keys) -> Result<Kind, Problem> {
@@ -262,6 +327,9 @@ fn udp(rest: &str, keys: &mut Keys) -> Result<Kind, Problem> {
         "echo" => DatagramService::Echo,
         "time" => DatagramService::Time {
             charset: charset(keys)?,
+            format: keys.take_as("format", values::FORMAT, |format| {
+                (!format.is_empty()).then(|| format.to_owned())
+            })?,
         },
         "" => return Err(Problem::NoService),
         _ => return Err(Problem::UnknownService(service.to_owned())),
@@ -285,6 +353,10 @@ const WIRES: [(&str, WireName); 4] = [
 ];
 const ENDIANS: [(&str, Endian); 2] = [("little", Endian::Little), ("big", Endian::Big)];
 const ACKS: [(&str, Ack); 2] = [("wait", Ack::Wait), ("pause", Ack::Pause)];
+const FILENAMES: [(&str, Filename); 2] = [
+    ("output.txt", Filename::Fixed),
+    ("last-word", Filename::LastWord),
+];
 const DRAINS: [(&str, Drain); 2] = [("exit", Drain::Exit), ("eof", Drain::Eof)];
 
 fn wire(keys: &mut Keys) -> Result<Wire, Problem> {
@@ -295,6 +367,7 @@ fn wire(keys: &mut Keys) -> Result<Wire, Problem> {
                     .take_as("size_key", values::SIZE_KEY, values::size_key)?
                     .unwrap_or_else(|| DEFAULT_SIZE_KEY.to_owned()),
                 endian: keys.take_one_of("endian", &ENDIANS, Endian::Little)?,
+                filename: keys.take_one_of("filename", &FILENAMES, Filename::Fixed)?,
             },
             WireName::Length => Wire::Length {
                 endian: keys.take_one_of("endian", &ENDIANS, Endian::Little)?,
@@ -302,7 +375,9 @@ fn wire(keys: &mut Keys) -> Result<Wire, Problem> {
             WireName::AsciiLength => Wire::AsciiLength {
                 ack: keys.take_one_of("ack", &ACKS, Ack::Wait)?,
             },
-            WireName::Raw => Wire::Raw,
+            WireName::Raw => Wire::Raw {
+                reply_end: keys.take_as("reply_end", values::MARK, values::mark)?,
+            },
         },
     )
 }
@@ -320,8 +395,8 @@ fn exec(keys: &mut Keys, timeout: Option<Duration>) -> Result<Exec, Problem> {
     })
 }
 
-fn charset(keys: &mut Keys) -> Result<&'static Encoding, Problem> {
+fn charset(keys: &mut Keys) -> Result<Charset, Problem> {
     Ok(keys
-        .take_as("charset", values::CHARSET, values::charset)?
-        .unwrap_or(UTF_8))
+        .take_as("charset", values::CHARSET, Charset::for_label)?
+        .unwrap_or(Charset::UTF_8))
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use encoding_rs::{GBK, UTF_8};
 use remex_daemon::net::{Address, AddressError};
 
 use super::*;
-use crate::wire::{Ack, Endian, Wire};
+use crate::wire::{Ack, Charset, Endian, Filename, Wire};
 
 fn parse(url: &str) -> Listener {
     url.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -19,7 +18,7 @@ fn problem(url: &str) -> Problem {
 fn stream(url: &str) -> (Wire, Exec) {
     match parse(url).kind {
         Kind::Stream {
-            service: StreamService::Exec { wire, exec },
+            service: StreamService::Exec { wire, exec, .. },
             ..
         } => (wire, exec),
         kind => panic!("{kind:?}"),
@@ -33,8 +32,12 @@ fn the_contracts_examples() {
     let expected = Wire::JsonHeader {
         size_key: "data_size".to_owned(),
         endian: Endian::Little,
+        filename: Filename::Fixed,
     };
-    assert_eq!((wire, exec.charset), (expected, GBK));
+    assert_eq!(
+        (wire, exec.charset),
+        (expected, Charset::for_label("gbk").unwrap())
+    );
     let echo = parse("udp://127.0.0.1:8081/echo");
     assert_eq!(echo.name(), "udp-echo");
     let unix = parse("unix:///run/remex/legacy.sock?service=exec");
@@ -50,13 +53,14 @@ fn defaults_are_the_tutorials() {
         wire,
         Wire::JsonHeader {
             size_key: "total_size".to_owned(),
-            endian: Endian::Little
+            endian: Endian::Little,
+            filename: Filename::Fixed,
         }
     );
     assert_eq!(
         exec,
         Exec {
-            charset: UTF_8,
+            charset: Charset::UTF_8,
             timeout: None,
             drain: Drain::Exit,
             shell: None
@@ -94,7 +98,7 @@ fn every_wire_has_its_keys() {
     assert_eq!(wire, Wire::AsciiLength { ack: Ack::Pause });
     let (wire, exec) =
         stream("tcp://[::1]:0/exec?wire=raw&timeout=1m&drain=eof&shell=/opt/my%20sh");
-    assert_eq!(wire, Wire::Raw);
+    assert_eq!(wire, Wire::Raw { reply_end: None });
     assert_eq!(exec.timeout, Some(Duration::from_mins(1)));
     assert_eq!(exec.drain, Drain::Eof);
     assert_eq!(exec.shell.as_deref(), Some("/opt/my sh"));
@@ -180,6 +184,26 @@ fn what_is_wrong_is_named() {
             misplaced("wire", "udp-exec"),
         ),
         (
+            "tcp://127.0.0.1:1/exec?wire=length&reply_end=0x04",
+            misplaced("reply_end", "tcp-exec"),
+        ),
+        (
+            "udp://127.0.0.1:1/exec?request_end=0x00",
+            misplaced("request_end", "udp-exec"),
+        ),
+        (
+            "tcp://127.0.0.1:1/exec?wire=raw&filename=last-word",
+            misplaced("filename", "tcp-exec"),
+        ),
+        (
+            "udp://127.0.0.1:1/exec?format=%25H",
+            misplaced("format", "udp-exec"),
+        ),
+        (
+            "udp://127.0.0.1:1/time?gather=1s",
+            misplaced("gather", "udp-time"),
+        ),
+        (
             "udp://127.0.0.1:1/echo?charset=gbk",
             misplaced("charset", "udp-echo"),
         ),
@@ -197,6 +221,42 @@ fn what_is_wrong_is_named() {
         ),
     ] {
         assert_eq!(problem(url), expected, "{url}");
+    }
+}
+
+#[test]
+fn what_can_never_apply_is_refused() {
+    for (url, why) in [
+        (
+            "tcp://127.0.0.1:1/exec?allow=10.0.0.0/8",
+            "none reaches tcp://127.0.0.1:1",
+        ),
+        (
+            "udp://[::1]:1/time?allow=2001:db8::/32",
+            "none reaches udp://[::1]:1",
+        ),
+        (
+            "tcp://0.0.0.0:1/echo?allow=2001:db8::/32",
+            "one speaks IPv4",
+        ),
+        ("tcp://[::]:1/echo?allow=192.0.2.0/24", "one speaks IPv4"),
+        (
+            "tcp://0.0.0.0:1/echo?allow=192.0.2.0/24,127.0.0.1",
+            "by users=",
+        ),
+        (
+            "tcp://[::]:1/echo?allow=::ffff:192.0.2.1",
+            "written as such",
+        ),
+    ] {
+        let error = url.parse::<Listener>().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    for url in [
+        "tcp://0.0.0.0:1/echo?allow=0.0.0.0/0",
+        "udp://[::]:1/echo?allow=::/0",
+    ] {
+        assert!(url.parse::<Listener>().is_ok(), "{url}");
     }
 }
 

@@ -1,19 +1,30 @@
 //! The configuration of `remex-gateway`: flags, then the file, then what is the default. Whole and valid before anything is
 //! bound.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Parser;
 use remex_client::Endpoint;
-use remex_daemon::{ConfigError, File, Text, logging::LogFormat, text, texts};
+use remex_daemon::{
+    ConfigError, File, Origin, Text,
+    logging::{LogFormat, LogLevel},
+    text, texts,
+};
 use serde::Deserialize;
 use toml::Spanned;
+
+use crate::body::Spool;
 
 use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy, parse_duration};
 
 /// How long what runs may go on after a signal, unless `--drain-timeout` says otherwise.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-const DURATION: &str = "a time is written as in 30s, 500ms, 5m or 1h";
+const DURATION: &str =
+    "a time is written as in 30s, 500ms, 1h30m or a number of seconds, and is at most a year";
 /// Survives a restart of the machine less often than it is on a disk: where large files of a moment belong.
 const SPOOL_FOLDER: &str = "/var/tmp";
 
@@ -41,6 +52,9 @@ pub struct SharedArgs {
     /// The form of log lines, which go to stderr
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
+    /// Log what is of this level or graver [default: info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
     /// How long what runs may go on after SIGTERM [default: 5s]
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<String>,
@@ -75,6 +89,7 @@ struct Settings {
     allow_udp_exec: bool,
     ready_file: Option<PathBuf>,
     log_format: Option<LogFormat>,
+    log_level: Option<LogLevel>,
     drain_timeout: Option<Spanned<String>>,
     spool_dir: Option<PathBuf>,
 }
@@ -90,6 +105,8 @@ pub struct Config {
     pub ready_file: Option<PathBuf>,
     /// The form of log lines.
     pub log_format: LogFormat,
+    /// Which of them are written.
+    pub log_level: LogLevel,
     /// How long what runs may go on after a signal.
     pub drain_timeout: Duration,
     /// Where long replies are kept.
@@ -113,6 +130,13 @@ impl Config {
             plaintext: shared.allow_plaintext || settings.allow_plaintext,
             udp_exec: shared.allow_udp_exec || settings.allow_udp_exec,
         };
+        if let Some(error) = none_listed(
+            shared,
+            settings.legacy.as_ref(),
+            "no listener, so nothing to serve; leave it out for the defaults",
+        ) {
+            return Err(error);
+        }
         let users = text("--users", shared.users.as_ref(), settings.users, file);
         let upstream = text(
             "--upstream",
@@ -141,6 +165,7 @@ impl Config {
                 .log_format
                 .or(settings.log_format)
                 .unwrap_or_default(),
+            log_level: shared.log_level.or(settings.log_level).unwrap_or_default(),
             drain_timeout: drain.map_or(Ok(DRAIN_TIMEOUT), |(text, origin)| {
                 parse_duration(&text).ok_or_else(|| origin.wrong(format!("{text}: {DURATION}")))
             })?,
@@ -151,6 +176,26 @@ impl Config {
                 .unwrap_or_else(|| SPOOL_FOLDER.into()),
         })
     }
+}
+
+/// What is wrong with a file whose list of listeners is empty, unless a flag replaces it.
+pub fn none_listed(
+    shared: &SharedArgs,
+    set: Option<&Vec<Spanned<String>>>,
+    why: &str,
+) -> Option<ConfigError> {
+    let empty = shared.legacy.is_empty() && set.is_some_and(Vec::is_empty);
+    empty.then(|| Origin::Flag("legacy").wrong(format!("the list in the file is empty: {why}")))
+}
+
+/// Whether long replies can be kept in `folder`, for `--check`.
+pub fn check_spool(folder: &Path) -> Result<(), ConfigError> {
+    Spool::check(folder).map_err(|error| {
+        Origin::Flag("--spool-dir").wrong(format!(
+            "{}: nothing can be kept there, so replies that are too long for memory would be cut: {error}",
+            folder.display()
+        ))
+    })
 }
 
 fn endpoint((text, origin): &Text<'_>, allow: Allow) -> Result<Endpoint, ConfigError> {
@@ -201,29 +246,31 @@ mod tests {
     #[test]
     fn flags_beat_the_file_and_a_list_replaces_a_list() {
         let text = "legacy = ['tcp://127.0.0.1:1/echo', 'udp://127.0.0.1:1/echo']\n\
-                    upstream = 'unix:/a'\ndrain-timeout = '1m'\nspool-dir = '/s'\nlog-format = 'json'\n";
+                    upstream = 'unix:/a'\ndrain-timeout = '1m'\nspool-dir = '/s'\nlog-format = 'json'\nlog-level = 'debug'\n";
         let config = built("", text).unwrap();
         assert_eq!(config.legacy.len(), 2);
         assert_eq!(config.upstream, Endpoint::Unix("/a".into()));
         assert_eq!(config.drain_timeout, Duration::from_mins(1));
         assert_eq!(config.log_format, LogFormat::Json);
-        let line =
-            "--legacy unix:/p?service=exec --upstream unix:/b --drain-timeout 3s --spool-dir /t";
+        assert_eq!(config.log_level, LogLevel::Debug);
+        let line = "--legacy unix:/p?service=exec --upstream unix:/b --drain-timeout 3s --spool-dir /t --log-level warn";
         let config = built(line, text).unwrap();
         assert_eq!(config.legacy.len(), 1);
         assert_eq!(config.upstream, Endpoint::Unix("/b".into()));
         assert_eq!(config.drain_timeout, Duration::from_secs(3));
         assert_eq!(config.spool_folder, Path::new("/t"));
+        assert_eq!(config.log_level, LogLevel::Warn);
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (line, text, expected) in [
+            ("", "legacy = []\n", "legacy: the list in the file is empty"),
             ("", "legasy = []\n", "gateway.toml:1: unknown key `legasy`"),
             (
                 "",
-                "\nupstream = 'x'\n",
-                "gateway.toml:2: upstream: \"x\" has no scheme",
+                "\nupstream = 'ftp://x'\n",
+                "gateway.toml:2: upstream: \"ftp\" is no scheme",
             ),
             (
                 "",

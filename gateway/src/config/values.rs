@@ -2,13 +2,14 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use encoding_rs::Encoding;
 use ipnet::IpNet;
 
 use crate::{limits, wire::FIXED_KEYS};
 
 /// The longest `timeout`: what the API's durations and every clock can bear.
 const MOST_TIMEOUT: Duration = Duration::from_hours(24 * 365);
+/// The longest `gather`.
+const MOST_GATHER: Duration = Duration::from_secs(10);
 /// The smallest reply that still holds the note of a cut.
 const LEAST_DATAGRAM_BYTES: usize = 128;
 /// The longest `size_key`; clients read the header with one recv of a few hundred bytes.
@@ -17,9 +18,12 @@ const MOST_SIZE_KEY_BYTES: usize = 64;
 pub(super) const NETWORKS: &str =
     "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32";
 pub(super) const DATAGRAM: &str = "a number of bytes from 128 to 65507";
-pub(super) const DURATION: &str = "a time such as 30s, 500ms, 5m or 1h, at most a year; 0 is none";
-pub(super) const CHARSET: &str =
-    "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII";
+pub(super) const DURATION: &str =
+    "a time such as 30s, 500ms, 1h30m or a number of seconds, at most a year; 0 is none";
+pub(super) const CHARSET: &str = "a charset's WHATWG label, such as gbk or utf-8, in which ASCII is ASCII and no state is kept (not utf-16, not iso-2022-jp)";
+pub(super) const GATHER: &str = "a time such as 20ms, at most 10s; 0 is none";
+pub(super) const MARK: &str = "a byte, from 0x00 to 0xff";
+pub(super) const FORMAT: &str = "a format of strftime, such as %25H:%25M:%25S";
 pub(super) const SIZE_KEY: &str =
     "1 to 64 letters, digits, - and _, and no other key of the header";
 
@@ -40,28 +44,24 @@ pub(super) fn datagram(text: &str) -> Option<usize> {
         .then_some(bytes)
 }
 
-/// `30s`, `500ms`, `5m`, `1h` or `0`, at most a year; `None` if it is something else.
+/// A duration as it is typed everywhere, at most a year; `None` if it is something else.
 pub fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let unit = text.find(|character: char| !character.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let time = Duration::from_millis(number.checked_mul(millis)?);
-    (time <= MOST_TIMEOUT).then_some(time)
+    remex::duration::parse(text)
+        .ok()
+        .filter(|time| *time <= MOST_TIMEOUT)
 }
 
-/// UTF-16 and the `replacement` encoding have no encoder, and a command in UTF-16 is full of NULs.
-pub(super) fn charset(label: &str) -> Option<&'static Encoding> {
-    Encoding::for_label(label.as_bytes()).filter(|charset| charset.output_encoding() == *charset)
+/// `gather`: a time that a person would still call at once.
+pub(super) fn gather(text: &str) -> Option<Duration> {
+    duration(text).filter(|time| *time <= MOST_GATHER)
+}
+
+/// `0x04`.
+pub(super) fn mark(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("0x")?;
+    let hex =
+        (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
 pub(super) fn size_key(key: &str) -> Option<String> {
@@ -72,8 +72,6 @@ pub(super) fn size_key(key: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::{GB18030, GBK, UTF_8, WINDOWS_1252};
-
     use super::*;
 
     #[test]
@@ -86,12 +84,13 @@ mod tests {
             ("8760h", millis(31_536_000_000)),
             ("0", Some(Duration::ZERO)),
             ("0s", Some(Duration::ZERO)),
+            ("30", millis(30_000)),
+            ("1.5s", millis(1500)),
+            ("1h30m", millis(5_400_000)),
             ("8761h", None),
-            ("30", None),
+            ("8760h1ms", None),
             ("s", None),
             ("-1s", None),
-            ("1.5s", None),
-            ("1d", None),
             ("99999999999999999999s", None),
             ("18446744073709551615h", None),
             ("", None),
@@ -101,20 +100,21 @@ mod tests {
     }
 
     #[test]
-    fn charsets_are_whatwgs() {
-        for (label, expected) in [
-            ("gbk", Some(GBK)),
-            ("GB2312", Some(GBK)),
-            ("gb18030", Some(GB18030)),
-            ("utf8", Some(UTF_8)),
-            ("latin1", Some(WINDOWS_1252)),
-            ("utf-16le", None),
-            ("hz-gb-2312", None),
-            ("klingon", None),
+    fn marks_are_bytes() {
+        for (text, expected) in [
+            ("0x00", Some(0)),
+            ("0x4", Some(4)),
+            ("0xFF", Some(255)),
+            ("0x100", None),
+            ("0x", None),
+            ("0x+4", None),
+            ("4", None),
             ("", None),
         ] {
-            assert_eq!(charset(label), expected, "{label}");
+            assert_eq!(mark(text), expected, "{text}");
         }
+        assert_eq!(gather("20ms"), Some(Duration::from_millis(20)));
+        assert_eq!(gather("11s"), None);
     }
 
     #[test]

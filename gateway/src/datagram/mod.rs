@@ -6,10 +6,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
 use jiff::Zoned;
 use remex_daemon::{
-    admission::{Access, Denied, Refused, check_source, may_amplify},
+    admission::{Access, Denied, Refused, check_source},
     net::{BACKOFF_FIRST, BACKOFF_MAX, Caller, Transport, identify_udp},
 };
 use rustix::fs::fstat;
@@ -17,9 +16,9 @@ use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
 
 use crate::{
     config::{DatagramService, Exec},
-    handler::{Answer, Form},
+    handler::{Answer, Form, Reply},
     shared::Shared,
-    wire::{encode, request, time},
+    wire::{Charset, encode, foreign, request, time},
 };
 
 /// Room for every datagram there is, and one byte to tell that it was longer.
@@ -94,7 +93,12 @@ impl Service {
             refusals.note(Refused::Rate, &from, &"too many datagrams a second");
             return None;
         }
-        let permit = Arc::clone(&self.shared.datagrams).try_acquire_owned();
+        // Commands may take their time; what is answered at once does not wait for them.
+        let room = match self.kind {
+            DatagramService::Exec { .. } => &self.shared.datagram_commands,
+            DatagramService::Echo | DatagramService::Time { .. } => &self.shared.datagrams,
+        };
+        let permit = Arc::clone(room).try_acquire_owned();
         if permit.is_err() {
             refusals.note(Refused::Rate, &from, &"too many datagrams at once");
         }
@@ -103,19 +107,36 @@ impl Service {
 
     async fn answer(&self, datagram: Bytes, from: SocketAddr) {
         let caller = match self.access.admit(self.identify(from)) {
+            Ok(caller) if !self.is_for(&caller) => {
+                let refusals = self.shared.handler.refusals();
+                let why = "it is in no network of allow=, which commands and time over UDP need";
+                return refusals.note(Refused::Peer, &from, &why);
+            }
             Ok(caller) => caller,
             Err(denied) => return self.deny(&denied, from).await,
         };
+        if let Some(foreign) = foreign(&datagram) {
+            let refusals = self.shared.handler.refusals();
+            return refusals.note(Refused::CrossProtocol, &caller, &foreign);
+        }
         let reply = match &self.kind {
             DatagramService::Exec { max_datagram, exec } => {
                 self.exec(&datagram, *max_datagram, exec, &caller).await
             }
             DatagramService::Echo => self.echo(datagram, &caller).await,
-            DatagramService::Time { charset } => time(&datagram, charset, &caller),
+            DatagramService::Time { charset, format } => {
+                time(&datagram, *charset, format.as_deref())
+            }
         };
         if let Some(reply) = reply {
             self.send(&reply, from).await;
         }
+    }
+
+    /// Another machine's address may be forged: only an echo, which is no longer than its request, answers any.
+    fn is_for(&self, caller: &Caller) -> bool {
+        let open = matches!(self.kind, DatagramService::Echo);
+        open || caller.is_local() || !self.access.allow.is_empty()
     }
 
     fn identify(&self, from: SocketAddr) -> Result<Caller, remex_daemon::net::PeerUnknown> {
@@ -144,15 +165,19 @@ impl Service {
         caller: &Caller,
     ) -> Option<Bytes> {
         let form = Form::datagram(max_datagram, exec.charset);
-        match self.shared.handler.exec(datagram, exec, form, caller).await {
-            Answer::Reply(reply) | Answer::Last(reply) => Some(reply.body.into_bytes()),
-            Answer::Nothing(_) => None,
-        }
+        let (Answer::Reply(reply) | Answer::Last(reply)) =
+            self.shared.handler.exec(datagram, exec, form, caller).await;
+        let Reply { body, permit, .. } = reply;
+        let bytes = body.into_bytes();
+        drop(permit);
+        Some(bytes)
     }
 
     async fn echo(&self, datagram: Bytes, caller: &Caller) -> Option<Bytes> {
+        let length = datagram.len();
         match self.shared.handler.echo(datagram, caller).await {
-            Ok(reply) => Some(reply),
+            // What is sent to an address that may be forged is never longer than what came from there.
+            Ok(reply) => (reply.len() <= length || caller.is_local()).then_some(reply),
             Err(status) if caller.is_local() => {
                 Some(format!("remex: {}\n", status.message()).into())
             }
@@ -167,9 +192,10 @@ impl Service {
     }
 }
 
-fn time(datagram: &[u8], charset: &'static Encoding, caller: &Caller) -> Option<Bytes> {
-    let format = request::decode(datagram, charset)?;
-    let reply = encode(&time::format(&format, &Zoned::now()), charset);
-    let fits = may_amplify(datagram.len(), reply.len(), time::AMPLIFICATION);
-    (caller.is_local() || fits).then(|| reply.into())
+fn time(datagram: &[u8], charset: Charset, format: Option<&str>) -> Option<Bytes> {
+    let format = match format {
+        Some(format) => format.into(),
+        None => request::decode(datagram, charset.encoding())?,
+    };
+    Some(encode(&time::format(&format, &Zoned::now()), charset).into())
 }

@@ -1,41 +1,39 @@
 //! A connection whose bytes come back, upper-cased, as they arrive.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use bytes::BytesMut;
 use remex_daemon::admission::{Denied, Refused};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     line::Line,
-    read::{self, Arrived},
-    send,
+    read::{self, Arrived, Reading},
+    send::{self, Pace},
 };
-use crate::{handler::Handler, limits::Limits, wire::foreign};
+use crate::{handler::Handler, limits::Limits};
 
 /// What an echo connection needs.
 pub(super) struct Session<'a> {
     pub(super) handler: &'a Handler,
     pub(super) stop: &'a CancellationToken,
+    pub(super) gather: Duration,
 }
 
 impl Session<'_> {
     /// Serves until the client or the gateway ends it.
     pub(super) async fn serve(&self, mut line: Line) {
         let limits = self.limits();
-        let mut begun = false;
         loop {
-            let Some(bytes) = self.next(&mut line, limits.idle).await else {
-                return;
+            let bytes = match self.next(&mut line, limits.idle).await {
+                Ok(Arrived::Bytes(bytes)) => bytes,
+                Ok(Arrived::Foreign(foreign)) => {
+                    self.handler
+                        .note(Refused::CrossProtocol, &line.caller, &foreign);
+                    return line.reset();
+                }
+                Ok(Arrived::Idle | Arrived::End | Arrived::Stopped) | Err(_) => return,
             };
             line.owes();
-            // Later pieces of a long text may begin with anything.
-            if !begun && let Some(foreign) = foreign(&bytes) {
-                return self
-                    .handler
-                    .note(Refused::CrossProtocol, &line.caller, &foreign);
-            }
-            begun = true;
             let reply = match self.handler.echo(bytes.freeze(), &line.caller).await {
                 Ok(reply) => reply,
                 Err(status) => {
@@ -43,7 +41,7 @@ impl Session<'_> {
                     return self.last(line, &text).await;
                 }
             };
-            if send::gather(&mut line.stream, &[&reply], limits.write_stall)
+            if send::gather(&mut line.stream, &[&reply], Pace::of(limits))
                 .await
                 .is_err()
             {
@@ -55,25 +53,26 @@ impl Session<'_> {
 
     /// Tells a peer that it may not, when it asks for something.
     pub(super) async fn deny(&self, mut line: Line, denied: &Denied) {
-        if self
-            .next(&mut line, self.limits().denied_wait)
-            .await
-            .is_some()
-        {
+        let asked = self.next(&mut line, self.limits().denied_wait).await;
+        if matches!(asked, Ok(Arrived::Bytes(_))) {
             self.last(line, &format!("remex: {denied}\n")).await;
         }
     }
 
-    async fn next(&self, line: &mut Line, idle: Duration) -> Option<BytesMut> {
-        match read::some(line, idle, self.limits().request_bytes, self.stop).await {
-            Ok(Arrived::Bytes(bytes)) => Some(bytes),
-            Ok(Arrived::Idle | Arrived::End | Arrived::Stopped) | Err(_) => None,
-        }
+    async fn next(&self, line: &mut Line, idle: Duration) -> io::Result<Arrived> {
+        let limits = self.limits();
+        let reading = Reading {
+            most: limits.request_bytes,
+            segments: false,
+            end: None,
+            gather: self.gather,
+        };
+        read::message(line, reading, idle, limits, self.stop).await
     }
 
     async fn last(&self, mut line: Line, text: &str) {
         let limits = self.limits();
-        let sent = send::gather(&mut line.stream, &[text.as_bytes()], limits.write_stall).await;
+        let sent = send::gather(&mut line.stream, &[text.as_bytes()], Pace::of(limits)).await;
         if sent.is_ok() {
             line.owes_nothing();
             line.linger(limits.linger).await;

@@ -1,31 +1,32 @@
 //! A connection whose commands run, one after the other. Bytes that come while one runs are the next.
 
-use std::io;
+use std::{io, time::Duration};
 
 use remex_daemon::admission::{Denied, Refused};
 use tokio::{
     select,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     line::Line,
     presence::until_gone,
-    read::{self, Arrived, most_pending},
-    send,
+    read::{self, Arrived, Reading, most_pending},
+    send::{self, Pace},
 };
 use crate::{
-    config::Exec,
+    config::{Exec, Framing},
     handler::{Answer, Form, Handler, Reply},
     limits::Limits,
-    wire::{Then, Wire},
+    wire::{Then, Wire, request::is_lone_newline},
 };
 
 /// What a connection's commands need.
 pub(super) struct Session<'a> {
     pub(super) wire: &'a Wire,
     pub(super) exec: &'a Exec,
+    pub(super) framing: Framing,
     pub(super) handler: &'a Handler,
     pub(super) stop: &'a CancellationToken,
 }
@@ -41,9 +42,15 @@ impl Session<'_> {
     /// Serves until the client or the gateway ends it.
     pub(super) async fn serve(&self, mut line: Line) {
         let limits = self.limits();
+        let mut replied = None;
         loop {
-            let bytes = match read::command(&mut line, limits.idle, limits, self.stop).await {
+            let bytes = match self.next(&mut line, limits.idle).await {
                 Ok(Arrived::Bytes(bytes)) => bytes,
+                Ok(Arrived::Foreign(foreign)) => {
+                    self.handler
+                        .note(Refused::CrossProtocol, &line.caller, &foreign);
+                    return line.reset();
+                }
                 Ok(Arrived::Idle) => {
                     let why = format!("no command for {:?}", limits.idle);
                     self.handler.note(Refused::Idle, &line.caller, &why);
@@ -51,21 +58,33 @@ impl Session<'_> {
                 }
                 Ok(Arrived::End | Arrived::Stopped) | Err(_) => return,
             };
+            if self.belongs_to_the_last(&line, &bytes, replied) {
+                continue;
+            }
             // In a box of its own: an idle connection is small.
             match Box::pin(self.command(&mut line, &bytes)).await {
-                Next::Command => {}
-                Next::Linger => return line.linger(limits.linger).await,
+                Next::Command => replied = Some(Instant::now()),
+                Next::Linger => return Box::pin(line.linger(limits.linger)).await,
                 Next::Close => return,
             }
         }
     }
 
+    /// Whether it is but the newline that some clients send behind a command in a write of its own.
+    fn belongs_to_the_last(&self, line: &Line, bytes: &[u8], replied: Option<Instant>) -> bool {
+        let Some(replied) = replied else {
+            return false;
+        };
+        let in_time = line.arrived.is_none_or(|arrived| {
+            arrived.saturating_duration_since(replied) <= self.limits().newline_wait
+        });
+        self.framing.request_end.is_none() && is_lone_newline(bytes) && in_time
+    }
+
     /// Tells a peer that it may not, when it asks for something.
     pub(super) async fn deny(&self, mut line: Line, denied: &Denied) {
         let limits = self.limits();
-        let Ok(Arrived::Bytes(_)) =
-            read::command(&mut line, limits.denied_wait, limits, self.stop).await
-        else {
+        let Ok(Arrived::Bytes(_)) = self.next(&mut line, limits.denied_wait).await else {
             return;
         };
         let reply = self
@@ -75,6 +94,17 @@ impl Session<'_> {
         if self.reply(&mut line, &reply).await.is_ok() {
             line.linger(limits.linger).await;
         }
+    }
+
+    async fn next(&self, line: &mut Line, idle: Duration) -> io::Result<Arrived> {
+        let limits = self.limits();
+        let reading = Reading {
+            most: most_pending(limits),
+            segments: true,
+            end: self.framing.request_end,
+            gather: self.framing.gather,
+        };
+        read::message(line, reading, idle, limits, self.stop).await
     }
 
     async fn command(&self, line: &mut Line, bytes: &[u8]) -> Next {
@@ -91,7 +121,6 @@ impl Session<'_> {
         let (reply, then) = match answer {
             Answer::Reply(reply) => (reply, Next::Command),
             Answer::Last(reply) => (reply, Next::Linger),
-            Answer::Nothing(_) => return Next::Close,
         };
         match self.reply(line, &reply).await {
             Ok(()) => {
@@ -100,7 +129,7 @@ impl Session<'_> {
             }
             Err(error) => {
                 if error.kind() == io::ErrorKind::TimedOut {
-                    let why = format!("no byte taken for {:?}", self.limits().write_stall);
+                    let why = format!("too little taken in {:?}", self.limits().write_stall);
                     self.handler.note(Refused::Unread, &caller, &why);
                 }
                 Next::Close
@@ -110,24 +139,31 @@ impl Session<'_> {
 
     async fn reply(&self, line: &mut Line, reply: &Reply) -> io::Result<()> {
         let limits = self.limits();
-        let stall = limits.write_stall;
+        let pace = Pace::of(limits);
         let head = self.wire.head(&reply.summary);
         match head.then {
             Then::Body => {
-                return send::reply(&mut line.stream, &head.bytes, &reply.body, stall).await;
+                return send::reply(
+                    &mut line.stream,
+                    &head.bytes,
+                    &reply.body,
+                    self.wire.tail(),
+                    pace,
+                )
+                .await;
             }
             Then::Pause => {
-                send::gather(&mut line.stream, &[&head.bytes], stall).await?;
+                send::gather(&mut line.stream, &[&head.bytes], pace).await?;
                 sleep(limits.ack_pause).await;
             }
             Then::Ack => {
                 // What came before the length is no answer to it.
                 line.fill(most_pending(limits))?;
-                send::gather(&mut line.stream, &[&head.bytes], stall).await?;
+                send::gather(&mut line.stream, &[&head.bytes], pace).await?;
                 acknowledged(line, limits).await?;
             }
         }
-        send::reply(&mut line.stream, &[], &reply.body, stall).await
+        send::reply(&mut line.stream, &[], &reply.body, self.wire.tail(), pace).await
     }
 
     fn form(&self) -> Form {

@@ -7,9 +7,12 @@ use bytes::{BufMut, BytesMut};
 use remex_daemon::net::{Caller, Stream};
 use rustix::net::{RecvFlags, sockopt};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::Instant};
 
-use crate::limits::{KEEPALIVE, LINGER_BYTES};
+use crate::{
+    limits::{KEEPALIVE, LINGER_BYTES},
+    wire::Guard,
+};
 
 /// Room that is made for a read, if less is left.
 const READ_BYTES: usize = 8 * 1024;
@@ -22,6 +25,10 @@ pub(super) struct Line {
     pub(super) caller: Caller,
     /// Arrived, and no command yet. Without memory of its own while it is empty.
     pub(super) pending: BytesMut,
+    /// When what is pending began to arrive; `None`: it was there before anybody waited for it.
+    pub(super) arrived: Option<Instant>,
+    /// Judges what arrives.
+    pub(super) guard: Guard,
     /// The client sends nothing more.
     pub(super) half_closed: bool,
     owes: bool,
@@ -43,6 +50,8 @@ impl Line {
             stream,
             caller,
             pending: BytesMut::new(),
+            arrived: None,
+            guard: Guard::default(),
             half_closed: false,
             owes: false,
         }
@@ -56,6 +65,11 @@ impl Line {
     /// It has got all of it.
     pub(super) fn owes_nothing(&mut self) {
         self.owes = false;
+    }
+
+    /// Ends it at once, whatever was sent is lost.
+    pub(super) fn reset(mut self) {
+        self.owes();
     }
 
     /// Waits until something has arrived, if only the end. Cancel-safe.

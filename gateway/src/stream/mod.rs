@@ -10,13 +10,13 @@ mod presence;
 mod read;
 mod send;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use remex_daemon::{
     admission::{Access, Denied, Refused},
     net::{Acceptor, Caller, Connection},
 };
-use tokio::{select, sync::Semaphore};
+use tokio::{select, sync::Semaphore, time::timeout};
 
 use self::line::Line;
 use crate::{config::StreamService, shared::Shared};
@@ -63,7 +63,7 @@ impl Service {
         let Connection {
             stream,
             caller,
-            permit: _permit,
+            permit,
         } = connection;
         match self.access.admit(caller) {
             Ok(caller) => {
@@ -75,15 +75,25 @@ impl Service {
                     return stream.reset();
                 };
                 self.admitted(Line::new(stream, caller)).await;
+                drop(permit);
             }
             Err(denied) => {
                 let refusals = self.shared.handler.refusals();
                 refusals.note(Refused::Peer, &"a client", &denied);
+                // They take no room from those who may.
+                drop(permit);
+                let Ok(_room) = self.shared.denied.try_acquire() else {
+                    return stream.reset();
+                };
                 match &denied {
                     // A peer whose user is not known may be anybody's; both are told why, in their own wire.
                     Denied::User { .. } | Denied::Unknown(_) => {
                         let nobody = Caller::unix(u32::MAX);
-                        self.denied(Line::new(stream, nobody), &denied).await;
+                        // In a box of its own, as it is nothing of an idle connection's.
+                        let telling = Box::pin(self.denied(Line::new(stream, nobody), &denied));
+                        let most = self.shared.handler.limits().denied_wait;
+                        // Who has not asked for anything by then is not told.
+                        let _ = timeout(most, telling).await;
                     }
                     Denied::Address { .. } => stream.reset(),
                 }
@@ -93,15 +103,23 @@ impl Service {
 
     async fn admitted(&self, line: Line) {
         match &self.kind {
-            StreamService::Exec { wire, exec } => self.exec(wire, exec).serve(line).await,
-            StreamService::Echo => self.echo().serve(line).await,
+            StreamService::Exec {
+                wire,
+                exec,
+                framing,
+            } => self.exec(wire, exec, *framing).serve(line).await,
+            StreamService::Echo { gather } => self.echo(*gather).serve(line).await,
         }
     }
 
     async fn denied(&self, line: Line, denied: &Denied) {
         match &self.kind {
-            StreamService::Exec { wire, exec } => self.exec(wire, exec).deny(line, denied).await,
-            StreamService::Echo => self.echo().deny(line, denied).await,
+            StreamService::Exec {
+                wire,
+                exec,
+                framing,
+            } => self.exec(wire, exec, *framing).deny(line, denied).await,
+            StreamService::Echo { gather } => self.echo(*gather).deny(line, denied).await,
         }
     }
 
@@ -109,17 +127,20 @@ impl Service {
         &'a self,
         wire: &'a crate::wire::Wire,
         exec: &'a crate::config::Exec,
+        framing: crate::config::Framing,
     ) -> exec::Session<'a> {
         exec::Session {
             wire,
             exec,
+            framing,
             handler: &self.shared.handler,
             stop: &self.shared.stop,
         }
     }
 
-    fn echo(&self) -> echo::Session<'_> {
+    fn echo(&self, gather: Duration) -> echo::Session<'_> {
         echo::Session {
+            gather,
             handler: &self.shared.handler,
             stop: &self.shared.stop,
         }

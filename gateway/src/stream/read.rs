@@ -2,16 +2,19 @@
 
 use std::{io, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use remex_daemon::net::TcpInfo;
-use tokio::{select, time::timeout};
+use tokio::{
+    select,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::{
     limits::Limits,
     wire::{
-        request,
+        Foreign, Verdict, request,
         segment::{Arrival, Segments, arrival},
     },
 };
@@ -20,6 +23,8 @@ use crate::{
 pub(super) enum Arrived {
     /// This.
     Bytes(BytesMut),
+    /// Another protocol.
+    Foreign(Foreign),
     /// The end.
     End,
     /// Nothing, for too long.
@@ -28,44 +33,104 @@ pub(super) enum Arrived {
     Stopped,
 }
 
+/// How the end of a message is found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// The most that is held of it.
+    pub(super) most: usize,
+    /// It is a command: segments that are full have more behind them.
+    pub(super) segments: bool,
+    /// The byte that ends it.
+    pub(super) end: Option<u8>,
+    /// How long more is waited for after each piece.
+    pub(super) gather: Duration,
+}
+
 /// The most that is held of what has arrived: one byte more than the longest command.
 pub(super) fn most_pending(limits: &Limits) -> usize {
     request::most_bytes(limits.request_bytes) + 1
 }
 
-/// The next command, or too much for one; after `idle` without any byte, none.
-pub(super) async fn command(
+/// The next message, or too much for one; after `idle` without any byte, none.
+pub(super) async fn message(
     line: &mut Line,
+    reading: Reading,
     idle: Duration,
     limits: &Limits,
     stop: &CancellationToken,
 ) -> io::Result<Arrived> {
-    let most = most_pending(limits);
-    if let Some(nothing) = wait(line, idle, most, stop).await? {
+    if let Some(nothing) = wait(line, idle, reading.most, stop).await? {
         return Ok(nothing);
     }
-    while line.pending.len() < most
-        && !line.half_closed
-        && let Some(wait) = may_go_on(line, limits)
-    {
-        match timeout(wait, line.readable()).await {
-            Ok(ready) => ready?,
-            Err(_) => break,
+    loop {
+        let end = reading.end.and_then(|end| position(&line.pending, end));
+        let arrived = end.map_or(line.pending.len(), |end| end + 1);
+        let verdict = line.guard.judge(&line.pending[..arrived]);
+        if let Verdict::Foreign(foreign) = verdict {
+            return Ok(Arrived::Foreign(foreign));
         }
-        line.fill(most)?;
+        if let Some(end) = end {
+            line.guard.next();
+            let message = line.pending.split_to(end);
+            line.pending.advance(1);
+            return Ok(Arrived::Bytes(message));
+        }
+        if reading.end.is_some() && line.pending.len() < reading.most {
+            match end_of_waiting(line, idle, reading.most, stop).await? {
+                Some(nothing) => return Ok(nothing),
+                None => continue,
+            }
+        }
+        let wait = may_go_on(line, reading, verdict, limits);
+        if let Some(wait) = wait
+            && more(line, wait, reading.most).await?
+        {
+            continue;
+        }
+        // A piece whose rest does not come is a command, unless no command begins like that.
+        if verdict == Verdict::Piece
+            && let Some(foreign) = line.guard.without_rest(&line.pending)
+        {
+            return Ok(Arrived::Foreign(foreign));
+        }
+        line.guard.next();
+        return Ok(Arrived::Bytes(line.take()));
     }
-    Ok(Arrived::Bytes(line.take()))
 }
 
-/// Whatever arrives next.
-pub(super) async fn some(
+fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == wanted)
+}
+
+/// Waits for more of a message whose end is marked; or says what came instead. Without its mark it is none.
+async fn end_of_waiting(
     line: &mut Line,
     idle: Duration,
     most: usize,
     stop: &CancellationToken,
-) -> io::Result<Arrived> {
-    let nothing = wait(line, idle, most, stop).await?;
-    Ok(nothing.unwrap_or_else(|| Arrived::Bytes(line.take())))
+) -> io::Result<Option<Arrived>> {
+    if line.half_closed {
+        return Ok(Some(Arrived::End));
+    }
+    select! {
+        biased;
+        () = stop.cancelled() => Ok(Some(Arrived::Stopped)),
+        more = more(line, idle, most) => Ok((!more?).then_some(
+            if line.half_closed { Arrived::End } else { Arrived::Idle }
+        )),
+    }
+}
+
+/// Whether more arrived within `wait`.
+async fn more(line: &mut Line, wait: Duration, most: usize) -> io::Result<bool> {
+    let before = line.pending.len();
+    match timeout(wait, line.readable()).await {
+        Ok(ready) => ready?,
+        Err(_) => return Ok(false),
+    }
+    line.fill(most)?;
+    // Readiness may be of what was taken already; then there is no end either, and the wait begins again.
+    Ok(line.pending.len() > before || !line.half_closed)
 }
 
 /// Waits until something is pending; or else says what came instead.
@@ -77,6 +142,7 @@ async fn wait(
 ) -> io::Result<Option<Arrived>> {
     // What came in the meantime, such as while the last command ran.
     line.fill(most)?;
+    line.arrived = None;
     while line.pending.is_empty() {
         if line.half_closed {
             return Ok(Some(Arrived::End));
@@ -90,12 +156,26 @@ async fn wait(
             }
         }
         line.fill(most)?;
+        line.arrived = Some(Instant::now());
     }
     Ok(None)
 }
 
 /// How long the rest of what has arrived is waited for, if there may be one.
-fn may_go_on(line: &Line, limits: &Limits) -> Option<Duration> {
+fn may_go_on(line: &Line, reading: Reading, verdict: Verdict, limits: &Limits) -> Option<Duration> {
+    if line.half_closed || line.pending.len() >= reading.most {
+        return None;
+    }
+    let piece = (verdict == Verdict::Piece).then_some(limits.piece_wait);
+    let segments = reading
+        .segments
+        .then(|| rest_of_segments(line, limits))
+        .flatten();
+    let gather = (!reading.gather.is_zero()).then_some(reading.gather);
+    piece.max(segments).max(gather)
+}
+
+fn rest_of_segments(line: &Line, limits: &Limits) -> Option<Duration> {
     let info = TcpInfo::of(line.stream.tcp()?).ok()?;
     let segments = Segments {
         rcv_mss: info.rcv_mss,

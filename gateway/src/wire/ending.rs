@@ -14,8 +14,19 @@ pub struct Ending {
     pub exit_code: Option<u8>,
     /// What killed it, if a signal did.
     pub signal: Option<Signal>,
-    /// Its timeout ended it.
-    pub timed_out: bool,
+    /// What the server ended it for.
+    pub cause: Option<Cause>,
+}
+
+/// What the server ended a command for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its time was over.
+    Timeout,
+    /// The server shut down.
+    Shutdown,
+    /// The client was taken to be gone.
+    Disconnect,
 }
 
 impl Ending {
@@ -36,7 +47,12 @@ impl Ending {
         Self {
             exit_code: exit.code,
             signal: exit.signal,
-            timed_out: exit.reason == ExitReason::Timeout,
+            cause: match exit.reason {
+                ExitReason::Timeout => Some(Cause::Timeout),
+                ExitReason::Shutdown => Some(Cause::Shutdown),
+                ExitReason::Disconnect => Some(Cause::Disconnect),
+                _ => None,
+            },
         }
     }
 
@@ -56,8 +72,19 @@ impl Ending {
             (None, Some(signal)) => format!("signal {signal}"),
             (None, None) => "exit code unknown".to_owned(),
         };
-        let why = if self.timed_out { ", timed out" } else { "" };
-        format!("(no output, {how}{why})")
+        format!("(no output, {how})\n")
+    }
+
+    /// The line that says so where a command did not end by itself, for wires that tell no status.
+    pub fn ended(&self) -> Option<String> {
+        let why = match (self.cause, self.signal) {
+            (Some(Cause::Timeout), _) => "its timeout".to_owned(),
+            (Some(Cause::Shutdown), _) => "the server's shutdown".to_owned(),
+            (Some(Cause::Disconnect), _) => "the loss of its client".to_owned(),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => return None,
+        };
+        Some(format!("[remex: the command was ended by {why}]"))
     }
 }
 
@@ -79,22 +106,47 @@ mod tests {
     #[test]
     fn a_killed_command_never_looks_like_success() {
         use v1::{Signal as S, exit::Reason as R};
-        for (ending, text) in [
+        let by = |why: &str| Some(format!("[remex: the command was ended by {why}]"));
+        for (ending, text, ended) in [
             (
                 ending(Some(-1), S::Kill, R::Self_),
-                "(no output, signal SIGKILL)",
+                "(no output, signal SIGKILL)\n",
+                by("signal SIGKILL"),
+            ),
+            (
+                ending(Some(-1), S::Term, R::Signal),
+                "(no output, signal SIGTERM)\n",
+                by("signal SIGTERM"),
             ),
             (
                 ending(Some(-1), S::Term, R::Timeout),
-                "(no output, signal SIGTERM, timed out)",
+                "(no output, signal SIGTERM)\n",
+                by("its timeout"),
+            ),
+            // It may catch the signal and exit with any code.
+            (
+                ending(Some(0), S::Unspecified, R::Timeout),
+                "(no output, exit code 0)\n",
+                by("its timeout"),
+            ),
+            (
+                ending(Some(0), S::Unspecified, R::Shutdown),
+                "(no output, exit code 0)\n",
+                by("the server's shutdown"),
+            ),
+            (
+                ending(Some(-1), S::Kill, R::Disconnect),
+                "(no output, signal SIGKILL)\n",
+                by("the loss of its client"),
             ),
             (
                 ending(None, S::Unspecified, R::LostExit),
-                "(no output, exit code unknown)",
+                "(no output, exit code unknown)\n",
+                None,
             ),
         ] {
-            assert_eq!(ending.exit_code, None);
             assert_eq!(ending.no_output(), text);
+            assert_eq!(ending.ended(), ended);
         }
     }
 
@@ -107,7 +159,11 @@ mod tests {
                 v1::exit::Reason::Self_,
             );
             assert_eq!(ending, Ending::code(code));
-            assert_eq!(ending.no_output(), format!("(no output, exit code {code})"));
+            assert_eq!(
+                ending.no_output(),
+                format!("(no output, exit code {code})\n")
+            );
+            assert_eq!(ending.ended(), None);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is no command but another protocol that was led here: a browser's request to a loopback port, HTTP/2, TLS, SSH.
-//! Asked at every command. The rule for HTTP looks at the shape alone, for a page may choose any method and any path. Pure.
+//! Asked at every command and at every message of an echo. The rule for HTTP looks at the shape alone, for a page may choose any
+//! method and any path. A request may come in pieces, and a piece is no verdict: the guard of a connection remembers, in a few
+//! bytes, what all that came so far could be the beginning of. Pure.
 
 use std::fmt;
 
@@ -27,53 +29,236 @@ impl fmt::Display for Foreign {
     }
 }
 
+/// What has arrived of a message so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is no other protocol.
+    Clear,
+    /// It may be a piece of one: worth to wait for the rest.
+    Piece,
+    /// It is another protocol.
+    Foreign(Foreign),
+}
+
+/// A request line without its end is waited for from this length on, whatever its method; shorter ones are commands such as
+/// `ls /tmp`, which must not wait, and browsers send short request lines whole.
+pub(super) const LONG_PIECE_BYTES: usize = 1024;
+
+/// Methods that are no commands: what begins with one of them is waited for at any length.
+const METHODS: [&[u8]; 9] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+];
+const VERSION: &[u8] = b"HTTP/1.";
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// What is left out at the start: line ends as servers of HTTP do, a byte order mark as [`parse`](super::request::parse) does.
+const SKIPPED: &[u8] = b"\r\n\xef\xbb\xbf";
 
-/// Tells what `bytes` begin with, if it is another protocol.
+/// Tells whether `bytes` begin with another protocol; for what comes whole, such as a datagram.
 pub fn foreign(bytes: &[u8]) -> Option<Foreign> {
-    if bytes.starts_with(HTTP2_PREFACE) {
-        return Some(Foreign::Http2);
+    match Guard::default().judge(bytes) {
+        Verdict::Foreign(foreign) => Some(foreign),
+        Verdict::Clear | Verdict::Piece => None,
     }
-    match bytes {
+}
+
+/// Judges what arrives on one connection.
+#[derive(Debug, Default)]
+pub struct Guard {
+    /// What the message that is arriving may be the beginning of.
+    message: Vec<State>,
+    /// What it may go on with: earlier messages that were pieces of a request.
+    earlier: Vec<State>,
+    /// Bytes of the message that were judged already.
+    judged_bytes: usize,
+}
+
+/// How far another protocol's first bytes have been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the request line.
+    Start,
+    /// In the method.
+    Method,
+    /// Behind the space after it.
+    TargetStart,
+    /// In the target.
+    Target,
+    /// So many bytes of [`VERSION`] and its digit.
+    Version(usize),
+    /// So many bytes of what another protocol begins with.
+    Prefix(Foreign, usize),
+    /// All of it.
+    Seen(Foreign),
+}
+
+impl State {
+    /// Where every message begins.
+    const FRESH: [Self; 4] = [
+        Self::Start,
+        Self::Prefix(Foreign::Http2, 0),
+        Self::Prefix(Foreign::Tls, 0),
+        Self::Prefix(Foreign::Ssh, 0),
+    ];
+
+    /// The state behind `byte`; `None`: it is no beginning of anything.
+    fn step(self, byte: u8) -> Option<Self> {
+        match self {
+            Self::Start if SKIPPED.contains(&byte) => Some(Self::Start),
+            Self::Start | Self::Method if is_token(byte) => Some(Self::Method),
+            Self::Method if byte == b' ' => Some(Self::TargetStart),
+            Self::Target if byte == b' ' => Some(Self::Version(0)),
+            Self::TargetStart | Self::Target => {
+                (byte != b' ' && !byte.is_ascii_control()).then_some(Self::Target)
+            }
+            Self::Version(count) => version(count, byte),
+            Self::Prefix(foreign, count) => prefix(foreign, count, byte),
+            Self::Seen(_) => Some(self),
+            Self::Start | Self::Method => None,
+        }
+    }
+
+    /// A method and a space were there.
+    fn is_behind_method(self) -> bool {
+        matches!(self, Self::TargetStart | Self::Target | Self::Version(_))
+    }
+}
+
+fn version(count: usize, byte: u8) -> Option<State> {
+    let fits = match VERSION.get(count) {
+        Some(expected) => byte == *expected,
+        None if count == VERSION.len() => byte.is_ascii_digit(),
+        None if matches!(byte, b'\r' | b'\n') => return Some(State::Seen(Foreign::Http1)),
+        None => false,
+    };
+    fits.then_some(State::Version(count + 1))
+}
+
+fn prefix(foreign: Foreign, count: usize, byte: u8) -> Option<State> {
+    let (fits, length) = match foreign {
+        Foreign::Http1 => (false, 0),
+        Foreign::Http2 => (HTTP2_PREFACE.get(count) == Some(&byte), HTTP2_PREFACE.len()),
         // Handshake, SSL 3 to TLS 1.3, two bytes of length, ClientHello.
-        [0x16, 0x03, 0..=4, _, _, 0x01, ..] => return Some(Foreign::Tls),
-        [b'S', b'S', b'H', b'-', b'0'..=b'9', b'.', ..] => return Some(Foreign::Ssh),
-        _ => {}
+        Foreign::Tls => match count {
+            0 => (byte == 0x16, 6),
+            1 => (byte == 0x03, 6),
+            2 => (byte <= 0x04, 6),
+            5 => (byte == 0x01, 6),
+            _ => (true, 6),
+        },
+        Foreign::Ssh => match count {
+            0..=3 => (b"SSH-"[count] == byte, 6),
+            4 => (byte.is_ascii_digit(), 6),
+            _ => (byte == b'.', 6),
+        },
+    };
+    fits.then(|| {
+        if count + 1 == length {
+            State::Seen(foreign)
+        } else {
+            State::Prefix(foreign, count + 1)
+        }
+    })
+}
+
+/// A byte of RFC 9110's token.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+impl Guard {
+    /// Judges `message`, of which more may be coming: all of it that has arrived, every time.
+    pub fn judge(&mut self, message: &[u8]) -> Verdict {
+        if self.judged_bytes == 0 {
+            self.message = State::FRESH.to_vec();
+        }
+        for &byte in message.get(self.judged_bytes..).unwrap_or_default() {
+            if self.message.is_empty() && self.earlier.is_empty() {
+                break;
+            }
+            step(&mut self.message, byte);
+            step(&mut self.earlier, byte);
+        }
+        self.judged_bytes = message.len();
+        let seen = |state: &State| match state {
+            State::Seen(foreign) => Some(*foreign),
+            _ => None,
+        };
+        if let Some(foreign) = self.message.iter().chain(&self.earlier).find_map(seen) {
+            return Verdict::Foreign(foreign);
+        }
+        let goes_on = |state: &State| is_long(message) && state.is_behind_method();
+        if self.message.iter().any(|state| is_piece(*state, message))
+            || self.earlier.iter().any(goes_on)
+        {
+            return Verdict::Piece;
+        }
+        Verdict::Clear
     }
-    is_request_line(bytes).then_some(Foreign::Http1)
+
+    /// What a piece is taken for when its rest does not come: what no command begins with is refused even so.
+    pub fn without_rest(&self, message: &[u8]) -> Option<Foreign> {
+        self.message.iter().find_map(|state| match state {
+            state if state.is_behind_method() && has_method(message) => Some(Foreign::Http1),
+            State::Prefix(Foreign::Tls, 2..) => Some(Foreign::Tls),
+            State::Prefix(foreign @ (Foreign::Http2 | Foreign::Ssh), 4..) => Some(*foreign),
+            _ => None,
+        })
+    }
+
+    /// The message was taken; what comes is the next, or goes on with this one.
+    pub fn next(&mut self) {
+        for state in self.message.drain(..) {
+            if !State::FRESH.contains(&state) && !self.earlier.contains(&state) {
+                self.earlier.push(state);
+            }
+        }
+        self.judged_bytes = 0;
+    }
 }
 
-/// Token, space, target, space, `HTTP/1.` digit, line end. Servers skip line ends before it, so they are skipped here.
-fn is_request_line(bytes: &[u8]) -> bool {
-    let start = bytes
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(bytes.len());
-    let bytes = &bytes[start..];
-    let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
-        return false;
-    };
-    let mut words = bytes[..end].split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return false;
-    };
-    is_token(method)
-        && is_target(target)
-        && matches!(version, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', digit] if digit.is_ascii_digit())
+fn step(states: &mut Vec<State>, byte: u8) {
+    let mut kept = 0;
+    for at in 0..states.len() {
+        if let Some(next) = states[at].step(byte)
+            && !states[..kept].contains(&next)
+        {
+            states[kept] = next;
+            kept += 1;
+        }
+    }
+    states.truncate(kept);
 }
 
-/// RFC 9110's token.
-fn is_token(word: &[u8]) -> bool {
-    !word.is_empty()
-        && word
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+fn is_long(message: &[u8]) -> bool {
+    message.len() >= LONG_PIECE_BYTES
 }
 
-fn is_target(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(|byte| !byte.is_ascii_control())
+fn is_piece(state: State, message: &[u8]) -> bool {
+    match state {
+        State::Method => {
+            let word = begin(message);
+            METHODS.iter().any(|method| method.starts_with(word))
+        }
+        State::TargetStart | State::Target | State::Version(0) => {
+            is_long(message) || has_method(message)
+        }
+        State::Version(_) => true,
+        State::Prefix(_, count) => count > 0,
+        State::Start | State::Seen(_) => false,
+    }
+}
+
+/// Whether the message begins with a method that is no command.
+fn has_method(message: &[u8]) -> bool {
+    let line = begin(message);
+    let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    METHODS.contains(&word)
+}
+
+/// The message without what is skipped.
+fn begin(message: &[u8]) -> &[u8] {
+    let start = message.iter().position(|byte| !SKIPPED.contains(byte));
+    &message[start.unwrap_or(message.len())..]
 }
 
 #[cfg(test)]
@@ -114,6 +299,8 @@ mod tests {
             b"grep -r HTTP/1.1 .",
             b"grep -r HTTP/1.1 .\n",
             b"echo a HTTP/1.1",
+            b"GET",
+            b"GET /",
             b"echo a b HTTP/1.1\n",
             b"echo HTTP/1.1\n",
             b"echo  HTTP/1.1\n",
@@ -130,7 +317,147 @@ mod tests {
         }
     }
 
+    /// How pieces are taken off a connection, each asked about as it comes; `late`: the rest never comes in time. What would run.
+    fn run(pieces: &[&[u8]], late: bool) -> Vec<Vec<u8>> {
+        let (mut guard, mut pending, mut ran) = (Guard::default(), Vec::new(), Vec::new());
+        for (index, piece) in pieces.iter().enumerate() {
+            pending.extend_from_slice(piece);
+            let last = index + 1 == pieces.len();
+            match guard.judge(&pending) {
+                Verdict::Foreign(_) => return ran,
+                Verdict::Piece if !late && !last => continue,
+                Verdict::Piece if guard.without_rest(&pending).is_some() => return ran,
+                Verdict::Piece | Verdict::Clear => {}
+            }
+            ran.push(std::mem::take(&mut pending));
+            guard.next();
+        }
+        ran
+    }
+
+    #[test]
+    fn pieces_wait_and_commands_do_not() {
+        let long = format!("echo /{}", "a".repeat(LONG_PIECE_BYTES));
+        for (bytes, expected) in [
+            (&b"G"[..], Verdict::Piece),
+            (b"GET", Verdict::Piece),
+            (b"GET /x;touch", Verdict::Piece),
+            (b"\r\nPOST /x", Verdict::Piece),
+            (b"echo /x HTTP/1.1", Verdict::Piece),
+            (b"P", Verdict::Piece),
+            (b"PRI * HTTP", Verdict::Piece),
+            (b"\x16\x03\x01", Verdict::Piece),
+            (b"S", Verdict::Piece),
+            (b"SSH-2", Verdict::Piece),
+            (long.as_bytes(), Verdict::Piece),
+            (&long.as_bytes()[..LONG_PIECE_BYTES], Verdict::Piece),
+            (&long.as_bytes()[..LONG_PIECE_BYTES - 1], Verdict::Clear),
+            (b"ls /tmp", Verdict::Clear),
+            (b"ls", Verdict::Clear),
+            (b"get file", Verdict::Clear),
+            (b"GETX /", Verdict::Clear),
+            (b"", Verdict::Clear),
+            (b"SSH-add", Verdict::Clear),
+        ] {
+            let mut guard = Guard::default();
+            assert_eq!(guard.judge(bytes), expected, "{}", bytes.escape_ascii());
+        }
+        // A long word is none: a request has a space behind its method.
+        let word = [b'a'; 4 * LONG_PIECE_BYTES];
+        assert_eq!(Guard::default().judge(&word), Verdict::Clear);
+    }
+
+    #[test]
+    fn what_came_before_is_remembered() {
+        let mut guard = Guard::default();
+        for command in ["date", "ls /tmp", "echo a"] {
+            assert_eq!(guard.judge(command.as_bytes()), Verdict::Clear);
+            guard.next();
+        }
+        // It goes on with the command before, and with nothing else.
+        assert_eq!(
+            guard.judge(b" HTTP/1.1\r\n\r\ntouch x"),
+            Verdict::Foreign(Foreign::Http1)
+        );
+        let mut guard = Guard::default();
+        assert_eq!(guard.judge(b"echo a\n"), Verdict::Clear);
+        guard.next();
+        assert_eq!(guard.judge(b" HTTP/1.1\r\n"), Verdict::Clear);
+    }
+
+    #[test]
+    fn what_no_command_begins_with_is_refused_without_its_rest() {
+        for (bytes, expected) in [
+            (&b"GET /x"[..], Some(Foreign::Http1)),
+            (b"PRI * ", Some(Foreign::Http2)),
+            (b"\x16\x03", Some(Foreign::Tls)),
+            (b"SSH-", Some(Foreign::Ssh)),
+            (b"GET", None),
+            (b"PR", None),
+            (b"echo a HTTP/1.1", None),
+        ] {
+            let mut guard = Guard::default();
+            assert_eq!(guard.judge(bytes), Verdict::Piece);
+            assert_eq!(guard.without_rest(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn memory_of_earlier_pieces_is_bounded() {
+        let mut guard = Guard::default();
+        for piece in ["a", "S", "\x16", "P", "a b", "a b ", "PRI", "SSH-"]
+            .iter()
+            .cycle()
+            .take(1000)
+        {
+            guard.judge(piece.as_bytes());
+            guard.next();
+        }
+        assert!(guard.earlier.len() < 40, "{}", guard.earlier.len());
+    }
+
+    #[test]
+    fn no_cut_lets_a_request_run() {
+        let post = b"POST /x;touch HTTP/1.1\r\nHost: a\r\n\r\ntouch F";
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+        let banner = b"SSH-2.0-OpenSSH_9.6\r\n";
+        for request in [&post[..], preface, hello, banner] {
+            for cut in 1..request.len() {
+                let (one, two) = request.split_at(cut);
+                assert!(run(&[one, two], false).is_empty(), "cut at {cut}");
+            }
+            let bytes: Vec<_> = request.chunks(1).collect();
+            assert!(run(&bytes, false).is_empty());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn pieces_of_any_size_do_not_run(
+            method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,9}",
+            target in "[!-~]{1,40}",
+            filler in 0_usize..9000,
+            cuts in proptest::collection::vec(1_usize..5000, 0..9),
+        ) {
+            let line = format!("{method} /{target}{} HTTP/1.1\r\n", "A".repeat(filler));
+            let request = format!("{line}Host: localhost\r\n\r\ntouch F");
+            let (mut rest, mut pieces) = (request.as_bytes(), Vec::new());
+            for cut in cuts {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            pieces.push(rest);
+            let pieces: Vec<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+            for late in [false, true] {
+                for ran in run(&pieces, late) {
+                    // At most what is a command by itself: a short piece, or one whose rest did not come.
+                    prop_assert!(line.contains(str::from_utf8(&ran).unwrap()));
+                    prop_assert!(late || ran.len() < LONG_PIECE_BYTES);
+                }
+            }
+        }
         #[test]
         fn every_request_line_is_seen(
             method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}",

@@ -1,8 +1,11 @@
 //! `json-header`: int32 length of a JSON header, the header, the body. The header is pure ASCII, and a superset of the
 //! tutorial's: clients read the size by its key and ignore the rest. Pure.
 
+use std::io;
+
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::ser::Formatter;
 
 use super::{Endian, Head, Summary, Then};
 
@@ -21,12 +24,15 @@ pub const FIXED_KEYS: [&str; 8] = [
 ];
 /// Clients that store what they receive store it under this name.
 const FILENAME: &str = "output.txt";
+/// Longer ones no file system takes, and clients read the header with one recv.
+const MOST_FILENAME_BYTES: usize = 255;
 
 pub(super) fn head(size_key: &str, endian: Endian, summary: &Summary) -> Head {
     // Written behind room for its length; a Vec takes all that is written, and nothing in it fails to serialize.
     let mut bytes = vec![0; 4];
     let header = Header { size_key, summary };
-    if serde_json::to_writer(&mut bytes, &header).is_err() {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
+    if header.serialize(&mut serializer).is_err() {
         bytes.truncate(4);
     }
     let length = i32::try_from(bytes.len() - 4).unwrap_or(i32::MAX);
@@ -35,6 +41,34 @@ pub(super) fn head(size_key: &str, endian: Endian, summary: &Summary) -> Head {
         bytes: Bytes::from(bytes),
         then: Then::Body,
     }
+}
+
+/// JSON as it always is, but for what is not ASCII: that is escaped.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for character in fragment.chars() {
+            if character.is_ascii() {
+                write!(writer, "{character}")?;
+            } else {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last word of a command, unless no file could be called so.
+pub fn last_word(command: &str) -> Option<String> {
+    let word = command.split_whitespace().next_back()?;
+    (word.len() <= MOST_FILENAME_BYTES).then(|| word.to_owned())
 }
 
 struct Header<'a> {
@@ -48,7 +82,8 @@ impl Serialize for Header<'_> {
         let mut map = serializer.serialize_map(Some(1 + FIXED_KEYS.len()))?;
         map.serialize_entry(size_key, &summary.body_bytes())?;
         map.serialize_entry("md5", &hex(summary.md5))?;
-        map.serialize_entry("filename", FILENAME)?;
+        let filename = summary.filename.as_deref().unwrap_or(FILENAME);
+        map.serialize_entry("filename", filename)?;
         map.serialize_entry("stdout_size", &summary.stdout_bytes)?;
         map.serialize_entry("stderr_size", &summary.stderr_bytes)?;
         map.serialize_entry("exit_code", &summary.ending.exit_code)?;
@@ -88,6 +123,7 @@ mod tests {
             md5: [0x0a; 16],
             ending: Ending::success(),
             truncated: false,
+            filename: None,
             execution_id: "0198".to_owned(),
         }
     }
@@ -125,6 +161,29 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
         assert!(json["exit_code"].is_null());
         assert_eq!(json["signal"], "SIGRTMIN+3");
+    }
+
+    #[test]
+    fn a_reply_may_be_named_after_its_command() {
+        let longest = "f".repeat(MOST_FILENAME_BYTES);
+        for (command, expected) in [
+            ("get a.txt", Some("a.txt")),
+            ("get 文件.txt\n", Some("文件.txt")),
+            ("dir", Some("dir")),
+            (&*longest, Some(&*longest)),
+            (&format!("{longest}f"), None),
+            (" ", None),
+        ] {
+            assert_eq!(last_word(command).as_deref(), expected, "{command}");
+        }
+        let summary = Summary {
+            filename: Some("文\"🦀".to_owned()),
+            ..summary()
+        };
+        let head = head("total_size", Endian::Little, &summary);
+        assert!(head.bytes[4..].is_ascii());
+        let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
+        assert_eq!(json["filename"], "文\"🦀");
     }
 
     proptest! {

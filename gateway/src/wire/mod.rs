@@ -11,15 +11,17 @@ mod length;
 pub mod request;
 pub mod segment;
 pub mod time;
+mod transcode;
 
 use bytes::Bytes;
 
 pub use self::{
-    charset::{Transcoder, encode},
+    charset::Charset,
     cut::{boundary, cut_note, kept},
-    ending::Ending,
-    guard::{Foreign, foreign},
-    json_header::{DEFAULT_SIZE_KEY, FIXED_KEYS},
+    ending::{Cause, Ending},
+    guard::{Foreign, Guard, Verdict, foreign},
+    json_header::{DEFAULT_SIZE_KEY, FIXED_KEYS, last_word},
+    transcode::{Transcoder, encode},
 };
 
 /// How the replies of a stream (TCP, Unix socket) are laid out.
@@ -31,6 +33,8 @@ pub enum Wire {
         size_key: String,
         /// Byte order of the length.
         endian: Endian,
+        /// What the header's `filename` is.
+        filename: Filename,
     },
     /// int32 length of the body, the body.
     Length {
@@ -43,7 +47,19 @@ pub enum Wire {
         ack: Ack,
     },
     /// The body.
-    Raw,
+    Raw {
+        /// The byte behind it, for clients that look for one.
+        reply_end: Option<u8>,
+    },
+}
+
+/// What the header's `filename` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filename {
+    /// Always the same.
+    Fixed,
+    /// The last word of the command: clients that fetch files save them under it.
+    LastWord,
 }
 
 /// Byte order of an int32.
@@ -86,6 +102,8 @@ pub struct Summary {
     pub ending: Ending,
     /// Some of the output is missing.
     pub truncated: bool,
+    /// What the client may call the body; `None`: the usual.
+    pub filename: Option<String>,
     /// The server's id of what ran; empty if nothing did.
     pub execution_id: String,
 }
@@ -121,10 +139,12 @@ impl Wire {
     /// Lays out what goes before the body.
     pub fn head(&self, summary: &Summary) -> Head {
         match self {
-            Self::JsonHeader { size_key, endian } => json_header::head(size_key, *endian, summary),
+            Self::JsonHeader {
+                size_key, endian, ..
+            } => json_header::head(size_key, *endian, summary),
             Self::Length { endian } => length::head(*endian, summary),
             Self::AsciiLength { ack } => ascii_length::head(*ack, summary),
-            Self::Raw => Head {
+            Self::Raw { .. } => Head {
                 bytes: Bytes::new(),
                 then: Then::Body,
             },
@@ -138,14 +158,38 @@ impl Wire {
 
     /// Whether an empty reply would leave the client waiting for ever.
     pub fn needs_body(&self) -> bool {
-        matches!(self, Self::Raw)
+        matches!(self, Self::Raw { .. })
+    }
+
+    /// Whether a reply says how its command ended, beside its body.
+    pub fn tells_status(&self) -> bool {
+        matches!(self, Self::JsonHeader { .. })
+    }
+
+    /// Whether a reply is named after its command's last word.
+    pub fn names_last_word(&self) -> bool {
+        matches!(
+            self,
+            Self::JsonHeader {
+                filename: Filename::LastWord,
+                ..
+            }
+        )
+    }
+
+    /// What stands behind the body.
+    pub fn tail(&self) -> Option<u8> {
+        match self {
+            Self::Raw { reply_end } => *reply_end,
+            Self::JsonHeader { .. } | Self::Length { .. } | Self::AsciiLength { .. } => None,
+        }
     }
 
     /// The longest body that a reply can announce.
     pub fn most_body_bytes(&self) -> u64 {
         match self {
             Self::Length { .. } => length::MOST_BODY_BYTES,
-            Self::JsonHeader { .. } | Self::AsciiLength { .. } | Self::Raw => u64::MAX,
+            Self::JsonHeader { .. } | Self::AsciiLength { .. } | Self::Raw { .. } => u64::MAX,
         }
     }
 }

@@ -1,11 +1,13 @@
-//! A request, from its bytes: the text of a command, or why it is none. After this nothing looks at the bytes again. Pure.
+//! A request, from its bytes, which are no other protocol's ([`foreign`](super::foreign)): the text of a command, or why it is none.
+//! After this nothing looks at the bytes again. Pure.
 
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8};
 use thiserror::Error;
 
-use super::guard::{self, Foreign};
+/// What editors of another system put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +21,6 @@ pub enum Request {
 /// Why the bytes are no request. Nothing runs, and the connection ends with it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Another protocol; it gets no answer.
-    #[error("this is {0}, not a command")]
-    CrossProtocol(Foreign),
     /// Too long.
     #[error("the command is longer than {limit} bytes; put it into a script")]
     TooLong {
@@ -31,8 +30,13 @@ pub enum Refusal {
     /// A NUL, which no program can be given.
     #[error("the command contains a NUL byte")]
     Nul,
+    /// Not text, on a listener whose charset is UTF-8.
+    #[error("the command is not UTF-8; set `charset` on the listener to what its clients speak")]
+    NotUtf8,
     /// Not text.
-    #[error("the command is neither UTF-8 nor {charset}; set `charset` on the listener")]
+    #[error(
+        "the command is neither UTF-8 nor {charset}; set `charset` on the listener to what its clients speak"
+    )]
     Undecodable {
         /// The listener's charset.
         charset: &'static str,
@@ -41,29 +45,42 @@ pub enum Refusal {
 
 /// Reads a request of at most `limit` bytes in UTF-8 or, failing that, `charset`.
 pub fn parse(bytes: &[u8], charset: &'static Encoding, limit: usize) -> Result<Request, Refusal> {
-    // First: what comes from another protocol must not be answered at all.
-    if let Some(foreign) = guard::foreign(bytes) {
-        return Err(Refusal::CrossProtocol(foreign));
-    }
-    let bytes = without_newline(bytes);
+    let bytes = without_newline(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes));
     if bytes.len() > limit {
         return Err(Refusal::TooLong { limit });
     }
     if bytes.contains(&0) {
         return Err(Refusal::Nul);
     }
-    let text = decode(bytes, charset).ok_or(Refusal::Undecodable {
-        charset: charset.name(),
-    })?;
+    let Some(text) = decode(bytes, charset) else {
+        return Err(undecodable(charset));
+    };
+    // In another charset than UTF-8 the mark has other bytes.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.bytes().all(|byte| byte.is_ascii_whitespace()) {
         return Ok(Request::Blank);
     }
-    Ok(Request::Command(text.into_owned()))
+    Ok(Request::Command(text.replace("\r\n", "\n")))
 }
 
-/// The bytes that may be read before a command is known to be too long: itself and the newline that may end it.
+fn undecodable(charset: &'static Encoding) -> Refusal {
+    if charset == UTF_8 {
+        return Refusal::NotUtf8;
+    }
+    Refusal::Undecodable {
+        charset: charset.name(),
+    }
+}
+
+/// The bytes that may be read before a command is known to be too long: itself, the mark that may begin it and the newline
+/// that may end it.
 pub const fn most_bytes(limit: usize) -> usize {
-    limit + 2
+    BYTE_ORDER_MARK.len() + limit + 2
+}
+
+/// Whether it is a newline and nothing else: what some clients send behind a command, in a write of its own.
+pub fn is_lone_newline(bytes: &[u8]) -> bool {
+    matches!(bytes, b"\n" | b"\r\n")
 }
 
 /// One newline at the end is how netcat, telnet and `println` send; it is no part of the command.
@@ -108,6 +125,25 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_and_carriage_returns_are_no_part_of_it() {
+        for (bytes, text) in [
+            (&b"\xef\xbb\xbfls"[..], "ls"),
+            (b"cd /\r\nls\r\n", "cd /\nls"),
+            (b"a\r\n\r\nb", "a\n\nb"),
+            (b"printf a\rb", "printf a\rb"),
+            (b"echo \xef\xbb\xbf", "echo \u{feff}"),
+        ] {
+            assert_eq!(parse(bytes, UTF_8, LIMIT), Ok(command(text)), "{text:?}");
+        }
+        let gb18030 = b"\x84\x31\x95\x33ls";
+        assert_eq!(
+            parse(gb18030, encoding_rs::GB18030, LIMIT),
+            Ok(command("ls"))
+        );
+        assert_eq!(parse(b"\xef\xbb\xbf\n", UTF_8, LIMIT), Ok(Request::Blank));
+    }
+
+    #[test]
     fn white_space_asks_for_nothing() {
         for bytes in [&b""[..], b"\n", b"\r\n", b" ", b"\t \n\n"] {
             assert_eq!(parse(bytes, UTF_8, LIMIT), Ok(Request::Blank));
@@ -122,8 +158,8 @@ mod tests {
             parse("echo 你好".as_bytes(), GBK, LIMIT),
             Ok(command("echo 你好"))
         );
-        let refusal = Refusal::Undecodable { charset: "UTF-8" };
-        assert_eq!(parse(&gbk, UTF_8, LIMIT), Err(refusal));
+        assert_eq!(parse(&gbk, UTF_8, LIMIT), Err(Refusal::NotUtf8));
+        assert!(!Refusal::NotUtf8.to_string().contains("neither"));
         let refusal = Refusal::Undecodable { charset: "GBK" };
         assert_eq!(parse(b"echo \xff", GBK, LIMIT), Err(refusal));
     }
@@ -133,7 +169,9 @@ mod tests {
         let text = "x".repeat(LIMIT);
         assert_eq!(parse(text.as_bytes(), UTF_8, LIMIT), Ok(command(&text)));
         let line = format!("{text}\r\n");
-        assert_eq!(line.len(), most_bytes(LIMIT));
+        let marked = [BYTE_ORDER_MARK, line.as_bytes()].concat();
+        assert_eq!(marked.len(), most_bytes(LIMIT));
+        assert_eq!(parse(&marked, UTF_8, LIMIT), Ok(command(&text)));
         assert_eq!(parse(line.as_bytes(), UTF_8, LIMIT), Ok(command(&text)));
         let refusal = Refusal::TooLong { limit: LIMIT };
         let longer = format!("{text}x");
@@ -143,10 +181,6 @@ mod tests {
     #[test]
     fn what_is_no_command_is_refused() {
         assert_eq!(parse(b"ls\0 /", UTF_8, LIMIT), Err(Refusal::Nul));
-        assert_eq!(
-            parse(b"GET / HTTP/1.1\r\n\r\n", UTF_8, LIMIT),
-            Err(Refusal::CrossProtocol(Foreign::Http1))
-        );
     }
 
     proptest! {

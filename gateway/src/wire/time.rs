@@ -5,8 +5,6 @@ use jiff::Zoned;
 
 /// What an empty request asks for.
 pub const DEFAULT_FORMAT: &str = "%Y-%m-%d %X";
-/// A reply to another machine is at most this many times as long as its request: a source address can be forged.
-pub const AMPLIFICATION: usize = 3;
 /// The longest reply in any case, in bytes.
 pub const MOST_REPLY_BYTES: usize = 8 * 1024;
 

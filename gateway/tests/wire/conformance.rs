@@ -96,7 +96,7 @@ fn rows() -> Vec<Row> {
         Row::new(
             "tcp://127.0.0.1:0/exec?wire=raw",
             b"exit 4",
-            &[b"(no output, exit code 4)"],
+            &[b"(no output, exit code 4)\n"],
         ),
         Row::new(
             "tcp://[::1]:0/exec?wire=raw",
@@ -217,7 +217,7 @@ async fn every_datagram_is_answered_by_one() {
         (
             "udp://127.0.0.1:0/exec",
             "exit 4",
-            "(no output, exit code 4)",
+            "(no output, exit code 4)\n",
         ),
         ("udp://[::1]:0/echo", "straße", "STRAßE"),
         ("udp://127.0.0.1:0/time", "%Y", &*now),

@@ -151,6 +151,49 @@ async fn a_client_that_does_not_read_is_reset() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_a_trickle_is_reset() {
+    let limits = Limits {
+        write_stall: Duration::from_millis(100),
+        least_spooled_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let site = Site::with(URL, limits);
+    let mut peer = site.connect().await;
+    peer.send("fill 50000000").await;
+    // A little at a time, so that something is taken in every window.
+    let mut byte = vec![0; 64 * 1024];
+    let reading = async {
+        while let Ok(1..) = tokio::io::AsyncReadExt::read(&mut peer.stream, &mut byte).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(reading).await;
+    soon(site.fake.ended(1)).await;
+}
+
+#[tokio::test]
+async fn a_command_counts_until_its_reply_is_handed_over() {
+    let limits = Limits {
+        running_commands: 1,
+        ..Limits::default()
+    };
+    let site = Site::with(URL, limits);
+    let mut first = site.connect().await;
+    first.send("fill 50000000").await;
+    soon(site.fake.ended(1)).await;
+    let mut second = site.connect().await;
+    let reply = second.ask("out a").await;
+    assert!(
+        reply.text().contains("replies that are not read yet"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(first.reply().await.body.len(), 50_000_000);
+    // The permit is given back a moment after the last byte was handed over.
+    while second.ask("out a").await.text() != "a" {}
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed() {
     let limits = Limits {
         idle: Duration::from_millis(30),

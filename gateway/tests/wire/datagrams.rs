@@ -11,10 +11,14 @@ async fn a_command_is_answered_with_one_datagram() {
     for (command, reply) in [
         ("out hello;err  there", "hello there"),
         ("err e;out o", "oe"),
-        ("exit 3", "(no output, exit code 3)"),
-        ("", "(no output, exit code 0)"),
-        (" \n", "(no output, exit code 0)"),
-        ("timeout", "(no output, signal SIGTERM, timed out)"),
+        ("exit 3", "(no output, exit code 3)\n"),
+        ("", "(no output, exit code 0)\n"),
+        (" \n", "(no output, exit code 0)\n"),
+        ("timeout", "[remex: the command was ended by its timeout]\n"),
+        (
+            "out a;signal 9",
+            "a\n[remex: the command was ended by signal SIGKILL]\n",
+        ),
         ("refuse", "remex: there is no program `nope`\n"),
         (
             "out a\0",
@@ -145,8 +149,10 @@ async fn rates_are_bounded() {
 
 #[tokio::test]
 async fn datagrams_at_once_are_bounded() {
+    // Echo and time have room of their own.
     let limits = Limits {
-        datagrams_in_flight: 1,
+        datagram_commands: 1,
+        datagrams_in_flight: 0,
         ..Limits::default()
     };
     let site = Site::with("udp://127.0.0.1:0/exec", limits);

@@ -1,7 +1,7 @@
 //! Services to answer the gateway: they run nothing, but play what the text of a command says, word by word.
 //!
 //! `out TEXT`, `err TEXT`, `hex 0a0b` (raw stdout), `fill N` (N bytes of stdout), `exit N`, `signal N`, `timeout`, `wait` (for ever), `hold` (until released),
-//! `refuse` (no such program), `lose` (the connection, before anything was said), `cut` (the stream, in the middle);
+//! `shutdown`, `output-cut`, `silence` (no answer at all), `refuse` (no such program), `lose` (the connection, before anything was said), `cut` (the stream, in the middle);
 //! separated by `;`. Any other word is not found, as in a shell.
 
 use std::{
@@ -21,7 +21,6 @@ use remex::{
     },
 };
 use remex_daemon::net::Caller;
-use remex_gateway::DRAIN_METADATA;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +38,6 @@ pub(crate) struct Asked {
     pub(crate) command: v1::Command,
     pub(crate) caller: Option<Caller>,
     pub(crate) address: Option<String>,
-    pub(crate) drain: Option<String>,
 }
 
 #[derive(Default)]
@@ -158,7 +156,8 @@ async fn play(
         pid: 1,
     }))
     .await?;
-    for word in script.split(';') {
+    // A newline before it is nothing to a shell.
+    for word in script.trim_start_matches('\n').split(';') {
         let (word, rest) = word.split_once(' ').unwrap_or((word, ""));
         match word {
             "out" => send(output(Which::Stdout, rest.to_owned())).await?,
@@ -181,6 +180,11 @@ async fn play(
                 return send(exited(-1, signal, v1::exit::Reason::Self_)).await;
             }
             "timeout" => return send(exited(-1, 15, v1::exit::Reason::Timeout)).await,
+            "shutdown" => return send(exited(-1, 15, v1::exit::Reason::Shutdown)).await,
+            "output-cut" => {
+                let cut = Status::aborted("the server shuts down");
+                return sender.send(Err(cut)).await.ok();
+            }
             "wait" => sender.closed().await,
             "hold" => released.cancelled().await,
             "cut" => {
@@ -214,7 +218,6 @@ impl ExecService for Fake {
         let asked = Asked {
             caller: request.extensions().get().cloned(),
             address: text(&request, remex_gateway::CLIENT_ADDRESS_METADATA),
-            drain: text(&request, DRAIN_METADATA),
             command: request.into_inner().command.unwrap_or_default(),
         };
         let script = match &asked.command.argv[..] {
@@ -224,6 +227,7 @@ impl ExecService for Fake {
         self.0.asked.lock().unwrap().push(asked);
         match script.as_str() {
             "refuse" => return Err(Reason::ProgramNotFound.status("there is no program `nope`")),
+            "silence" => return std::future::pending().await,
             "lose" => return Err(Status::unavailable("the connection to the server was lost")),
             _ => {}
         }
@@ -297,6 +301,13 @@ impl ExecService for Fake {
         _: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         Err(Status::unimplemented("delete"))
+    }
+
+    async fn get_server_info(
+        &self,
+        _: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
+        Err(Status::unimplemented("get_server_info"))
     }
 }
 

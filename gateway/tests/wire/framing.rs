@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use remex_gateway::{
-    limits::REQUEST_BYTES,
-    wire::request::{self, Refusal, Request},
+    limits::{Limits, REQUEST_BYTES},
+    wire::request::{self, Request},
 };
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::site::{Peer, Site, soon};
+use crate::site::{PATIENCE, Peer, Site, soon};
 
 /// A segment on a path with this MSS, less the options that every segment carries.
 const MSS: u32 = 536;
@@ -17,7 +17,10 @@ const MSS: u32 = 536;
 /// The commands that `pieces` are if each of them arrives for itself, and whether all of them are answered.
 fn commands(pieces: [&[u8]; 2], charset: &'static encoding_rs::Encoding) -> (Vec<String>, bool) {
     let mut commands = Vec::new();
-    for piece in pieces {
+    for (index, piece) in pieces.into_iter().enumerate() {
+        if index > 0 && request::is_lone_newline(piece) {
+            continue;
+        }
         match request::parse(piece, charset, REQUEST_BYTES) {
             Ok(Request::Command(text)) => commands.push(text),
             Ok(Request::Blank) => {}
@@ -53,37 +56,34 @@ async fn pieces_that_arrive_apart_are_commands_of_their_own() {
             "out 你好\n".as_bytes(),
         ),
         ("tcp://127.0.0.1:0/exec?charset=gbk", encoding_rs::GBK, &gbk),
-        (
-            "tcp://127.0.0.1:0/exec",
-            encoding_rs::UTF_8,
-            b"GET / HTTP/1.1\r\n\r\n",
-        ),
         ("tcp://127.0.0.1:0/exec", encoding_rs::UTF_8, b"out a\0b"),
     ] {
         for cut in 1..text.len() {
-            let site = Site::start(url);
+            let limits = Limits {
+                newline_wait: PATIENCE,
+                ..Limits::default()
+            };
+            let site = Site::with(url, limits);
             let mut peer = site.connect().await;
             let pieces = [&text[..cut], &text[cut..]];
             let (expected, all_answered) = commands(pieces, charset);
-            for piece in pieces {
+            for (index, piece) in pieces.into_iter().enumerate() {
                 peer.send(piece).await;
+                if index > 0 && request::is_lone_newline(piece) {
+                    continue;
+                }
                 // What comes back tells that it has been taken.
-                match request::parse(piece, charset, REQUEST_BYTES) {
-                    Ok(_) => drop(peer.reply().await),
-                    Err(Refusal::CrossProtocol(_)) => {
-                        peer.reset().await;
-                        break;
-                    }
-                    Err(_) => {
-                        assert!(peer.reply().await.text().ends_with("; nothing was run\n"));
-                        peer.end().await;
-                        break;
-                    }
+                let reply = peer.reply().await;
+                if request::parse(piece, charset, REQUEST_BYTES).is_err() {
+                    assert!(reply.text().ends_with("; nothing was run\n"));
+                    peer.end().await;
+                    break;
                 }
             }
             assert_eq!(asked(&site), expected, "{} at {cut}", text.escape_ascii());
             if all_answered {
-                assert_eq!(peer.ask("out next").await.text(), "next");
+                let next = peer.ask("out next").await;
+                assert_eq!(next.text().trim_start(), "next", "at {cut}");
             }
         }
     }
@@ -107,7 +107,8 @@ async fn pieces_that_are_full_segments_are_one_command() {
     let probe = narrow(site.address()).await;
     let segment =
         usize::try_from(socket2::SockRef::from(&probe.stream).tcp_mss().unwrap()).unwrap();
-    let text = format!("out {}", "y".repeat(2 * segment + 100));
+    // Of more than two words, so that no piece of it looks like HTTP's.
+    let text = format!("out a b{}", "y".repeat(2 * segment + 100));
     let mut expected = Vec::new();
     let mut whole = 0;
     for cut in 1..text.len() {

@@ -1,6 +1,7 @@
 //! `json-header`: what the reply says and what it carries.
 
 use md5::{Digest, Md5};
+use remex::v1::command::Drain;
 use serde_json::json;
 
 use crate::{fake, site::Site};
@@ -43,7 +44,7 @@ async fn a_command_goes_as_the_listener_says_and_tells_whose_it_is() {
         asked.command.timeout.map(|timeout| timeout.seconds),
         Some(5)
     );
-    assert_eq!(asked.drain.as_deref(), Some("eof"));
+    assert_eq!(asked.command.drain(), Drain::Eof);
     assert_eq!(asked.address.as_deref(), Some("127.0.0.1"));
     let caller = asked.caller.unwrap();
     assert_eq!(caller.address, Some(peer.stream.local_addr().unwrap()));
@@ -60,14 +61,14 @@ async fn one_connection_runs_one_command_after_the_other() {
     }
     assert_eq!(site.fake.asked()[0].command.shell, "out 0");
     assert_eq!(site.fake.asked()[0].command.timeout, None);
-    assert_eq!(site.fake.asked()[0].drain, None);
+    assert_eq!(site.fake.asked()[0].command.drain(), Drain::Unspecified);
 }
 
 #[tokio::test]
 async fn nothing_is_a_reply_too() {
     let site = Site::start(URL);
     let mut peer = site.connect().await;
-    for (command, id) in [("exit 0", fake::ID), (" \t\n", ""), ("\n", "")] {
+    for (command, id) in [("exit 0", fake::ID), (" \t\n", ""), ("\n\n", "")] {
         let reply = peer.ask(command).await;
         assert_eq!(reply.body, b"", "{command:?}");
         assert_eq!(reply.header["exit_code"], 0);

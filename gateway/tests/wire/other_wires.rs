@@ -84,9 +84,12 @@ async fn raw_is_output_alone_and_never_nothing() {
     let mut peer = site.connect().await;
     for (command, reply) in [
         ("out hello\n", "hello"),
-        ("exit 3", "(no output, exit code 3)"),
-        ("\n", "(no output, exit code 0)"),
-        ("signal 9", "(no output, signal SIGKILL)"),
+        ("exit 3", "(no output, exit code 3)\n"),
+        (" \n", "(no output, exit code 0)\n"),
+        (
+            "signal 9",
+            "[remex: the command was ended by signal SIGKILL]\n",
+        ),
         ("refuse", "remex: there is no program `nope`\n"),
     ] {
         peer.send(command).await;

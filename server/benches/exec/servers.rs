@@ -18,10 +18,12 @@ use remex::v1::{
     echo_service_server::{EchoService, EchoServiceServer},
 };
 use remex_client::{Client, Endpoint};
+use remex_daemon::shutdown;
 use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process::{self, Prepared};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -103,12 +105,16 @@ impl Drop for Server {
 
 /// Serves, if this process is to be a server; else `None`.
 pub(crate) fn serve() -> Option<Outcome<()>> {
+    // First thing, as remexd does: this may be its zygote.
+    let prepared = process::prepare();
     let role = env::var(ROLE_VARIABLE).ok()?;
     let folder = PathBuf::from(env::var_os(FOLDER_VARIABLE)?);
     Some(if role == BARE {
         bare(&folder)
     } else {
-        remexd(&folder, &role)
+        prepared
+            .map_err(Into::into)
+            .and_then(|prepared| remexd(&folder, &role, prepared))
     })
 }
 
@@ -116,12 +122,13 @@ fn runtime() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
-fn remexd(folder: &Path, ballast: &str) -> Outcome<()> {
+fn remexd(folder: &Path, ballast: &str, prepared: Prepared) -> Outcome<()> {
     // Written to, so that it is resident.
     let ballast = vec![1_u8; ballast.parse()?];
     let args = Args::try_parse_from(arguments(folder))?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config))?;
+    let shutdown = shutdown::on_signals()?;
+    runtime()?.block_on(app::run(config, prepared, shutdown))?;
     drop(std::hint::black_box(ballast));
     Ok(())
 }

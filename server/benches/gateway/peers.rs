@@ -11,12 +11,16 @@ use std::{
 
 use clap::Parser;
 use remex_client::Client;
-use remex_daemon::net::{BoundAddress, Users};
+use remex_daemon::{
+    net::{BoundAddress, Users},
+    shutdown,
+};
 use remex_gateway::{Bound, Gateway, limits::Limits};
 use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process::{self, Prepared};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -80,18 +84,23 @@ impl Remexd {
 
 /// Serves, if this process is to be a server; else `None`.
 pub(super) fn serve() -> Option<Outcome<()>> {
+    // First thing, as remexd does: this may be its zygote.
+    let prepared = process::prepare();
     if let Ok(upstream) = env::var(UPSTREAM_VARIABLE) {
         return Some(serve_gateway(&upstream));
     }
     let folder = env::var_os(FOLDER_VARIABLE)?;
-    Some(serve_remexd(&PathBuf::from(folder)))
+    let served = prepared
+        .map_err(Into::into)
+        .and_then(|prepared| serve_remexd(&PathBuf::from(folder), prepared));
+    Some(served)
 }
 
 fn runtime() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
-fn serve_remexd(folder: &Path) -> Outcome<()> {
+fn serve_remexd(folder: &Path, prepared: Prepared) -> Outcome<()> {
     let args = Args::try_parse_from([
         "remexd".into(),
         "--listen=127.0.0.1:0".into(),
@@ -103,7 +112,8 @@ fn serve_remexd(folder: &Path) -> Outcome<()> {
         folder.join("ready").into_os_string(),
     ])?;
     let config = Config::new(&args)?;
-    runtime()?.block_on(app::run(config))?;
+    let shutdown = shutdown::on_signals()?;
+    runtime()?.block_on(app::run(config, prepared, shutdown))?;
     Ok(())
 }
 

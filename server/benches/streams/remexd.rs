@@ -11,10 +11,12 @@ use std::{
 
 use clap::Parser;
 use remex_client::{Client, Endpoint};
+use remex_daemon::shutdown;
 use remex_server::{
     app,
     config::{Args, Config},
 };
+use remex_supervisor::process::{self, Prepared};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Outcome;
@@ -97,17 +99,24 @@ impl Drop for Remexd {
 
 /// Serves, if this process is to be remexd; else `None`.
 pub(crate) fn serve() -> Option<Outcome<()>> {
+    // First thing, as remexd does: this may be its zygote.
+    let prepared = process::prepare();
     let folder = PathBuf::from(env::var_os(FOLDER_VARIABLE)?);
-    Some(run(&folder))
+    Some(
+        prepared
+            .map_err(Into::into)
+            .and_then(|prepared| run(&folder, prepared)),
+    )
 }
 
-fn run(folder: &Path) -> Outcome<()> {
+fn run(folder: &Path, prepared: Prepared) -> Outcome<()> {
     let args = Args::try_parse_from(arguments(folder))?;
     let config = Config::new(&args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(app::run(config))?;
+    let shutdown = shutdown::on_signals()?;
+    runtime.block_on(app::run(config, prepared, shutdown))?;
     Ok(())
 }
 

@@ -10,6 +10,10 @@ use remex_supervisor::lifecycle::{
 use tokio::sync::mpsc;
 
 use super::outlet::AttachedOutlet;
+use crate::budget::{Budget, Share};
+
+/// What unary answers together may keep of their commands' output, in bytes.
+pub const ANSWER_BYTES: usize = 512 * 1024 * 1024;
 
 /// Bytes of a stream that are kept past a cap, so that a character at the edge can be judged.
 pub const CAP_MARGIN: usize = 3;
@@ -18,8 +22,15 @@ pub const CAP_MARGIN: usize = 3;
 #[derive(Debug)]
 pub struct Answer {
     collected: Collected,
-    /// `None` once the caller has gone.
-    to: Option<mpsc::Sender<Box<Answered>>>,
+    /// `None` once the caller has gone, or has been answered.
+    way: Option<Way>,
+}
+
+/// The way to the caller.
+#[derive(Debug)]
+struct Way {
+    to: mpsc::Sender<Box<Answered>>,
+    share: Share,
 }
 
 /// What the caller gets.
@@ -29,6 +40,8 @@ pub struct Answered {
     pub collected: Collected,
     /// How the execution ended.
     pub exit: Exit,
+    /// The memory of the output, to be held until the answer has left.
+    pub share: Share,
 }
 
 /// The first bytes of each stream.
@@ -47,16 +60,18 @@ pub struct Capture {
     pub bytes: Vec<u8>,
     /// Bytes that the command wrote.
     pub total: u64,
+    /// Bytes of it that are kept. What comes behind one that is dropped is dropped, too.
     cap: usize,
 }
 
 impl Answer {
-    /// Both ends; up to `cap` bytes of each stream are kept.
-    pub fn new(cap: usize) -> (Self, mpsc::Receiver<Box<Answered>>) {
+    /// Both ends; up to `cap` bytes of each stream are kept, as far as there is a budget for it.
+    pub fn new(cap: usize, budget: &Budget) -> (Self, mpsc::Receiver<Box<Answered>>) {
         let (to, received) = mpsc::channel(1);
+        let share = budget.share();
         let answer = Self {
             collected: Collected::new(cap),
-            to: Some(to),
+            way: Some(Way { to, share }),
         };
         (answer, received)
     }
@@ -82,8 +97,8 @@ impl Outlet for Answer {
         BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             let bytes = read(buffer)?;
-            if self.to.is_some() {
-                self.collected.push(stream, buffer);
+            if let Some(way) = &mut self.way {
+                self.collected.push(stream, buffer, &mut way.share);
             }
             Ok(bytes)
         })
@@ -104,15 +119,19 @@ impl Outlet for Answer {
     fn deliver(&mut self, _: Duration, exit: Exit, before_last: impl FnOnce()) -> bool {
         before_last();
         let collected = std::mem::take(&mut self.collected);
-        if let Some(to) = self.to.take() {
+        if let Some(Way { to, share }) = self.way.take() {
             // Refused only when the caller has gone.
-            let _ = to.try_send(Box::new(Answered { collected, exit }));
+            let _ = to.try_send(Box::new(Answered {
+                collected,
+                exit,
+                share,
+            }));
         }
         true
     }
 
     fn abandon(&mut self) -> Flow {
-        self.to = None;
+        self.way = None;
         self.collected = Collected::default();
         Flow::Same
     }
@@ -120,8 +139,8 @@ impl Outlet for Answer {
 
 impl AttachedOutlet for Answer {
     async fn gone(&self) {
-        match &self.to {
-            Some(to) => to.closed().await,
+        match &self.way {
+            Some(way) => way.to.closed().await,
             None => pending().await,
         }
     }
@@ -143,15 +162,17 @@ impl Collected {
         }
     }
 
-    fn push(&mut self, stream: OutputStream, data: &[u8]) {
+    fn push(&mut self, stream: OutputStream, data: &[u8], share: &mut Share) {
         let capture = match stream {
             OutputStream::Stdout | OutputStream::Terminal => &mut self.stdout,
             OutputStream::Stderr => &mut self.stderr,
         };
-        let room = capture.cap - capture.bytes.len();
-        capture
-            .bytes
-            .extend_from_slice(&data[..data.len().min(room)]);
+        let wanted = data.len().min(capture.cap - capture.bytes.len());
+        let kept = share.grow(wanted);
+        capture.bytes.extend_from_slice(&data[..kept]);
+        if kept < wanted {
+            capture.cap = capture.bytes.len();
+        }
         capture.total += data.len() as u64;
     }
 }
@@ -162,12 +183,28 @@ mod tests {
 
     #[test]
     fn a_capture_keeps_the_first_bytes_and_counts_the_rest() {
+        let mut share = Budget::new(100).share();
         let mut collected = Collected::new(4);
-        collected.push(OutputStream::Stdout, b"abc");
-        collected.push(OutputStream::Terminal, b"defghij");
-        collected.push(OutputStream::Stdout, b"k");
+        collected.push(OutputStream::Stdout, b"abc", &mut share);
+        collected.push(OutputStream::Terminal, b"defghij", &mut share);
+        collected.push(OutputStream::Stdout, b"k", &mut share);
         assert_eq!(collected.stdout.bytes, b"abcdefg");
         assert_eq!(collected.stdout.total, 11);
         assert_eq!(collected.stderr.total, 0);
+    }
+
+    #[test]
+    fn what_the_budget_has_no_room_for_is_counted_and_nothing_behind_it_is_kept() {
+        let budget = Budget::new(5);
+        let (mut share, mut other) = (budget.share(), budget.share());
+        let mut collected = Collected::new(100);
+        other.grow(2);
+        collected.push(OutputStream::Stdout, b"abcdef", &mut share);
+        drop(other);
+        collected.push(OutputStream::Stdout, b"gh", &mut share);
+        collected.push(OutputStream::Stderr, b"xyz", &mut share);
+        assert_eq!(collected.stdout.bytes, b"abc");
+        assert_eq!(collected.stdout.total, 8);
+        assert_eq!(collected.stderr.bytes, b"xy");
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::outlet::AttachedOutlet;
 
 /// Items that wait between an engine and the stream that sends them; each holds at most one output.
-pub const LIVE_ITEMS: usize = 4;
+pub const LIVE_ITEMS: usize = 2;
 
 /// The way to a response stream.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use remex_daemon::logging::LogFormat;
+use remex_daemon::logging::{LogFormat, LogLevel};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -20,6 +20,7 @@ pub(super) struct Keys {
     pub(super) spool_dir: Option<PathBuf>,
     pub(super) ready_file: Option<PathBuf>,
     pub(super) log_format: Option<LogFormat>,
+    pub(super) log_level: Option<LogLevel>,
     pub(super) drain_timeout: Option<Spanned<String>>,
     pub(super) chdir: Option<Spanned<PathBuf>>,
     pub(super) pass_env: Option<Vec<Spanned<String>>>,

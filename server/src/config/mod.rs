@@ -9,22 +9,26 @@ use std::{
     time::Duration,
 };
 
+use remex::duration;
 use remex_daemon::{
     ConfigError, File, Origin, Text,
-    logging::LogFormat,
+    logging::{LogFormat, LogLevel},
     net::{Address, AddressError, Users},
     text, texts,
 };
-use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, legacy, parse_duration};
+use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, check_spool, legacy, none_listed};
 use toml::Spanned;
 
 pub use self::args::Args;
 use self::{args::ContainmentArg, file::Keys};
-use crate::execution::DEFAULT_MAX_EXECUTIONS;
+use crate::{execution::DEFAULT_MAX_EXECUTIONS, state_dir::default_path};
 use remex_supervisor::process::Choice;
 
 /// Where gRPC is served by default.
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
+
+/// Where it is served by default on a machine without IPv4.
+const DEFAULT_LISTEN_IPV6: &str = "[::1]:50051";
 
 /// How long running commands get at the end.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
@@ -41,6 +45,7 @@ const MAX_EXECUTIONS: usize = 1 << 20;
 pub struct Config {
     pub listen: Vec<Address>,
     pub legacy: Vec<Legacy>,
+    pub ipv6: Ipv6Defaults,
     pub users: Users,
     /// `None`: the default, see [`crate::state_dir::default_path`].
     pub state_dir: Option<PathBuf>,
@@ -48,11 +53,20 @@ pub struct Config {
     pub spool_dir: Option<PathBuf>,
     pub ready_file: Option<PathBuf>,
     pub log_format: LogFormat,
+    pub log_level: LogLevel,
     pub drain_timeout: Duration,
     pub chdir: PathBuf,
     pub pass_env: Vec<String>,
     pub max_executions: usize,
     pub containment: Choice,
+}
+
+/// What stands in for each default where the machine has no IPv4; nothing stands in for what was asked for.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the fields are the flags")]
+pub struct Ipv6Defaults {
+    pub listen: Vec<Address>,
+    pub legacy: Vec<Legacy>,
 }
 
 impl Config {
@@ -73,7 +87,18 @@ impl Config {
             udp_exec: shared.allow_udp_exec || keys.allow_udp_exec,
         };
         let no_legacy = args.no_legacy || (keys.no_legacy && shared.legacy.is_empty());
+        if !no_legacy
+            && let Some(error) = none_listed(
+                shared,
+                keys.legacy.as_ref(),
+                "write no-legacy = true for none",
+            )
+        {
+            return Err(error);
+        }
         let users = text("--users", shared.users.as_ref(), keys.users, file);
+        let defaults_of_listen = args.listen.is_empty() && keys.listen.is_none();
+        let defaults_of_legacy = shared.legacy.is_empty() && keys.legacy.is_none() && !no_legacy;
         let listen = texts(
             "--listen",
             &args.listen,
@@ -96,15 +121,10 @@ impl Config {
             file,
         );
         let pass_env = texts("--pass-env", &args.pass_env, keys.pass_env, file, &[]);
-        let number = |number: usize| number.to_string();
-        let given = args.max_executions.map(number);
-        let set = keys.max_executions.map(|key| spanned(key, number));
-        let executions = text("--max-executions", given.as_ref(), set, file);
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        let given = args.chdir.clone().map(path);
         let chdir = text(
             "--chdir",
-            given.as_ref(),
+            args.chdir.clone().map(path).as_ref(),
             keys.chdir.map(|key| spanned(key, path)),
             file,
         );
@@ -114,11 +134,16 @@ impl Config {
                 .map(|text| address(text, allow))
                 .collect::<Result<_, _>>()?,
             legacy: legacy(&urls, users.as_ref(), allow)?,
+            ipv6: Ipv6Defaults {
+                listen: ipv6_listen(defaults_of_listen, allow)?,
+                legacy: ipv6_legacy(defaults_of_legacy, users.as_ref(), allow)?,
+            },
             users: checked(users, Users::parse)?.unwrap_or_else(Users::daemon),
             state_dir: args.state_dir.clone().or(keys.state_dir),
             spool_dir: shared.spool_dir.clone().or(keys.spool_dir),
             ready_file: shared.ready_file.clone().or(keys.ready_file),
             log_format: shared.log_format.or(keys.log_format).unwrap_or_default(),
+            log_level: shared.log_level.or(keys.log_level).unwrap_or_default(),
             drain_timeout: checked(drain, drain_timeout)?.unwrap_or(DEFAULT_DRAIN),
             chdir: match checked(chdir, folder)? {
                 Some(chdir) => chdir,
@@ -128,7 +153,7 @@ impl Config {
                 .into_iter()
                 .map(|text| checked(Some(text), variable).map(Option::unwrap_or_default))
                 .collect::<Result<_, _>>()?,
-            max_executions: checked(executions, at_once)?.unwrap_or(DEFAULT_MAX_EXECUTIONS),
+            max_executions: max_executions(args.max_executions, keys.max_executions, file)?,
             containment: match args.containment {
                 Some(ContainmentArg::Sweep) => Choice::Sweep,
                 Some(ContainmentArg::Auto) | None => Choice::Auto,
@@ -136,12 +161,33 @@ impl Config {
         })
     }
 
+    /// What only `--check` finds wrong: at start it is logged, and serving goes on. The state folder may not be there yet.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let state = || self.state_dir.clone().or_else(|| default_path().ok());
+        let folder = match &self.spool_dir {
+            Some(folder) => Some(folder.clone()),
+            None => state().filter(|folder| folder.exists()),
+        };
+        match folder {
+            Some(folder) if !self.legacy.is_empty() => check_spool(&folder),
+            _ => Ok(()),
+        }
+    }
+
     /// What the configuration means, a sentence a line, for `--check`.
     pub fn explain(&self) -> String {
         let listen = self.listen.iter();
-        let grpc =
-            listen.map(|address| format!("gRPC on {address}, for local users {}.", self.users));
-        let legacy = self.legacy.iter().map(|legacy| legacy.listener.explain());
+        let users = self.users.explain();
+        let grpc = listen.map(|address| {
+            let others = if address.is_loopback() {
+                ""
+            } else {
+                ", and every other machine that reaches it"
+            };
+            format!("gRPC on {address}, for {users}{others}.")
+        });
+        let legacy = self.legacy.iter();
+        let legacy = legacy.map(|legacy| legacy.listener.explain(&legacy.users));
         let lines: Vec<_> = grpc.chain(legacy).collect();
         lines.join("\n") + "\n"
     }
@@ -177,12 +223,43 @@ fn address((text, origin): &Text<'_>, allow: Allow) -> Result<Address, ConfigErr
     )))
 }
 
-fn drain_timeout(text: &str) -> Result<Duration, &'static str> {
-    match parse_duration(text) {
-        Some(time) if time <= MAX_DRAIN => Ok(time),
-        Some(_) => Err("is longer than an hour"),
-        None => Err("a time is written as in 30s, 500ms, 5m or 1h"),
+fn ipv6_listen(is_default: bool, allow: Allow) -> Result<Vec<Address>, ConfigError> {
+    let text = (DEFAULT_LISTEN_IPV6.to_owned(), Origin::Flag("--listen"));
+    let listen = is_default.then_some(text);
+    listen.iter().map(|text| address(text, allow)).collect()
+}
+
+fn ipv6_legacy(
+    is_default: bool,
+    users: Option<&Text<'_>>,
+    allow: Allow,
+) -> Result<Vec<Legacy>, ConfigError> {
+    let urls = DEFAULT_LISTENERS.iter().filter(|_| is_default);
+    let urls: Vec<_> = urls
+        .map(|url| url.replace("127.0.0.1", "[::1]"))
+        .map(|url| (url, Origin::Flag("--legacy")))
+        .collect();
+    legacy(&urls, users, allow)
+}
+
+fn drain_timeout(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(time) if time <= MAX_DRAIN => Ok(time),
+        Ok(_) => Err("is longer than an hour".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
+}
+
+fn max_executions(
+    given: Option<usize>,
+    set: Option<Spanned<usize>>,
+    file: Option<&File>,
+) -> Result<usize, ConfigError> {
+    let number = |number: usize| number.to_string();
+    let given = given.map(number);
+    let set = set.map(|key| spanned(key, number));
+    let executions = text("--max-executions", given.as_ref(), set, file);
+    Ok(checked(executions, at_once)?.unwrap_or(DEFAULT_MAX_EXECUTIONS))
 }
 
 fn variable(name: &str) -> Result<String, &'static str> {
@@ -234,7 +311,49 @@ mod tests {
         let names: Vec<_> = names.collect();
         assert_eq!(names, ["tcp-exec", "udp-exec", "tcp-echo", "udp-echo"]);
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
+        assert_eq!(config.ipv6.listen, ["[::1]:50051".parse().unwrap()]);
+        assert_eq!(config.ipv6.legacy.len(), config.legacy.len());
         assert_eq!(config.chdir, env::current_dir().unwrap());
+    }
+
+    #[test]
+    fn nothing_stands_in_for_what_was_asked_for() {
+        let config = config(&["--listen", "127.0.0.1:1", "--no-legacy"]).unwrap();
+        assert!(config.ipv6.listen.is_empty() && config.ipv6.legacy.is_empty());
+    }
+
+    #[test]
+    fn a_drain_is_typed_as_any_duration() {
+        for (text, seconds) in [("90", 90), ("1.5s", 1), ("0h1m", 60), ("1h", 3600)] {
+            let config = config(&["--drain-timeout", text]).unwrap();
+            assert_eq!(config.drain_timeout.as_secs(), seconds, "{text}");
+        }
+        assert!(config(&["--drain-timeout", "61m"]).is_err());
+    }
+
+    #[test]
+    fn a_check_says_who_may_call() {
+        let flags = ["--listen", "[::]:1", "--listen", "unix:/p", "--no-legacy"];
+        let config = config(&[&flags[..], &["--allow-plaintext"]].concat()).unwrap();
+        let users = Users::daemon().explain();
+        assert_eq!(
+            config.explain(),
+            format!(
+                "gRPC on [::]:1, for {users}, and every other machine that reaches it.\ngRPC on unix:/p, for {users}.\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_check_looks_at_the_spool() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |path: &str| config(&["--spool-dir", path]).unwrap().check();
+        assert!(check(folder.path().to_str().unwrap()).is_ok());
+        let error = check("/proc/none").unwrap_err().to_string();
+        assert!(
+            error.contains("--spool-dir") && error.contains("/proc/none"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -260,6 +379,7 @@ mod tests {
             ["--legacy", "tcp://127.0.0.1:1/exec?wrie=raw"],
             ["--users", "no-such-user-here"],
             ["--drain-timeout", "soon"],
+            ["--drain-timeout", "1h0.5s"],
             ["--chdir", "/nowhere"],
             ["--pass-env", "A=B"],
             ["--max-executions", "0"],

@@ -2,20 +2,24 @@
 //!
 //! [`Executions::start`] spawns, hands the process to a host of its own, and keeps a record in the `registry`.
 
+mod log;
 mod registry;
 mod retirement;
 
 use std::{
     collections::BTreeMap,
+    fmt,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use remex_daemon::net::Caller;
+use futures_util::future::join_all;
+use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::{
     lifecycle::{
         counters::Counters,
@@ -24,26 +28,35 @@ use remex_supervisor::{
         life::{Cause, Life},
         stdin::{Stdin, StdinChunk, StdinError},
     },
-    process::{CommandSpec, Spawner, StartError, StdinSpec, WindowSize},
+    process::{
+        CommandSpec, Process, SpawnProgress, Spawner, StartError, StdinSpec, Stdio, WindowSize,
+        allocation,
+    },
 };
 use tokio::{
     sync::{Semaphore, oneshot},
-    task::block_in_place,
+    time::sleep_until,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use self::registry::Registry;
 pub use self::registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page};
-use self::retirement::Retirement;
-use crate::attached::{
-    host::Host,
-    mailbox::{Control, Link, StdinRequest, mailbox},
-    outlet::AttachedOutlet,
+use self::{registry::Registry, retirement::Retirement};
+use crate::{
+    attached::{
+        host::Host,
+        mailbox::{Control, Link, StdinRequest, mailbox},
+        outlet::AttachedOutlet,
+    },
+    budget::{Budget, Share},
+    id::new_id,
 };
 
 /// Executions at once, where nothing else is configured.
 pub const DEFAULT_MAX_EXECUTIONS: usize = 2000;
+
+/// What the records of all executions, and the stdin that running ones were given at their start, may take in memory.
+pub const RECORD_BYTES: usize = 512 * 1024 * 1024;
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -60,6 +73,34 @@ pub struct NewExecution {
     pub labels: BTreeMap<String, String>,
     /// Who asks.
     pub caller: Caller,
+    /// What it came through.
+    pub through: Through,
+}
+
+/// What a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Through {
+    /// How the caller is connected.
+    pub transport: Transport,
+    /// A gateway asks, for a client of its own.
+    pub gateway: bool,
+    /// That client's address as the gateway tells it, where it is another than the caller's. Nothing here believes it.
+    pub client: Option<IpAddr>,
+}
+
+impl fmt::Display for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.gateway { "gateway " } else { "grpc " })?;
+        f.write_str(match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+            Transport::Unix => "unix",
+        })?;
+        match self.client {
+            Some(client) => write!(f, " for {client}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why nothing was started.
@@ -71,6 +112,11 @@ pub enum Refused {
     /// As many run as may.
     #[error("{0} executions run already, which is the limit; try again when one has ended")]
     TooMany(usize),
+    /// Commands and their stdin take as much memory as they may.
+    #[error(
+        "the commands that run take all the memory that is there for their arguments and stdin; try again when one has ended, or send stdin by Write"
+    )]
+    Memory,
     /// The command could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -87,10 +133,14 @@ pub struct Execution {
     pub id: Uuid,
     /// What it runs.
     pub spec: CommandSpec,
+    /// Its output is read to the end of file, not only as long as its leader runs.
+    pub until_end: bool,
     /// Its caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Who started it.
     pub caller: Caller,
+    /// How its request came.
+    pub through: Through,
     /// When it was asked for.
     pub created: SystemTime,
     /// Its leader's process id.
@@ -101,6 +151,7 @@ pub struct Execution {
     link: Mutex<Option<Link>>,
     end: OnceLock<(Exit, SystemTime)>,
     ended: CancellationToken,
+    memory: Share,
 }
 
 /// All executions of the server.
@@ -108,10 +159,14 @@ pub struct Execution {
 pub struct Executions {
     spawner: Spawner,
     registry: Registry,
+    memory: Budget,
     permits: Arc<Semaphore>,
     max: usize,
     draining: AtomicBool,
-    hosts: TaskTracker,
+    /// Everything is to end, spawns that are under way too.
+    ending: CancellationToken,
+    /// Starts that are under way, and hosts.
+    tasks: TaskTracker,
 }
 
 impl Executions {
@@ -120,15 +175,17 @@ impl Executions {
         Self {
             spawner,
             registry: Registry::default(),
+            memory: Budget::new(RECORD_BYTES),
             permits: Arc::new(Semaphore::new(max)),
             max,
             draining: AtomicBool::new(false),
-            hosts: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
-    /// Starts a command whose output goes to `sink`.
-    pub fn start<O>(
+    /// Starts a command. Dropped before it is done, it leaves nothing that runs.
+    pub async fn start<O>(
         &self,
         new: NewExecution,
         outlet: impl FnOnce(Arc<Counters>) -> O,
@@ -136,39 +193,34 @@ impl Executions {
     where
         O: AttachedOutlet + Send + Sync + 'static,
     {
+        // Before the look at `draining`: a drain waits for every start that has not seen it.
+        let _under_way = self.tasks.token();
         if self.draining.load(Ordering::Acquire) {
             return Err(Refused::Draining);
         }
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Refused::TooMany(self.max))?;
-        let id = Uuid::now_v7();
         let created = SystemTime::now();
-        let stdin_spec = if new.stdin_open || !new.stdin.is_empty() {
-            StdinSpec::Open
-        } else {
-            StdinSpec::Null
-        };
-        let name = id.to_string();
-        let spawn = || self.spawner.spawn(&name, &new.spec, stdin_spec);
-        let (process, stdio) = match new.spec.user {
-            // The user database may be a server far away.
-            Some(_) => block_in_place(spawn),
-            None => spawn(),
-        }?;
+        let id = new_id();
+        let (memory, stdin_memory) = self.take_memory(&new)?;
+        let (process, stdio) = self.spawn(id, &new).await?;
         let (link, mailbox) = mailbox();
         let counters = Arc::new(Counters::default());
         let execution = Arc::new(Execution {
             id,
             pid: process.pid(),
+            until_end: new.until_end,
             labels: new.labels,
+            through: new.through,
             caller: new.caller,
             created,
             counters: Arc::clone(&counters),
             link: Mutex::new(Some(link)),
             end: OnceLock::new(),
             ended: CancellationToken::new(),
-            spec: new.spec,
+            spec: new.spec.without_values(),
+            memory,
         });
         let spec = &execution.spec;
         let engine = Engine::new(
@@ -182,12 +234,46 @@ impl Executions {
         let host = Box::new(Host::new(engine, mailbox));
         self.registry.insert(Arc::clone(&execution));
         let retirement = Retirement::new(self.registry.clone(), Arc::clone(&execution));
-        self.hosts.spawn(async move {
+        self.tasks.spawn(async move {
             let registry = retirement.registry.clone();
             host.run(permit, |exit| retirement.retire(*exit)).await;
+            drop(stdin_memory);
             registry.forget();
         });
+        if self.ending.is_cancelled() {
+            // It was not there to be told with the others.
+            let _ = execution.request(Control::End(Cause::Shutdown)).await;
+        }
         Ok(execution)
+    }
+
+    /// Spawns the command of `new`, unless everything is to end before it runs.
+    async fn spawn(&self, id: Uuid, new: &NewExecution) -> Result<(Process, Stdio), Refused> {
+        let stdin = if new.stdin_open || !new.stdin.is_empty() {
+            StdinSpec::Open
+        } else {
+            StdinSpec::Null
+        };
+        let name = id.to_string();
+        let mut spawning = self.spawner.start(&name, &new.spec, stdin);
+        loop {
+            match spawning.poll(Instant::now()) {
+                SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
+                SpawnProgress::Failed(error) => return Err(error.into()),
+                SpawnProgress::WaitUntil(time) => tokio::select! {
+                    () = sleep_until(time.into()) => {}
+                    () = self.ending.cancelled() => return Err(Refused::Draining),
+                },
+            }
+        }
+    }
+
+    /// What the record and the stdin of `new` take, if that is there.
+    fn take_memory(&self, new: &NewExecution) -> Result<(Share, Share), Refused> {
+        let (mut record, mut stdin) = (self.memory.share(), self.memory.share());
+        let bytes = size_of::<Execution>() + new.spec.cost() + labels_cost(&new.labels);
+        let fits = record.grow(bytes) == bytes && stdin.grow(new.stdin.len()) == new.stdin.len();
+        fits.then_some((record, stdin)).ok_or(Refused::Memory)
     }
 
     /// The execution `id`, if `caller` may see it.
@@ -208,6 +294,11 @@ impl Executions {
         self.registry.remove(execution);
     }
 
+    /// How many may run at once.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// How trees are kept together, for people.
     pub fn describe(&self) -> String {
         self.spawner.describe()
@@ -221,12 +312,12 @@ impl Executions {
     /// No new execution from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.hosts.close();
+        self.tasks.close();
     }
 
     /// Returns when every execution has ended and its caller has been told; only after [`Self::drain`].
     pub async fn finished(&self) {
-        self.hosts.wait().await;
+        self.tasks.wait().await;
     }
 
     /// How many run.
@@ -243,10 +334,22 @@ impl Executions {
 
     /// Ends every execution, as `cause` says.
     pub async fn end_all(&self, cause: Cause) {
-        for execution in self.registry.running() {
-            // One that has ended meanwhile needs no end.
-            let _ = execution.request(Control::End(cause)).await;
-        }
+        self.ending.cancel();
+        let running = self.registry.running();
+        // One that has ended meanwhile needs no end, and none waits for another.
+        join_all(running.iter().map(|one| one.request(Control::End(cause)))).await;
+    }
+
+    /// Kills every execution, also those that are being ended, for [`Cause::Shutdown`].
+    pub async fn kill_all(&self) {
+        self.end_all(Cause::Shutdown).await;
+        let running = self.registry.running();
+        join_all(
+            running
+                .iter()
+                .map(|one| one.signal(rustix::process::Signal::KILL.as_raw())),
+        )
+        .await;
     }
 }
 
@@ -323,16 +426,16 @@ impl Execution {
         self.ended.cancel();
     }
 
-    /// What its record takes in memory, about.
+    /// What its record takes in memory.
     fn cost(&self) -> usize {
-        let strings = |list: &[std::ffi::CString]| -> usize {
-            list.iter().map(|string| string.as_bytes().len()).sum()
-        };
-        let labels: usize = self
-            .labels
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
-        size_of::<Self>() + strings(&self.spec.argv) + strings(&self.spec.environment) + labels
+        self.memory.bytes()
     }
+}
+
+/// What labels take in memory.
+fn labels_cost(labels: &BTreeMap<String, String>) -> usize {
+    let strings = labels.iter().flat_map(|(key, value)| [key, value]);
+    strings
+        .map(|string| size_of::<String>() + allocation(string.len()))
+        .sum()
 }

@@ -3,14 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use remex_supervisor::{
-    lifecycle::{
-        event::Exit,
-        life::{ExitReason, Outcome},
-    },
+    lifecycle::{event::Exit, life::Outcome},
     process::Usage,
 };
 
-use super::{Execution, registry::Registry};
+use super::{Execution, log, registry::Registry};
 
 /// Retires a record: with the exit that it is given, or, if its host is dropped or panics before, as lost.
 #[derive(Debug)]
@@ -31,6 +28,7 @@ impl Retirement {
     pub(super) fn retire(mut self, exit: Exit) {
         if let Some(execution) = self.execution.take() {
             self.registry.retire(&execution, exit);
+            log::ended(&execution, &exit);
         }
     }
 }
@@ -42,14 +40,11 @@ impl Drop for Retirement {
         };
         tracing::error!(id = %execution.id, "the supervision of an execution ended before it did; it was killed");
         let lost = Exit {
-            outcome: Outcome {
-                status: None,
-                reason: ExitReason::Lost,
-                unkillable: false,
-            },
+            outcome: Outcome::LOST,
             wall_time: execution.created.elapsed().unwrap_or(Duration::ZERO),
             usage: Usage::default(),
             oom_killed: false,
+            output_left_open: false,
         };
         self.registry.retire(&execution, lost);
     }

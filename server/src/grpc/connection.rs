@@ -1,17 +1,27 @@
 //! Connections: each a task of its own, with HTTP/2's every bound set by hand.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, sync::Arc, task::Poll, time::Duration};
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use remex::{VERSION, VERSION_HEADER, error::Reason};
 use remex_daemon::net::{Acceptor, Caller, Connection, PeerUnknown, Users};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Status, body::Body, service::Routes};
+use tonic::{body::Body, service::Routes};
 
-use super::preface::{self, Opened};
+use super::{
+    budget::{Budget, Metered, SharedBudget},
+    calls::{Calls, GOING, MAX_IDLE},
+    codec, deadline, gate,
+    peers::{Peers, Place},
+    preface::{self, Opened},
+    refused::{Refusal, RefusedRoom},
+    request::Resettable,
+    routes::is_streaming,
+    unsent::{Paced, Unsent},
+    with_version,
+};
 
 /// Connections of gRPC at once.
 pub const MAX_CONNECTIONS: usize = 4096;
@@ -19,11 +29,25 @@ pub const MAX_CONNECTIONS: usize = 4096;
 /// Calls at once on one connection.
 pub const MAX_STREAMS: u32 = 1024;
 
-/// What a stream may send unread. A fixed window: an adaptive one would fall back to 64 KiB.
-pub const STREAM_WINDOW: u32 = 1024 * 1024;
+/// What a stream may send unread. Twice what a client may have in flight, since HTTP/2 gives room back when half of it has
+/// been read. A fixed window: an adaptive one would fall back to 64 KiB.
+pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 
-/// What a connection may send unread, so that one stream that nobody reads leaves room for the others.
+/// What a connection may send unread, so that one stream that nobody reads leaves room for the others. It is for the first
+/// [`WIDE_CONNECTIONS`] of those that are open.
 pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// See [`CONNECTION_WINDOW`].
+pub const WIDE_CONNECTIONS: usize = 32;
+
+/// What those behind them may send unread, of which there are as many as [`WIDE_CONNECTIONS`] and [`MIDDLE_CONNECTIONS`].
+pub const MIDDLE_WINDOW: u32 = 1024 * 1024;
+
+/// See [`MIDDLE_WINDOW`].
+pub const MIDDLE_CONNECTIONS: usize = 480;
+
+/// The rest has HTTP/2's smallest: all connections together never have more unread than about 1.2 GiB.
+pub const NARROW_WINDOW: u32 = 65_535;
 
 /// What waits to be sent on one stream before the service is asked for more.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
@@ -31,28 +55,32 @@ const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Most bytes of a request's headers.
 pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
-/// Resets that a peer may provoke before it is cut off.
-const MAX_RESETS: usize = 1024;
+/// Calls that a peer has reset before this server came to look at them. They are nothing but a count and a few bytes each
+/// until then; a peer that has more of them at once is cut off (a rapid reset). To cancel a thousand calls is no offence.
+pub const MAX_PENDING_RESETS: usize = 8 * 1024;
 
-/// A silent peer is asked whether it is there this often, and given this long to answer.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that this server's library reset by itself, over a connection's whole life: frames that cross the end of a call
+/// are enough, so that a busy connection has many, and each costs its peer more than it costs here.
+const MAX_LOCAL_RESETS: usize = 1024 * 1024;
 
-/// Serves gRPC connections.
+/// Serves gRPC connections. Clones share all of its bounds.
 #[derive(Debug, Clone)]
 pub struct Server {
     routes: Routes,
     users: Arc<Users>,
     tasks: TaskTracker,
+    idle: Duration,
+    peers: Peers,
+    refused: RefusedRoom,
+    budget: SharedBudget,
+    unsent: Unsent,
 }
 
-/// Why a peer is refused.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("user {0} of this machine may not connect; remexd's --users names those that may")]
-    User(u32),
-    #[error("{0}, so it cannot be told who calls")]
-    Unknown(#[from] PeerUnknown),
+/// A connection that is let in.
+struct Admitted {
+    caller: Caller,
+    place: Place,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Server {
@@ -61,8 +89,20 @@ impl Server {
         Self {
             routes,
             users,
+            refused: RefusedRoom::new(tasks.clone()),
             tasks,
+            idle: MAX_IDLE,
+            peers: Peers::default(),
+            budget: SharedBudget::default(),
+            unsent: Unsent::default(),
         }
+    }
+
+    /// The same, with another bound than [`MAX_IDLE`].
+    #[must_use]
+    pub fn with_idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
     }
 
     /// Takes connections until `stop`; those that are open then are asked to finish.
@@ -77,6 +117,18 @@ impl Server {
                 caller,
                 permit,
             } = connection;
+            let (caller, place) = match self.admit(caller) {
+                Ok(admitted) => admitted,
+                Err(refusal) => {
+                    self.refused.show_in(stream, &refusal);
+                    continue;
+                }
+            };
+            let admitted = Admitted {
+                caller,
+                place,
+                permit,
+            };
             let (server, stop) = (self.clone(), stop.clone());
             self.tasks.spawn(async move {
                 let opened = tokio::select! {
@@ -84,87 +136,155 @@ impl Server {
                     () = stop.cancelled() => return,
                 };
                 match opened {
-                    Ok(opened) => server.drive(opened, caller, permit, stop).await,
+                    Ok(opened) => server.drive(opened, admitted, stop).await,
                     Err(error) => tracing::debug!(%error, "a connection was closed unserved"),
                 }
             });
         }
     }
 
-    async fn drive(
-        self,
-        opened: Opened,
-        caller: Result<Caller, PeerUnknown>,
-        permit: OwnedSemaphorePermit,
-        stop: CancellationToken,
-    ) {
-        let admitted = self.admit(caller).map(Arc::new).map_err(|refusal| {
-            tracing::warn!(%refusal, "peer refused");
-            Arc::new(Reason::PeerNotAllowed.status(refusal.to_string()))
+    async fn drive(self, opened: Opened, admitted: Admitted, stop: CancellationToken) {
+        let Admitted {
+            caller,
+            place,
+            permit,
+        } = admitted;
+        let calls = Calls::new();
+        let scope = Scope {
+            budget: self.budget.of_connection(&place),
+            unsent: self.unsent,
+            calls: Arc::clone(&calls),
+            tasks: self.tasks.clone(),
+        };
+        let (routes, caller) = (self.routes, Arc::new(caller));
+        let service = service_fn(move |request| {
+            scope
+                .clone()
+                .answer(routes.clone(), Arc::clone(&caller), request)
         });
-        let routes = self.routes;
-        let service = service_fn(move |request| answer(routes.clone(), admitted.clone(), request));
-        let connection = builder(self.tasks).serve_connection(TokioIo::new(opened), service);
+        let mut builder = builder(self.tasks);
+        builder.initial_connection_window_size(window(place.connections));
+        let connection = builder.serve_connection(TokioIo::new(opened), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+            ended = connection.as_mut() => Some(ended),
+            () = stop.cancelled() => None,
+            () = calls.idle(self.idle) => None,
+        };
+        let ended = if let Some(ended) = ended {
+            ended
+        } else {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                // It was told, and does not go.
+                () = calls.idle(GOING) => Ok(()),
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection was lost");
         }
-        drop(permit);
+        drop((permit, place));
     }
 
-    fn admit(&self, caller: Result<Caller, PeerUnknown>) -> Result<Caller, Refusal> {
+    fn admit(&self, caller: Result<Caller, PeerUnknown>) -> Result<(Caller, Place), Refusal> {
         let caller = caller?;
         match caller.uid {
             Some(uid) if !self.users.allows(uid) => Err(Refusal::User(uid)),
-            _ => Ok(caller),
+            _ => match self.peers.enter(&caller) {
+                Some(place) => Ok((caller, place)),
+                None => Err(Refusal::TooMany(caller.to_string())),
+            },
         }
     }
 }
 
-async fn answer(
-    mut routes: Routes,
-    admitted: Result<Arc<Caller>, Arc<Status>>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let mut response = match admitted {
-        Ok(caller) => {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Caller::clone(&caller));
-            tower::Service::call(&mut routes, request).await?
+/// Is ready at its second poll. Between the two, hyper looks whether the call has been reset, as it may have been in the
+/// segment in which it came, and then drops it: to its service, the body of such a call looks complete.
+async fn one_poll_later() {
+    let mut polled = false;
+    std::future::poll_fn(|context| {
+        if polled {
+            return Poll::Ready(());
         }
-        Err(refusal) => Status::clone(&refusal).into_http(),
-    };
-    let version = HeaderValue::from_static(VERSION);
-    response.headers_mut().insert(VERSION_HEADER, version);
-    Ok(response)
+        polled = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
-fn builder(tasks: TaskTracker) -> http2::Builder<Tasks> {
+/// What the calls of a connection share.
+#[derive(Debug, Clone)]
+struct Scope {
+    budget: Budget,
+    unsent: Unsent,
+    calls: Arc<Calls>,
+    tasks: TaskTracker,
+}
+
+impl Scope {
+    /// A call, whose request and response stay within their bounds.
+    async fn answer(
+        self,
+        mut routes: Routes,
+        caller: Arc<Caller>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let call = self.calls.begin();
+        let (parts, body) = request.into_parts();
+        if let Err(no_call) = gate::check(&parts) {
+            return Ok(with_version(no_call.into_response()));
+        }
+        let deadline = match gate::timeout(&parts.headers) {
+            Ok(timeout) => timeout.map(|timeout| Instant::now() + timeout),
+            Err(status) => return Ok(with_version(status.into_http())),
+        };
+        one_poll_later().await;
+        let streaming = is_streaming(parts.uri.path());
+        let body = Metered::new(Resettable(body), self.budget, streaming);
+        let mut request = Request::from_parts(parts, Body::new(body));
+        request.extensions_mut().insert(Caller::clone(&caller));
+        let answering = tower::Service::call(&mut routes, request);
+        let response = match deadline {
+            None => answering.await?,
+            Some(deadline) => deadline::within(deadline, &self.tasks, answering).await?,
+        };
+        let paced = |body| Body::new(Paced::new(body, &self.unsent, call));
+        Ok(with_version(codec::with_reason(response)).map(paced))
+    }
+}
+
+/// The window of a connection beside which so many are open, itself among them.
+const fn window(connections: usize) -> u32 {
+    if connections <= WIDE_CONNECTIONS {
+        CONNECTION_WINDOW
+    } else if connections <= WIDE_CONNECTIONS + MIDDLE_CONNECTIONS {
+        MIDDLE_WINDOW
+    } else {
+        NARROW_WINDOW
+    }
+}
+
+/// No ping of HTTP/2: a peer that is stopped or asleep is not gone, and TCP's keepalive finds the one that is.
+pub(super) fn builder(tasks: TaskTracker) -> http2::Builder<Tasks> {
     let mut builder = http2::Builder::new(Tasks(tasks));
     builder
         .timer(TokioTimer::new())
+        // gRPC has no use for it, and the one that hyper makes panics under a clock before 1970.
+        .auto_date_header(false)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(MAX_HEADER_BYTES)
-        .max_local_error_reset_streams(MAX_RESETS)
-        .max_pending_accept_reset_streams(MAX_RESETS)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS);
     builder
 }
 
 /// hyper's tasks among the server's own.
 #[derive(Debug, Clone)]
-struct Tasks(TaskTracker);
+pub(super) struct Tasks(TaskTracker);
 
 impl<F> Executor<F> for Tasks
 where
@@ -172,5 +292,47 @@ where
 {
     fn execute(&self, task: F) {
         self.0.spawn(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use remex_daemon::net::{AcceptLimits, BoundAddress, Listener};
+    use tokio::{net::TcpStream, time::timeout};
+
+    use super::*;
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn pitfall_26_an_idle_connection_is_asked_to_go() {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let acceptor = Acceptor::new(listener, AcceptLimits::default().permits()).unwrap();
+        let BoundAddress::Tcp(to) = *acceptor.local() else {
+            panic!("{} is not TCP", acceptor.local())
+        };
+        let users = Arc::new(Users::daemon());
+        let server = Server::new(Routes::default(), users, TaskTracker::new());
+        let idle = Duration::from_millis(50);
+        let serving = server
+            .with_idle(idle)
+            .serve(acceptor, CancellationToken::new());
+        let serving = tokio::spawn(serving);
+        let stream = TcpStream::connect(to).await.unwrap();
+        let (_sender, connection) = h2::client::handshake(stream).await.unwrap();
+        timeout(PATIENCE, connection).await.unwrap().unwrap();
+        serving.abort();
+    }
+
+    #[test]
+    fn what_all_connections_may_send_unread_is_bounded() {
+        let all: u64 = (1..=MAX_CONNECTIONS)
+            .map(|nth| u64::from(window(nth)))
+            .sum();
+        assert!(all < 1280 * 1024 * 1024, "{all}");
+        assert_eq!(window(1), CONNECTION_WINDOW);
+        assert_eq!(window(WIDE_CONNECTIONS + 1), MIDDLE_WINDOW);
+        assert_eq!(window(MAX_CONNECTIONS), NARROW_WINDOW);
     }
 }

@@ -1,11 +1,33 @@
 //! gRPC over HTTP/2: from an accepted connection to the services.
 //!
-//! Hops: `remex_daemon::net::Acceptor` (permit, peer) -> [`connection`] (preface, HTTP/2, caller admitted or refused)
-//! -> [`routes`] (which service) -> `crate::service`.
+//! Hops: `remex_daemon::net::Acceptor` (permit, peer) -> [`connection`] (caller admitted, or shown into [`refused`]; preface,
+//! HTTP/2) -> `gate` (whether it is a call) -> `deadline` -> [`budget`] (what its request may take) -> [`routes`] (which
+//! service) -> `crate::service` -> [`unsent`] (what waits of its response).
 
 pub mod connection;
+pub mod peers;
+pub mod refused;
 mod preface;
+mod calls;
+mod gate;
+mod deadline;
+pub mod budget;
+mod message;
+mod request;
+pub(crate) mod codec;
 pub mod routes;
+pub mod unsent;
 
+use http::{HeaderValue, Response};
+use remex::{VERSION, VERSION_HEADER};
+
+pub use calls::{GOING, MAX_IDLE};
 pub use connection::Server;
 pub use preface::PREFACE_TIMEOUT;
+
+/// Every response says which version it is of.
+fn with_version<B>(mut response: Response<B>) -> Response<B> {
+    let version = HeaderValue::from_static(VERSION);
+    response.headers_mut().insert(VERSION_HEADER, version);
+    response
+}

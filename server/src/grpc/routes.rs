@@ -13,10 +13,35 @@ use crate::service::{echo::Echo, exec::Exec, run::ExecServer};
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
+/// A service, or tonic's part of one, that takes requests of up to [`MAX_REQUEST_BYTES`], compressed or not. That is the
+/// bound on what they unpack to, too.
+macro_rules! compressed {
+    ($service:expr) => {
+        $service
+            .max_decoding_message_size($crate::grpc::routes::MAX_REQUEST_BYTES)
+            .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+            .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
+    };
+}
+pub(crate) use compressed;
+
+/// The calls whose requests are streams: between two of their messages may lie any time.
+const STREAMING: [&str; 4] = [
+    "/remex.v1.ExecService/Interact",
+    "/remex.v1.EchoService/EchoStream",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Whether the request of a call of `path` is a stream.
+pub(super) fn is_streaming(path: &str) -> bool {
+    STREAMING.contains(&path)
+}
+
 /// remex's own services, as the gateway gets them in this process.
 pub fn own(exec: Exec) -> Routes {
-    let exec = ExecServer::new(exec, MAX_REQUEST_BYTES);
-    let echo = EchoServiceServer::new(Echo).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let exec = ExecServer::new(exec);
+    let echo = compressed!(EchoServiceServer::new(Echo));
     Routes::new(exec).add_service(echo).prepare()
 }
 
@@ -47,5 +72,36 @@ pub async fn serve(reporter: &HealthReporter, serving: bool) {
     let status = if serving { Serving } else { NotServing };
     for service in ["", "remex.v1.ExecService", "remex.v1.EchoService"] {
         reporter.set_service_status(service, status).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn the_calls_that_stream_are_those_of_the_descriptors() {
+        let mut found = Vec::new();
+        for set in [
+            FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            v1::FILE_DESCRIPTOR_SET,
+            v1alpha::FILE_DESCRIPTOR_SET,
+        ] {
+            for file in FileDescriptorSet::decode(set).unwrap().file {
+                for service in &file.service {
+                    let streaming = service.method.iter().filter(|call| call.client_streaming());
+                    let (package, service) = (file.package(), service.name());
+                    found.extend(
+                        streaming.map(|call| format!("/{package}.{service}/{}", call.name())),
+                    );
+                }
+            }
+        }
+        assert_eq!(found.len(), STREAMING.len(), "{found:?}");
+        assert!(found.iter().all(|path| is_streaming(path)), "{found:?}");
     }
 }

@@ -10,6 +10,8 @@ use remex::v1::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::grpc::codec;
+
 /// Sends back what it is sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Echo;
@@ -38,10 +40,13 @@ impl EchoService for Echo {
     ) -> Result<Response<Self::EchoStreamStream>, Status> {
         use {echo_stream_request::Content as In, echo_stream_response::Content as Out};
         let responses = request.into_inner().map(|request| {
-            let content = request?.content.map(|content| match content {
-                In::Text(text) => Out::Text(text.to_ascii_uppercase()),
-                In::Data(data) => Out::Data(upper(&data)),
-            });
+            let content = request
+                .map_err(codec::error)?
+                .content
+                .map(|content| match content {
+                    In::Text(text) => Out::Text(text.to_ascii_uppercase()),
+                    In::Data(data) => Out::Data(upper(&data)),
+                });
             Ok(EchoStreamResponse { content })
         });
         Ok(Response::new(Box::pin(responses)))

@@ -8,29 +8,34 @@ use remex::{
     v1::{self, exec_service_server::ExecService, interact_request::Message},
 };
 use remex_daemon::net::Caller;
-use remex_gateway::{CLIENT_ADDRESS_METADATA, DRAIN_METADATA};
+use remex_gateway::CLIENT_ADDRESS_METADATA;
 use remex_supervisor::lifecycle::{counters::Counters, outlet::EventOutlet};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    interact, reply, status,
+    info, interact, reply, status,
     stream::Events,
     translate::{self, Common},
 };
 use crate::{
     attached::{
-        answer::{Answer, Answered},
+        answer::{ANSWER_BYTES, Answer, Answered},
         live::Live,
         outlet::AttachedOutlet,
     },
-    execution::{Execution, Executions, Filter, NewExecution},
+    budget::{Budget, Share},
+    execution::{Execution, Executions, Filter, NewExecution, Through},
+    grpc::codec,
 };
 
 /// Records of a page where none is asked for, and at most.
 const DEFAULT_PAGE: usize = 100;
-const MAX_PAGE: usize = 1000;
+pub(super) const MAX_PAGE: usize = 1000;
 
 /// Bytes of records on a page, about; one record alone may be larger.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -44,13 +49,18 @@ type Reply<T> = Result<Response<T>, Status>;
 #[derive(Debug, Clone)]
 pub struct Exec {
     executions: Arc<Executions>,
+    answers: Budget,
     tasks: TaskTracker,
 }
 
 impl Exec {
     /// A service over `executions`; its own tasks are tracked by `tasks`.
     pub fn new(executions: Arc<Executions>, tasks: TaskTracker) -> Self {
-        Self { executions, tasks }
+        Self {
+            executions,
+            answers: Budget::new(ANSWER_BYTES),
+            tasks,
+        }
     }
 
     /// The execution that a request names, if its caller may see it.
@@ -60,26 +70,32 @@ impl Exec {
             .ok_or_else(|| status::not_found(id))
     }
 
-    /// Starts what Run is to run; the answer comes when that has ended.
-    pub(super) fn start_run(
+    /// Starts what Run is to run; the answer comes when that has ended, with its memory, which is held until it has left.
+    pub(super) async fn start_run(
         &self,
         request: Request<v1::RunRequest>,
-    ) -> Result<impl Future<Output = Result<v1::RunResponse, Status>> + use<>, Status> {
+    ) -> Result<impl Future<Output = Result<(v1::RunResponse, Share), Status>> + use<>, Status>
+    {
         let origin = Origin::of(&request)?;
         let request = request.into_inner();
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
-        let (answer, mut answered) = Answer::new(cap);
-        let execution = self.start(request, false, origin, |_| answer)?;
+        let (answer, mut answered) = Answer::new(cap, &self.answers);
+        let execution = self.start(request, false, origin, |_| answer).await?;
         Ok(async move {
             let answered = answered.recv().await;
-            let Answered { collected, exit } = *answered.ok_or_else(|| {
+            let Answered {
+                collected,
+                exit,
+                share,
+            } = *answered.ok_or_else(|| {
                 Status::internal("the execution's supervision ended before it did")
             })?;
+            status::complete(&exit)?;
             let stdout = reply::captured(collected.stdout, cap, text);
             let stderr = reply::captured(collected.stderr, cap, text);
-            Ok(v1::RunResponse {
+            let response = v1::RunResponse {
                 execution_id: execution.id.to_string(),
                 exit: Some(reply::exit(&exit)),
                 stdout_data: stdout.data,
@@ -90,11 +106,12 @@ impl Exec {
                 stderr_bytes_total: stderr.total,
                 stdout_truncated: stdout.truncated,
                 stderr_truncated: stderr.truncated,
-            })
+            };
+            Ok((response, share))
         })
     }
 
-    fn start_streaming<M>(
+    async fn start_streaming<M>(
         &self,
         request: v1::StartRequest,
         origin: Origin,
@@ -109,12 +126,12 @@ impl Exec {
         let request = translate::Request::try_from(Common::from(request))?;
         let (live, received) = Live::new(interactive);
         let outlet = |counters| EventOutlet::new(live, counters);
-        let execution = self.start(request, stdin_open, origin, outlet)?;
-        let events = Events::new(execution.id.to_string(), text, received, keepalive);
+        let execution = self.start(request, stdin_open, origin, outlet).await?;
+        let events = Events::new(&execution, text, received, keepalive);
         Ok((execution, events))
     }
 
-    fn start<O>(
+    async fn start<O>(
         &self,
         request: translate::Request,
         stdin_open: bool,
@@ -128,11 +145,12 @@ impl Exec {
             spec: request.spec,
             stdin: request.stdin,
             stdin_open,
-            until_end: origin.until_end,
+            until_end: request.until_end,
             labels: request.labels,
             caller: origin.caller,
+            through: origin.through,
         };
-        let execution = self.executions.start(new, outlet);
+        let execution = self.executions.start(new, outlet).await;
         execution.map_err(|refused| status::refused(&refused))
     }
 
@@ -146,28 +164,25 @@ impl Exec {
     }
 }
 
-/// Where a command comes from: its caller, and what the gateway asks for it besides.
+/// Where a command comes from.
 #[derive(Debug)]
 struct Origin {
     caller: Caller,
-    until_end: bool,
+    through: Through,
 }
 
 impl Origin {
     fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let until_end = match request.metadata().get(DRAIN_METADATA) {
-            None => false,
-            Some(value) if value == "eof" => true,
-            Some(_) => return Err(Reason::InvalidField.field(DRAIN_METADATA, "is not `eof`")),
-        };
         let caller = caller(request)?;
-        if let Some(client) = request.metadata().get(CLIENT_ADDRESS_METADATA)
-            && !caller.is_at(client.as_bytes())
-        {
-            // What a gateway says of its client is information: nothing here believes it.
-            tracing::info!(%caller, ?client, "a command of a gateway's client");
-        }
-        Ok(Self { caller, until_end })
+        let client = request.metadata().get(CLIENT_ADDRESS_METADATA);
+        let through = Through {
+            transport: caller.transport,
+            gateway: client.is_some(),
+            client: client
+                .filter(|client| !caller.is_at(client.as_bytes()))
+                .and_then(|client| client.to_str().ok()?.parse().ok()),
+        };
+        Ok(Self { caller, through })
     }
 }
 
@@ -180,14 +195,17 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 #[tonic::async_trait]
 impl ExecService for Exec {
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
-        Ok(Response::new(self.start_run(request)?.await?))
+        let (response, _) = self.start_run(request).await?.await?;
+        Ok(Response::new(response))
     }
 
     type StartStream = Events<v1::StartResponse>;
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
         let origin = Origin::of(&request)?;
-        let (_, events) = self.start_streaming(request.into_inner(), origin, false)?;
+        let (_, events) = self
+            .start_streaming(request.into_inner(), origin, false)
+            .await?;
         Ok(Response::new(events))
     }
 
@@ -201,14 +219,17 @@ impl ExecService for Exec {
         let mut requests = request.into_inner();
         let first = timeout(FIRST_MESSAGE, requests.message())
             .await
-            .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))??;
+            .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))?
+            .map_err(codec::error)?;
         match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
-                let (execution, events) = self.start_streaming(*start, origin, true)?;
+                let (execution, events) = self.start_streaming(*start, origin, true).await?;
                 let (failure, failed) = oneshot::channel();
+                let (refused, refusals) = mpsc::channel(interact::REFUSALS);
+                let replies = interact::Replies { failure, refused };
                 self.tasks
-                    .spawn(interact::pump(requests, execution, failure));
-                Ok(Response::new(events.failing_with(failed)))
+                    .spawn(interact::pump(requests, execution, replies));
+                Ok(Response::new(events.with_replies(failed, refusals)))
             }
             Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &origin.caller)),
             _ => {
@@ -266,12 +287,9 @@ impl ExecService for Exec {
     async fn resize(&self, request: Request<v1::ResizeRequest>) -> Reply<v1::ResizeResponse> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let size = translate::window_size(request.rows, request.columns)?;
         let execution = self.find(&request.execution_id, &caller)?;
-        if execution.spec.terminal.is_none() {
-            return Err(interact::no_terminal());
-        }
-        execution.resize(size).await.map_err(status::ended)?;
+        let resized = interact::resize(&execution, request.rows, request.columns).await?;
+        resized.map_err(status::ended)?;
         Ok(Response::new(v1::ResizeResponse {}))
     }
 
@@ -326,6 +344,13 @@ impl ExecService for Exec {
         }
         self.executions.delete(&execution);
         Ok(Response::new(v1::DeleteResponse {}))
+    }
+
+    async fn get_server_info(
+        &self,
+        _: Request<v1::GetServerInfoRequest>,
+    ) -> Reply<v1::GetServerInfoResponse> {
+        Ok(Response::new(info::server_info(&self.executions)))
     }
 }
 

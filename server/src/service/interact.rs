@@ -1,34 +1,65 @@
 //! The caller's side of Interact: stdin, signals and window sizes on their way to an execution.
+//!
+//! Signals and sizes go straight on; stdin waits in a queue of its own until the command takes it. What cannot be carried
+//! out is refused, and the call goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use futures_util::future::OptionFuture;
 use remex::{
     error::Reason,
-    v1::{InteractRequest, interact_request::Message},
+    v1::{InteractRequest, Refused, interact_request::Message},
 };
-use tokio::{sync::oneshot, time::timeout};
+use remex_supervisor::lifecycle::stdin::{StdinChunk, StdinError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tonic::{Status, Streaming};
 
 use super::{status, translate};
-use crate::execution::{Ended, Execution};
+use crate::{
+    execution::{Ended, Execution},
+    grpc::codec,
+};
 
 /// After the execution's end, the caller's messages are read and dropped for this long: a reset of its side could
 /// overtake the last response.
 const DISCARD: Duration = Duration::from_secs(5);
 
-/// Passes on what the caller sends until it half-closes, fails or does something wrong, which `failure` is told.
+/// Refusals that wait to be sent; further ones are dropped.
+pub(super) const REFUSALS: usize = 16;
+
+/// Bytes of stdin that wait here, besides the chunk that is being offered: a caller with no more than this in flight gets
+/// its signals through, whatever its command reads.
+const MAX_WAITING_BYTES: usize = 1024 * 1024;
+
+/// The same in chunks, whose own cost counts when they are small.
+const MAX_WAITING_CHUNKS: usize = 16 * 1024;
+
+/// What the caller is told of its own messages.
+#[derive(Debug)]
+pub(super) struct Replies {
+    /// Why the call ends.
+    pub(super) failure: oneshot::Sender<Status>,
+    /// Messages that were not carried out.
+    pub(super) refused: mpsc::Sender<Refused>,
+}
+
+/// Passes on what the caller sends until it half-closes, fails or leaves a hole in its stdin.
 pub(super) async fn pump(
     mut requests: Streaming<InteractRequest>,
     execution: Arc<Execution>,
-    failure: oneshot::Sender<Status>,
+    replies: Replies,
 ) {
+    let mut sender = Sender::new(&execution, replies.refused);
     let passed = tokio::select! {
-        passed = pass_on(&mut requests, &execution) => passed,
+        passed = sender.pass_on(&mut requests) => passed,
         () = execution.ended() => Ok(()),
     };
     if let Err(status) = passed {
         // Nobody listens any more if the call is over.
-        let _ = failure.send(status);
+        let _ = replies.failure.send(status);
         return;
     }
     execution.ended().await;
@@ -36,53 +67,161 @@ pub(super) async fn pump(
     let _ = timeout(DISCARD, discard).await;
 }
 
-async fn pass_on(
-    requests: &mut Streaming<InteractRequest>,
+/// A chunk of stdin, and which of the caller's messages brought it.
+type Numbered = (u64, StdinChunk);
+
+/// One call's messages, on their way.
+struct Sender<'a> {
+    execution: &'a Execution,
+    refused: mpsc::Sender<Refused>,
+    /// The next message's index; the first one started the command.
+    next: u64,
+    waiting: VecDeque<Numbered>,
+    waiting_bytes: usize,
+    half_closed: bool,
+}
+
+impl<'a> Sender<'a> {
+    fn new(execution: &'a Execution, refused: mpsc::Sender<Refused>) -> Self {
+        Self {
+            execution,
+            refused,
+            next: 1,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            half_closed: false,
+        }
+    }
+
+    async fn pass_on(&mut self, requests: &mut Streaming<InteractRequest>) -> Result<(), Status> {
+        let execution = self.execution;
+        let write = async |(index, chunk)| (index, execution.write(chunk).await);
+        let mut writing = Box::pin(OptionFuture::from(None));
+        let mut is_writing = false;
+        loop {
+            if !is_writing {
+                match self.take_next() {
+                    Some(numbered) => {
+                        writing.set(Some(write(numbered)).into());
+                        is_writing = true;
+                    }
+                    None if self.half_closed => {
+                        // What has ended meanwhile needs no end of stdin.
+                        let (Ok(()) | Err(Ended)) = execution.close_stdin().await;
+                        return Ok(());
+                    }
+                    None => {}
+                }
+            }
+            tokio::select! {
+                biased;
+                Some((index, written)) = writing.as_mut(), if is_writing => {
+                    is_writing = false;
+                    self.written(index, written)?;
+                }
+                request = requests.message(), if self.has_room() => match request {
+                    Ok(Some(request)) => self.pass(request).await,
+                    Ok(None) => self.half_closed = true,
+                    Err(status) => return Err(codec::error(status)),
+                },
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.half_closed
+            && self.waiting_bytes <= MAX_WAITING_BYTES
+            && self.waiting.len() < MAX_WAITING_CHUNKS
+    }
+
+    fn take_next(&mut self) -> Option<Numbered> {
+        let next = self.waiting.pop_front()?;
+        self.waiting_bytes -= next.1.data.len();
+        Some(next)
+    }
+
+    /// Only a hole in stdin ends the call: what comes behind it is not what the caller meant.
+    fn written(
+        &self,
+        index: u64,
+        written: Result<Result<u64, StdinError>, Ended>,
+    ) -> Result<(), Status> {
+        match written {
+            // An execution that has ended takes nothing more, and says so by its last event.
+            Ok(Ok(_)) | Err(Ended) => Ok(()),
+            Ok(Err(error @ StdinError::Hole { .. })) => Err(status::stdin_error(error)),
+            Ok(Err(error @ StdinError::Closed { .. })) => {
+                self.refuse(index, &status::stdin_error(error));
+                Ok(())
+            }
+        }
+    }
+
+    async fn pass(&mut self, request: InteractRequest) {
+        let index = self.next;
+        self.next += 1;
+        if let Err(status) = self.carry_out(index, request).await {
+            self.refuse(index, &status);
+        }
+    }
+
+    async fn carry_out(&mut self, index: u64, request: InteractRequest) -> Result<(), Status> {
+        match request.message {
+            None => Err(Reason::InvalidField.field("message", "is missing")),
+            Some(Message::Start(_) | Message::Attach(_)) => {
+                Err(Reason::InvalidField.field("message", "start and attach are first messages"))
+            }
+            Some(Message::StdinChunk(chunk)) => {
+                let chunk = translate::stdin_chunk(chunk)?;
+                self.waiting_bytes += chunk.data.len();
+                self.waiting.push_back((index, chunk));
+                Ok(())
+            }
+            Some(Message::Signal(number)) => {
+                let number = translate::signal("signal", number)?;
+                let (Ok(()) | Err(Ended)) = self.execution.signal(number).await;
+                Ok(())
+            }
+            Some(Message::Resize(size)) => {
+                match resize(self.execution, size.rows, size.columns).await? {
+                    Ok(()) | Err(Ended) => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, index: u64, status: &Status) {
+        let refused = Refused {
+            message_index: index,
+            reason: Reason::of(status)
+                .map(Reason::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            message: status.message().to_owned(),
+        };
+        // A caller that does not read them goes without.
+        let _ = self.refused.try_send(refused);
+    }
+}
+
+/// Sets the window size of an execution's terminal; 0 rows or columns leave it as it is.
+pub(super) async fn resize(
     execution: &Execution,
-) -> Result<(), Status> {
-    loop {
-        match requests.message().await {
-            Ok(Some(request)) => pass(request, execution).await?,
-            Ok(None) => {
-                // What has ended meanwhile needs no end of stdin.
-                let (Ok(()) | Err(Ended)) = execution.close_stdin().await;
-                return Ok(());
-            }
-            // The call was cancelled or its connection lost, which the response stream's end tells the driver.
-            Err(status) if status.code() == tonic::Code::Cancelled => return Ok(()),
-            Err(status) => return Err(status),
-        }
+    rows: u32,
+    columns: u32,
+) -> Result<Result<(), Ended>, Status> {
+    let no_terminal =
+        || Reason::NoTerminal.status("the execution has no terminal; start it with one");
+    let size = translate::window_size(rows, columns)?;
+    if execution.spec.terminal.is_none() {
+        return Err(no_terminal());
     }
-}
-
-async fn pass(request: InteractRequest, execution: &Execution) -> Result<(), Status> {
-    // An execution that has ended takes nothing more, and says so by its last event.
-    match request.message {
-        None => Err(Reason::InvalidField.field("message", "is missing")),
-        Some(Message::Start(_) | Message::Attach(_)) => {
-            Err(Reason::InvalidField.field("message", "start and attach are first messages"))
-        }
-        Some(Message::StdinChunk(chunk)) => {
-            match execution.write(translate::stdin_chunk(chunk)?).await {
-                Ok(Err(error)) => Err(status::stdin_error(error)),
-                Ok(Ok(_)) | Err(Ended) => Ok(()),
-            }
-        }
-        Some(Message::Signal(number)) => {
-            let (Ok(()) | Err(Ended)) =
-                execution.signal(translate::signal("signal", number)?).await;
-            Ok(())
-        }
-        Some(Message::Resize(size)) => {
-            let size = translate::window_size(size.rows, size.columns)?;
-            match execution.resize(size).await {
-                Ok(false) => Err(no_terminal()),
-                Ok(true) | Err(Ended) => Ok(()),
-            }
-        }
+    let Some(size) = size else {
+        return Ok(Ok(()));
+    };
+    match execution.resize(size).await {
+        Ok(false) => Err(no_terminal()),
+        Ok(true) => Ok(Ok(())),
+        Err(Ended) => Ok(Err(Ended)),
     }
-}
-
-pub(super) fn no_terminal() -> Status {
-    Reason::NoTerminal.status("the execution has no terminal; start it with one")
 }

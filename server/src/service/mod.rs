@@ -3,6 +3,7 @@
 
 pub mod echo;
 pub mod exec;
+mod info;
 mod interact;
 mod reply;
 pub mod run;

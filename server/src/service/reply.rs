@@ -77,6 +77,7 @@ pub(super) fn exit(exit: &Exit) -> v1::Exit {
             system_time: duration(exit.usage.system),
             max_rss_bytes: exit.usage.max_rss_bytes,
         }),
+        output_left_open: exit.output_left_open,
     }
 }
 
@@ -156,7 +157,10 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
     v1::Execution {
         execution_id: execution.id.to_string(),
         request_id: String::new(),
-        command: Some(command(&execution.spec)),
+        command: Some(v1::Command {
+            drain: drain(execution.until_end).into(),
+            ..command(&execution.spec)
+        }),
         labels: execution.labels.clone().into_iter().collect(),
         state: match ended {
             None => State::Running,
@@ -176,6 +180,10 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
         stdout_bytes_total: counters.stdout_bytes(),
         stderr_bytes_total: counters.stderr_bytes(),
         attached: u32::from(there),
+        isolation: None,
+        storage_error: String::new(),
+        stored_bytes: 0,
+        blocked: false,
     }
 }
 
@@ -218,6 +226,14 @@ fn command(spec: &CommandSpec) -> v1::Command {
         }
     }
     command
+}
+
+fn drain(until_end: bool) -> v1::command::Drain {
+    if until_end {
+        v1::command::Drain::Eof
+    } else {
+        v1::command::Drain::Bounded
+    }
 }
 
 fn names(environment: &[CString]) -> HashMap<String, String> {

@@ -6,15 +6,11 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use futures_util::{
-    StreamExt,
-    stream::{BoxStream, once},
-};
+use futures_util::{Stream, future::BoxFuture};
 use http::{Request, Response};
 use remex::v1::{self, exec_service_server::ExecServiceServer};
 use tonic::{
@@ -26,6 +22,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::exec::Exec;
+use crate::{budget::Share, grpc::routes::compressed};
 
 const RUN: &str = "/remex.v1.ExecService/Run";
 
@@ -34,18 +31,13 @@ const RUN: &str = "/remex.v1.ExecService/Run";
 pub struct ExecServer {
     exec: Exec,
     generated: ExecServiceServer<Exec>,
-    max_request_bytes: usize,
 }
 
 impl ExecServer {
-    /// Serves `exec`, with requests of up to `max_request_bytes`.
-    pub fn new(exec: Exec, max_request_bytes: usize) -> Self {
-        let generated = ExecServiceServer::new(exec.clone());
-        Self {
-            exec,
-            generated: generated.max_decoding_message_size(max_request_bytes),
-            max_request_bytes,
-        }
+    /// Serves `exec`.
+    pub fn new(exec: Exec) -> Self {
+        let generated = compressed!(ExecServiceServer::new(exec.clone()));
+        Self { exec, generated }
     }
 }
 
@@ -67,8 +59,7 @@ impl Service<Request<Body>> for ExecServer {
             return self.generated.call(request);
         }
         let run = Run(self.exec.clone());
-        let mut grpc =
-            Grpc::new(ProstCodec::default()).max_decoding_message_size(self.max_request_bytes);
+        let mut grpc = compressed!(Grpc::new(ProstCodec::default()));
         Box::pin(async move { Ok(grpc.server_streaming(run, request).await) })
     }
 }
@@ -78,11 +69,42 @@ struct Run(Exec);
 
 impl ServerStreamingService<v1::RunRequest> for Run {
     type Response = v1::RunResponse;
-    type ResponseStream = BoxStream<'static, Result<v1::RunResponse, Status>>;
-    type Future = Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
+    type ResponseStream = OneAnswer;
+    type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<v1::RunRequest>) -> Self::Future {
-        let started = self.0.start_run(request);
-        ready(started.map(|answer| tonic::Response::new(once(answer).boxed())))
+        let exec = self.0.clone();
+        Box::pin(async move {
+            let answer = exec.start_run(request).await?;
+            Ok(tonic::Response::new(OneAnswer {
+                answer: Some(Box::pin(answer)),
+                share: None,
+            }))
+        })
+    }
+}
+
+/// A stream of one message. Its memory is given back when the next is asked for, which is when this one has left.
+struct OneAnswer {
+    answer: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    share: Option<Share>,
+}
+
+type Answer = Result<(v1::RunResponse, Share), Status>;
+
+impl Stream for OneAnswer {
+    type Item = Result<v1::RunResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(answer) = &mut self.answer else {
+            self.share = None;
+            return Poll::Ready(None);
+        };
+        let answered = ready!(answer.as_mut().poll(context));
+        self.answer = None;
+        Poll::Ready(Some(answered.map(|(response, share)| {
+            self.share = Some(share);
+            response
+        })))
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use remex::error::Reason;
-use remex_supervisor::{lifecycle::stdin::StdinError, process::StartError};
+use remex_supervisor::{
+    lifecycle::{event::Exit, stdin::StdinError},
+    process::StartError,
+};
 use tonic::Status;
 
 use crate::execution::{Ended, Refused};
@@ -15,7 +18,9 @@ pub(super) fn refused(refused: &Refused) -> Status {
     let message = refused.to_string();
     match refused {
         Refused::Draining => Reason::Draining.retry_after(RETRY_AFTER, message),
-        Refused::TooMany(_) => Reason::TooManyExecutions.retry_after(RETRY_AFTER, message),
+        Refused::TooMany(_) | Refused::Memory => {
+            Reason::TooManyExecutions.retry_after(RETRY_AFTER, message)
+        }
         Refused::Start(error) => start_error(error),
     }
 }
@@ -32,6 +37,8 @@ fn start_error(error: &StartError) -> Status {
             Reason::LimitUnavailable.field(format!("command.limits.{limit}"), message)
         }
         StartError::TooLarge(_) => Reason::CommandTooLarge.status(message),
+        // To try again at once would be held as well.
+        StartError::Held { .. } => Reason::SpawnFailed.status(message),
         StartError::Resources { .. } => Reason::SpawnFailed.retry_after(RETRY_AFTER, message),
     }
 }
@@ -51,6 +58,16 @@ pub(super) fn ended(Ended: Ended) -> Status {
     Reason::ExecutionEnded.status("the execution has ended")
 }
 
+/// Output that is missing never goes with an exit.
+pub(super) fn complete(exit: &Exit) -> Result<(), Status> {
+    if exit.outcome.output_cut {
+        return Err(Reason::OutputCut.status(
+            "the server shut down before all output of the command could be sent; it ran, so do not retry it blindly",
+        ));
+    }
+    Ok(())
+}
+
 pub(super) fn not_found(id: &str) -> Status {
     Reason::ExecutionNotFound.status(format!("there is no execution {id:?}"))
 }
@@ -62,6 +79,8 @@ pub(super) fn not_yet(what: &str) -> Status {
 #[cfg(test)]
 mod tests {
     use std::io;
+
+    use tonic_types::StatusExt;
 
     use super::*;
 
@@ -117,10 +136,14 @@ mod tests {
                 },
                 Reason::SpawnFailed,
             ),
+            (StartError::Held { what: "x" }, Reason::SpawnFailed),
         ];
         for (error, reason) in table {
+            let is_retried = matches!(error, StartError::Resources { .. });
             let status = refused(&Refused::Start(error));
             assert_eq!(Reason::of(&status), Some(reason));
+            // What ran, or was held, is not to be tried again at once.
+            assert_eq!(status.get_details_retry_info().is_some(), is_retried);
         }
         assert_eq!(
             Reason::of(&refused(&Refused::Draining)),

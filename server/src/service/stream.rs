@@ -3,30 +3,39 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_util::Stream;
 use remex::v1;
-use remex_supervisor::lifecycle::{event::Kind, outlet::Item};
+use remex_supervisor::lifecycle::{counters::Counters, event::Kind, outlet::Item};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep},
 };
 use tonic::Status;
 
-use super::reply;
+use super::{reply, status};
+use crate::execution::Execution;
 
 /// A message of a response stream.
 pub trait Message: Sized {
     /// Of an event, or of none.
     fn new(event: Option<v1::Event>, stdin_accepted_bytes: u64) -> Self;
+
+    /// Of a message that was not carried out; `None`: there are none in such a stream.
+    fn refused(refused: v1::Refused, stdin_accepted_bytes: u64) -> Option<Self>;
 }
 
 impl Message for v1::StartResponse {
     fn new(event: Option<v1::Event>, _: u64) -> Self {
         Self { event }
+    }
+
+    fn refused(_: v1::Refused, _: u64) -> Option<Self> {
+        None
     }
 }
 
@@ -35,7 +44,16 @@ impl Message for v1::InteractResponse {
         Self {
             event,
             stdin_accepted_bytes,
+            refused: None,
         }
+    }
+
+    fn refused(refused: v1::Refused, stdin_accepted_bytes: u64) -> Option<Self> {
+        Some(Self {
+            event: None,
+            stdin_accepted_bytes,
+            refused: Some(refused),
+        })
     }
 }
 
@@ -46,46 +64,61 @@ pub struct Events<M> {
     items: mpsc::Receiver<Item>,
     /// What the caller did wrong on its side of the call.
     failure: Option<oneshot::Receiver<Status>>,
+    /// Its messages that were not carried out.
+    refusals: Option<mpsc::Receiver<v1::Refused>>,
     keepalive: Option<(Duration, Pin<Box<Sleep>>)>,
-    stdin_accepted: u64,
+    counters: Arc<Counters>,
     exited: bool,
     message: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<M: Message> Events<M> {
     pub(super) fn new(
-        id: String,
+        execution: &Execution,
         text: bool,
         items: mpsc::Receiver<Item>,
         keepalive: Option<Duration>,
     ) -> Self {
         Self {
-            id,
+            id: execution.id.to_string(),
             text,
             items,
             failure: None,
+            refusals: None,
             keepalive: keepalive.map(|interval| (interval, Box::pin(sleep(interval)))),
-            stdin_accepted: 0,
+            counters: Arc::clone(&execution.counters),
             exited: false,
             message: std::marker::PhantomData,
         }
     }
 
-    /// Ends with the status that `failure` brings, if it brings one.
-    pub(super) fn failing_with(mut self, failure: oneshot::Receiver<Status>) -> Self {
+    /// Ends with the status that `failure` brings, if it brings one, and tells of `refusals` meanwhile.
+    pub(super) fn with_replies(
+        mut self,
+        failure: oneshot::Receiver<Status>,
+        refusals: mpsc::Receiver<v1::Refused>,
+    ) -> Self {
         self.failure = Some(failure);
+        self.refusals = Some(refusals);
         self
     }
 
-    fn item(&mut self, item: Item) -> M {
-        self.stdin_accepted = item.stdin_accepted;
-        if let Some(event) = &item.event {
-            self.exited = matches!(event.kind, Kind::Exited(_));
+    fn item(&mut self, item: Item) -> Result<M, Status> {
+        if let Some(event) = &item.event
+            && let Kind::Exited(exit) = &event.kind
+        {
+            self.exited = true;
+            status::complete(exit)?;
         }
         let event = item
             .event
             .map(|event| reply::event(&self.id, event, self.text));
-        M::new(event, self.stdin_accepted)
+        Ok(M::new(event, self.stdin_accepted()))
+    }
+
+    /// Up to which position stdin has been accepted by now, whatever a message has waited for.
+    fn stdin_accepted(&self) -> u64 {
+        self.counters.stdin_accepted()
     }
 
     fn poll_failure(&mut self, context: &mut Context<'_>) -> Option<Status> {
@@ -96,6 +129,26 @@ impl<M: Message> Events<M> {
                 self.failure = None;
                 result.ok()
             }
+        }
+    }
+}
+
+impl<M: Message> Events<M> {
+    fn poll_refused(&mut self, context: &mut Context<'_>) -> Option<M> {
+        let refusals = self.refusals.as_mut()?;
+        match refusals.poll_recv(context) {
+            Poll::Pending => None,
+            Poll::Ready(Some(refused)) => M::refused(refused, self.stdin_accepted()),
+            Poll::Ready(None) => {
+                self.refusals = None;
+                None
+            }
+        }
+    }
+
+    fn put_off_keepalive(&mut self) {
+        if let Some((interval, sleep)) = &mut self.keepalive {
+            sleep.as_mut().reset(Instant::now() + *interval);
         }
     }
 }
@@ -111,6 +164,10 @@ impl<M: Message> Stream for Events<M> {
             self.exited = true;
             return Poll::Ready(Some(Err(status)));
         }
+        if let Some(message) = self.poll_refused(context) {
+            self.put_off_keepalive();
+            return Poll::Ready(Some(Ok(message)));
+        }
         if let Poll::Ready(item) = self.items.poll_recv(context) {
             let Some(item) = item else {
                 self.exited = true;
@@ -118,12 +175,10 @@ impl<M: Message> Stream for Events<M> {
                 return Poll::Ready(Some(Err(lost)));
             };
             let message = self.item(item);
-            if let Some((interval, sleep)) = &mut self.keepalive {
-                sleep.as_mut().reset(Instant::now() + *interval);
-            }
-            return Poll::Ready(Some(Ok(message)));
+            self.put_off_keepalive();
+            return Poll::Ready(Some(message));
         }
-        let accepted = self.stdin_accepted;
+        let accepted = self.stdin_accepted();
         let Some((interval, sleep)) = &mut self.keepalive else {
             return Poll::Pending;
         };

@@ -13,7 +13,7 @@ use remex_supervisor::{
     lifecycle::{life::MAX_SIGNAL, stdin::StdinChunk},
     process::{
         CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
-        ResourceLimits, TerminalSpec, TreeLimits, WindowSize,
+        ResourceLimits, TerminalSpec, TreeLimits, WindowSize, argument_bytes,
     },
 };
 use tonic::Status;
@@ -34,6 +34,10 @@ pub(super) const MAX_LABEL_VALUE_BYTES: usize = 256;
 pub(super) const DEFAULT_OUTPUT_BYTES: usize = 1024 * 1024;
 /// Largest `max_output_bytes`.
 pub(super) const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+/// Most arguments and variables of a command.
+pub(super) const MAX_STRINGS: usize = 65_536;
+/// Seconds of the longest duration that protobuf has.
+const MAX_DURATION_SECONDS: u64 = 315_576_000_000;
 /// Shortest `keepalive_interval`.
 pub(super) const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 
@@ -60,6 +64,8 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) spec: CommandSpec,
+    /// Its output is read to the end of file.
+    pub(super) until_end: bool,
     pub(super) stdin: Bytes,
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -103,6 +109,7 @@ impl TryFrom<Common> for Request {
             Reason::InvalidCommand.field("command", "is missing; give argv, argv_raw or shell")
         })?;
         Ok(Self {
+            until_end: drain(command.drain)?,
             spec: self::command(command)?,
             stdin: data_or_text(
                 ("stdin_data", common.stdin_data),
@@ -137,6 +144,8 @@ fn durable(common: &Common) -> Checked<()> {
 }
 
 fn command(command: v1::Command) -> Checked<CommandSpec> {
+    not_yet(&command)?;
+    size(&command)?;
     let (argv, shell) = argv(command.argv, command.argv_raw, command.shell)?;
     Ok(CommandSpec {
         argv,
@@ -150,6 +159,51 @@ fn command(command: v1::Command) -> Checked<CommandSpec> {
         terminal: command.terminal.map(terminal).transpose()?,
         limits: command.limits.map(limits).transpose()?.unwrap_or_default(),
     })
+}
+
+fn not_yet(command: &v1::Command) -> Checked<()> {
+    if let Some(isolation) = &command.isolation {
+        v1::isolation::Network::try_from(isolation.network)
+            .map_err(|_| unknown_number("command.isolation.network", isolation.network))?;
+        return Err(status::not_yet("command.isolation"));
+    }
+    Ok(())
+}
+
+/// Asks how large a command is before anything is done with it. What is passed on of the server's environment, too, has to
+/// fit into what the kernel takes, which is for the kernel to say.
+fn size(command: &v1::Command) -> Checked<()> {
+    const WHY: &str = "pass data on stdin, or in a file";
+    let strings = command.argv.len() + command.argv_raw.len() + command.environment.len();
+    if strings > MAX_STRINGS {
+        let why =
+            format!("has {strings} arguments and variables, and {MAX_STRINGS} are taken; {WHY}");
+        return Err(Reason::CommandTooLarge.field("command", why));
+    }
+    let variables = command.environment.iter();
+    let bytes = command.argv.iter().map(String::len).sum::<usize>()
+        + command.argv_raw.iter().map(Bytes::len).sum::<usize>()
+        + command.shell.len()
+        + variables.map(|(name, value)| name.len() + value.len() + 1).sum::<usize>()
+        // Each with its NUL, and a pointer to it.
+        + strings * (1 + size_of::<usize>());
+    let max = argument_bytes();
+    if bytes > max {
+        let why = format!(
+            "has {bytes} bytes of arguments and variables with their pointers, and the kernel takes {max}; {WHY}"
+        );
+        return Err(Reason::CommandTooLarge.field("command", why));
+    }
+    Ok(())
+}
+
+/// Whether output is read to the end of file.
+fn drain(number: i32) -> Checked<bool> {
+    match v1::command::Drain::try_from(number) {
+        Ok(v1::command::Drain::Unspecified | v1::command::Drain::Bounded) => Ok(false),
+        Ok(v1::command::Drain::Eof) => Ok(true),
+        Err(_) => Err(unknown_number("command.drain", number)),
+    }
 }
 
 fn argv(argv: Vec<String>, raw: Vec<Bytes>, shell: String) -> Checked<(Vec<CString>, bool)> {
@@ -336,9 +390,20 @@ pub(super) fn duration(
     value: Option<prost_types::Duration>,
 ) -> Checked<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
-    let duration = Duration::try_from(value)
-        .map_err(|_| invalid(field, "is negative or no valid duration"))?;
+    let duration = exact_duration(value)
+        .ok_or_else(|| invalid(field, "is no duration of 0 to 315,576,000,000 s"))?;
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
+/// As protobuf has durations; its library's own conversion overflows at the smallest of them.
+fn exact_duration(value: prost_types::Duration) -> Option<Duration> {
+    const NANOS: u32 = 1_000_000_000;
+    let nanos = u32::try_from(value.nanos)
+        .ok()
+        .filter(|&nanos| nanos < NANOS)?;
+    let seconds = u64::try_from(value.seconds).ok()?;
+    let is_one = (seconds, nanos) <= (MAX_DURATION_SECONDS, 0);
+    is_one.then(|| Duration::new(seconds, nanos))
 }
 
 pub(super) fn keepalive(value: Option<prost_types::Duration>) -> Checked<Option<Duration>> {
@@ -367,13 +432,12 @@ pub(super) fn signal(field: &str, number: i32) -> Checked<i32> {
     Err(invalid(field, "is no signal number: 1 to 64"))
 }
 
-pub(super) fn window_size(rows: u32, columns: u32) -> Checked<WindowSize> {
-    let cells = |field, value| {
-        cells(field, value)?.ok_or_else(|| invalid(field, "is 0; a terminal has at least one"))
-    };
-    Ok(WindowSize {
-        rows: cells("rows", rows)?,
-        columns: cells("columns", columns)?,
+/// A window size; `None`: with 0 rows or columns, the one that there is stays.
+pub(super) fn window_size(rows: u32, columns: u32) -> Checked<Option<WindowSize>> {
+    let size = (cells("rows", rows)?, cells("columns", columns)?);
+    Ok(match size {
+        (Some(rows), Some(columns)) => Some(WindowSize { rows, columns }),
+        _ => None,
     })
 }
 

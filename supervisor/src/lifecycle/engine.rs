@@ -31,6 +31,7 @@ pub struct Engine<F, O> {
     counters: Arc<Counters>,
     usage: Usage,
     ended_at: Option<Duration>,
+    output_left_open: bool,
     exit: Option<Exit>,
 }
 
@@ -98,6 +99,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             counters,
             usage: Usage::default(),
             ended_at: None,
+            output_left_open: false,
             exit: None,
         };
         engine.begin();
@@ -109,7 +111,13 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             return;
         };
         self.outlet.started(Duration::ZERO, process.pid());
-        if O::PATIENCE.is_zero() || process.has_terminal() {
+        let is_terminal = process.has_terminal();
+        for stream in 0..STREAMS {
+            if self.outputs.get(stream).is_none() {
+                self.tell(Fact::OutputEnded { stream }, Duration::ZERO);
+            }
+        }
+        if O::PATIENCE.is_zero() || is_terminal {
             self.outputs.watch(Duration::ZERO);
         } else {
             self.outputs.watch_at(O::PATIENCE);
@@ -123,9 +131,8 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         Wants {
             leader: self.leader.as_ref().and_then(Port::awaited),
             outputs: self.outputs.in_turn().map(|index| {
-                let output = self.outputs.get(index)?;
-                let awaited = output.port.awaited()?;
-                self.outlet.takes(output.stream).then_some((index, awaited))
+                let awaited = self.outputs.get(index)?.port.awaited()?;
+                self.may_read(index).then_some((index, awaited))
             }),
             stdin: self.feeder.awaited(),
             deadline: self.deadline(now),
@@ -279,7 +286,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         if self.outputs.are_unwatched() {
             self.catch_up(now);
         }
-        let unread = self.outputs.unread().iter().sum();
+        let unread = self.outputs.unread();
         self.tell(Fact::Exited { status, unread }, now);
     }
 
@@ -315,13 +322,16 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             Action::KillTree => process.kill_tree(),
             Action::LookAtTree => {
                 let seen = match process.look_at_tree() {
-                    TreeLook::Gone => Fact::TreeGone,
+                    TreeLook::Gone => Fact::TreeGone {
+                        unread: self.outputs.unread(),
+                    },
                     TreeLook::Alive => Fact::TreeLives { held: false },
                     TreeLook::Held => Fact::TreeLives { held: true },
                 };
                 self.tell(seen, now);
             }
             Action::CloseOutput => {
+                self.output_left_open = self.outputs.are_held_open();
                 for index in 0..STREAMS {
                     self.end_output(index);
                 }
@@ -349,7 +359,9 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
     fn may_read(&self, index: usize) -> bool {
         let output = self.outputs.get(index);
         output.is_some_and(|output| {
-            output.port.look_at().is_none() && self.outlet.takes(output.stream)
+            output.port.look_at().is_none()
+                && self.outlet.takes(output.stream)
+                && self.life.readable(index) > 0
         })
     }
 
@@ -358,10 +370,10 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         let Some(output) = self.outputs.take_turn(index) else {
             return;
         };
-        let stream = output.stream;
+        let (stream, most) = (output.stream, self.life.readable(index));
         let read = self
             .outlet
-            .read(stream, |buffer| output.read(now, ask, buffer));
+            .read(stream, |buffer| output.read(now, ask, most, buffer));
         match read {
             // To close the master now would hang its session up: a leader on its way out would die of SIGHUP.
             Ok(0) if stream == OutputStream::Terminal && self.leader.is_some() => {
@@ -369,13 +381,15 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             }
             Ok(0) => {
                 self.end_output(index);
-                if (0..STREAMS).all(|index| self.outputs.get(index).is_none()) {
-                    self.tell(Fact::OutputEnded, now);
-                }
+                self.tell(Fact::OutputEnded { stream: index }, now);
             }
             Ok(bytes) => {
                 self.counters.read(stream, bytes);
-                self.tell(Fact::Output { bytes }, now);
+                let read = Fact::Output {
+                    stream: index,
+                    bytes,
+                };
+                self.tell(read, now);
             }
             // Nothing there after all.
             Err(_) => {}
@@ -407,6 +421,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             wall_time: self.ended_at.unwrap_or(now),
             usage: self.usage,
             oom_killed: process.oom_killed(),
+            output_left_open: self.output_left_open,
         });
         if outcome.unkillable {
             tracing::error!(

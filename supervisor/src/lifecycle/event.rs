@@ -41,4 +41,6 @@ pub struct Exit {
     pub usage: Usage,
     /// The kernel killed a process of it for want of memory.
     pub oom_killed: bool,
+    /// Something held its output open when reading ended.
+    pub output_left_open: bool,
 }

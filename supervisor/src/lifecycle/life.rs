@@ -6,13 +6,11 @@
 
 use std::time::Duration;
 
+use super::{
+    drain::{Drain, OpenStreams},
+    output::STREAMS,
+};
 use crate::process::ExitStatus;
-
-/// After the leader's end, others that hold its output open may be silent for this long.
-pub const DRAIN_QUIET: Duration = Duration::from_millis(100);
-
-/// They are waited for this long in all, not counting the time in which the reader holds the output up.
-pub const DRAIN_BOUND: Duration = Duration::from_secs(1);
 
 /// How often a tree that is being ended is looked at.
 pub const TREE_POLL: Duration = Duration::from_millis(5);
@@ -22,6 +20,10 @@ pub const KILL_BOUND: Duration = Duration::from_millis(900);
 
 /// One that it does not hold is killed again and again for this long: on a busy machine a sweep may take its time.
 pub const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// When the server shuts down, a reader has this long to take what a command wrote before its end. What it does not take is
+/// cut, and the exit is not told.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Signal numbers run from 1 to this.
 pub const MAX_SIGNAL: i32 = 64;
@@ -62,6 +64,18 @@ pub struct Outcome {
     pub reason: ExitReason,
     /// Something of the tree was still there after its KILL.
     pub unkillable: bool,
+    /// Output that the leader had written is missing: a shutdown cut it.
+    pub output_cut: bool,
+}
+
+impl Outcome {
+    /// Nobody saw how it ended.
+    pub const LOST: Self = Self {
+        status: None,
+        reason: ExitReason::Lost,
+        unkillable: false,
+        output_cut: false,
+    };
 }
 
 /// Something that happened.
@@ -69,11 +83,16 @@ pub struct Outcome {
 pub enum Fact {
     /// The command wrote something, which was read.
     Output {
+        /// Where, as an index.
+        stream: usize,
         /// How much.
         bytes: usize,
     },
-    /// Its output has ended: nobody holds it open any more.
-    OutputEnded,
+    /// One of its streams has ended: nobody holds it open any more, or there is none.
+    OutputEnded {
+        /// Which, as an index.
+        stream: usize,
+    },
     /// The reader has no room: output cannot be read.
     Blocked,
     /// It has room again.
@@ -82,8 +101,8 @@ pub enum Fact {
     Exited {
         /// How.
         status: ExitStatus,
-        /// Bytes that it, or others, had written by then and that were not read yet.
-        unread: usize,
+        /// Bytes of each stream that it, or others, had written by then and that were not read yet.
+        unread: [usize; STREAMS],
     },
     /// A caller sends a signal, 1 to [`MAX_SIGNAL`].
     Signal(i32),
@@ -92,7 +111,10 @@ pub enum Fact {
     /// The kernel does not tell how the leader ends: its end is not to be waited for.
     Lost,
     /// Nothing in the tree lives any more: the answer to [`Action::LookAtTree`].
-    TreeGone,
+    TreeGone {
+        /// Bytes of each stream that it had written by then and that were not read yet.
+        unread: [usize; STREAMS],
+    },
     /// Something does: the other answer.
     TreeLives {
         /// All of it is held by the kernel, so that no signal reaches it.
@@ -133,9 +155,13 @@ pub struct Life {
     exit: Option<ExitStatus>,
     ending: Option<Ending>,
     sent: u64,
-    output_open: bool,
+    streams: OpenStreams,
     blocked: bool,
     drain: Option<Drain>,
+    /// The server shuts down.
+    shutting_down: bool,
+    /// When what the reader has not taken is cut; known once nothing but the reader is waited for.
+    cut_at: Option<Duration>,
     finished: bool,
 }
 
@@ -146,8 +172,8 @@ struct Ending {
     cause: Option<Cause>,
     stage: Stage,
     next_look: Duration,
-    /// The last look found nothing that a signal reaches.
-    held: bool,
+    /// Since when every look has found nothing that a signal reaches.
+    held_since: Option<Duration>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -155,20 +181,6 @@ enum Stage {
     Terminating { kill_at: Duration },
     Killing { since: Duration },
     Gone { unkillable: bool },
-}
-
-/// The leader has ended, its output is open.
-#[derive(Debug)]
-struct Drain {
-    /// Bytes that have to be delivered, whatever the clock says.
-    owed: usize,
-    quiet_at: Duration,
-    /// What is left of [`DRAIN_BOUND`], at `since`.
-    left: Duration,
-    /// When the clock was last started; `None` while it stands still.
-    since: Option<Duration>,
-    /// There is no clock.
-    until_end: bool,
 }
 
 impl Life {
@@ -181,14 +193,17 @@ impl Life {
             exit: None,
             ending: None,
             sent: 0,
-            output_open: true,
+            streams: OpenStreams::default(),
             blocked: false,
             drain: None,
+            shutting_down: false,
+            cut_at: None,
             finished: false,
         }
     }
 
-    /// Drains output to its end, which the timeout bounds, if there is one.
+    /// Drains output to its end: the execution is not over before, so that a timeout, a disconnect and a shutdown end its
+    /// tree meanwhile.
     #[must_use]
     pub fn until_end(mut self, until_end: bool) -> Self {
         self.until_end = until_end;
@@ -202,15 +217,15 @@ impl Life {
             return actions;
         }
         match fact {
-            Fact::Output { bytes } => self.output(now, bytes),
-            Fact::OutputEnded => self.output_open = false,
+            Fact::Output { stream, bytes } => self.output(now, stream, bytes),
+            Fact::OutputEnded { stream } => self.streams.end(stream),
             Fact::Blocked => self.block(now),
             Fact::Unblocked => self.unblock(now),
             Fact::Exited { status, unread } => self.exited(now, status, unread, &mut actions),
             Fact::Signal(number) => self.signal(now, number, &mut actions),
             Fact::End(cause) => self.end(now, cause, &mut actions),
             Fact::Lost => self.lost(now, &mut actions),
-            Fact::TreeGone => self.tree_gone(),
+            Fact::TreeGone { unread } => self.tree_gone(now, unread),
             Fact::TreeLives { held } => self.tree_lives(now, held),
             Fact::Deadline => self.deadline_passed(now, &mut actions),
         }
@@ -231,12 +246,21 @@ impl Life {
         });
         let timeout = self.timeout.filter(|_| self.is_timed());
         // A tree that is not gone yet, or output that has ended, leaves the drain nothing to decide.
-        let drain = self
-            .drain
-            .as_ref()
-            .filter(|_| self.output_open && self.is_tree_settled())
-            .and_then(Drain::deadline);
-        [ending, timeout, drain].into_iter().flatten().min()
+        let is_draining = self.streams.are_open() && self.is_tree_settled();
+        let drain = self.drain.as_ref().filter(|_| is_draining);
+        let drain = drain.and_then(|drain| self.drained_at(drain));
+        [ending, timeout, drain, self.cut_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// How many bytes of the stream at an index may be read: beyond what the leader had written at its end there is a bound.
+    pub fn readable(&self, stream: usize) -> usize {
+        match &self.drain {
+            Some(_) if !self.drains_to_the_end() => self.streams.readable(stream),
+            _ => usize::MAX,
+        }
     }
 
     /// Whether the leader has ended or is being ended: output is then sent as it comes.
@@ -244,10 +268,10 @@ impl Life {
         self.exit.is_some() || self.ending.is_some()
     }
 
-    fn output(&mut self, now: Duration, bytes: usize) {
+    fn output(&mut self, now: Duration, stream: usize, bytes: usize) {
         if let Some(drain) = &mut self.drain {
-            drain.owed = drain.owed.saturating_sub(bytes);
-            drain.quiet_at = now + DRAIN_QUIET;
+            self.streams.read(stream, bytes);
+            drain.heard(now);
         }
     }
 
@@ -265,18 +289,19 @@ impl Life {
         }
     }
 
-    fn exited(&mut self, now: Duration, status: ExitStatus, unread: usize, actions: &mut Actions) {
+    fn exited(
+        &mut self,
+        now: Duration,
+        status: ExitStatus,
+        unread: [usize; STREAMS],
+        actions: &mut Actions,
+    ) {
         if self.exit.is_some() {
             return;
         }
         self.exit = Some(status);
-        let mut drain = Drain {
-            owed: unread,
-            quiet_at: now + DRAIN_QUIET,
-            left: DRAIN_BOUND,
-            since: None,
-            until_end: self.until_end,
-        };
+        self.streams.owe(unread);
+        let mut drain = Drain::default();
         if !self.blocked {
             drain.start(now);
         }
@@ -316,7 +341,7 @@ impl Life {
                     cause: None,
                     stage,
                     next_look,
-                    held: false,
+                    held_since: None,
                 });
             }
         }
@@ -324,13 +349,17 @@ impl Life {
     }
 
     fn end(&mut self, now: Duration, cause: Cause, actions: &mut Actions) {
+        self.shutting_down |= cause == Cause::Shutdown;
         if self.ending.is_some() {
             return;
         }
-        if self.exit.is_some() {
-            // It ended by itself: what it left in the background runs on, and nobody waits for its output any more.
+        if self.exit.is_some() && !self.until_end {
+            // It ended by itself: what it left in the background runs on. What it wrote is delivered, to whoever is there.
             if let Some(drain) = &mut self.drain {
-                *drain = Drain::over(now);
+                drain.hurry();
+            }
+            if cause == Cause::Disconnect {
+                self.streams.owe_nothing();
             }
             return;
         }
@@ -340,7 +369,7 @@ impl Life {
                 kill_at: now + self.kill_after,
             },
             next_look: now,
-            held: false,
+            held_since: None,
         });
         // A stopped process acts on TERM only when it is continued.
         actions.extend([Action::SignalTree(TERM), Action::SignalTree(libc::SIGCONT)]);
@@ -354,16 +383,20 @@ impl Life {
         }
     }
 
-    fn tree_gone(&mut self) {
+    fn tree_gone(&mut self, now: Duration, unread: [usize; STREAMS]) {
         if let (Some(ending), Some(_)) = (&mut self.ending, &self.exit) {
             ending.stage = Stage::Gone { unkillable: false };
+            self.streams.owe(unread);
+            if let Some(drain) = self.drain.as_mut().filter(|_| self.until_end) {
+                drain.restart(now);
+            }
         }
     }
 
     /// The next look counts from the end of this one, which may have taken long.
     fn tree_lives(&mut self, now: Duration, held: bool) {
         if let Some(ending) = &mut self.ending {
-            ending.held = held;
+            ending.held_since = held.then(|| ending.held_since.unwrap_or(now));
             ending.next_look = now + TREE_POLL;
         }
     }
@@ -410,20 +443,51 @@ impl Life {
         if self.exit.is_none() && !unkillable {
             return;
         }
-        if self.output_open {
-            let drained = self.drain.as_ref().is_none_or(|drain| drain.is_over(now));
-            if !drained {
-                return;
+        let mut output_cut = false;
+        if self.streams.are_open() {
+            if !self.is_drained(now) {
+                output_cut = self.is_cut(now);
+                if !output_cut {
+                    return;
+                }
             }
-            self.output_open = false;
+            self.streams.close();
             actions.push(Action::CloseOutput);
         }
         self.finished = true;
+        self.cut_at = None;
         actions.push(Action::Finish(Outcome {
             status: self.exit,
             reason: self.reason(),
             unkillable,
+            output_cut,
         }));
+    }
+
+    /// Whether output is waited for to its end, without a clock.
+    fn drains_to_the_end(&self) -> bool {
+        self.until_end && self.ending.is_none() && !self.shutting_down
+    }
+
+    /// When the drain is over by its clock.
+    fn drained_at(&self, drain: &Drain) -> Option<Duration> {
+        // What is owed is there to be read, so its end needs no clock.
+        (!self.streams.owe_any() && !self.drains_to_the_end())
+            .then(|| drain.deadline())
+            .flatten()
+    }
+
+    fn is_drained(&self, now: Duration) -> bool {
+        let Some(drain) = &self.drain else {
+            return true;
+        };
+        let by_clock = self.drained_at(drain).is_some_and(|at| at <= now);
+        by_clock || (!self.drains_to_the_end() && self.streams.are_exhausted())
+    }
+
+    /// Whether a shutdown cuts what the reader has not taken by `now`. Its time begins when nothing else is waited for.
+    fn is_cut(&mut self, now: Duration) -> bool {
+        self.shutting_down && *self.cut_at.get_or_insert(now + SHUTDOWN_PATIENCE) <= now
     }
 
     /// Whether nothing in the tree is waited for: it is left alone, or gone, or given up.
@@ -453,46 +517,11 @@ impl Life {
 impl Ending {
     /// Whether the tree, killed since then, is not to be waited for.
     fn is_hopeless(&self, since: Duration, now: Duration) -> bool {
-        let bound = if self.held { KILL_BOUND } else { KILL_LIMIT };
-        since + bound <= now
+        let is_held = self.held_since.is_some_and(|held| held + KILL_BOUND <= now);
+        is_held || since + KILL_LIMIT <= now
     }
 
     fn is_given_up(&self) -> bool {
         self.stage == Stage::Gone { unkillable: true }
-    }
-}
-
-impl Drain {
-    fn over(now: Duration) -> Self {
-        Self {
-            owed: 0,
-            quiet_at: now,
-            left: Duration::ZERO,
-            since: Some(now),
-            until_end: false,
-        }
-    }
-
-    fn start(&mut self, now: Duration) {
-        if self.since.is_none() {
-            self.since = Some(now);
-            self.quiet_at = now + DRAIN_QUIET;
-        }
-    }
-
-    fn stop(&mut self, now: Duration) {
-        if let Some(since) = self.since.take() {
-            self.left = self.left.saturating_sub(now.saturating_sub(since));
-        }
-    }
-
-    fn deadline(&self) -> Option<Duration> {
-        let since = self.since?;
-        // What is owed is there to be read, so its end needs no clock.
-        (self.owed == 0 && !self.until_end).then(|| self.quiet_at.min(since + self.left))
-    }
-
-    fn is_over(&self, now: Duration) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
     }
 }

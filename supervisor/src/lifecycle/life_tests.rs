@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::life::{
-    Action, Cause, DRAIN_BOUND, DRAIN_QUIET, ExitReason, Fact, KILL_BOUND, KILL_LIMIT, Life,
-    MAX_SIGNAL, Outcome, TREE_POLL,
+use super::{
+    drain::{DRAIN_BOUND, DRAIN_BYTES, DRAIN_QUIET},
+    life::{
+        Action, Cause, ExitReason, Fact, KILL_BOUND, KILL_LIMIT, Life, MAX_SIGNAL, Outcome,
+        SHUTDOWN_PATIENCE, TREE_POLL,
+    },
+    output::STREAMS,
 };
 use crate::process::ExitStatus;
 
@@ -28,19 +32,47 @@ const fn died_of(number: i32) -> ExitStatus {
 }
 
 const fn exited(status: ExitStatus, unread: usize) -> Fact {
-    Fact::Exited { status, unread }
+    Fact::Exited {
+        status,
+        unread: [unread, 0],
+    }
 }
+
+/// A read of stdout.
+const fn output(bytes: usize) -> Fact {
+    Fact::Output { stream: 0, bytes }
+}
+
+/// The end of stdout; there is no stderr, unless a test says so.
+const OUTPUT_ENDED: Fact = Fact::OutputEnded { stream: 0 };
+
+const TREE_GONE: Fact = Fact::TreeGone {
+    unread: [0; STREAMS],
+};
 
 const fn finish(status: ExitStatus, reason: ExitReason) -> Action {
     Action::Finish(Outcome {
         status: Some(status),
         reason,
         unkillable: false,
+        output_cut: false,
     })
 }
 
+/// The same where something holds the output open.
+const fn close_and_finish(status: ExitStatus, reason: ExitReason) -> [Action; 2] {
+    [Action::CloseOutput, finish(status, reason)]
+}
+
+/// The life of a command with stdout alone.
 fn life(timeout: Option<Duration>) -> Life {
-    Life::new(timeout, KILL_AFTER)
+    without_stderr(Life::new(timeout, KILL_AFTER))
+}
+
+fn without_stderr(mut life: Life) -> Life {
+    let actions = life.on_fact(Duration::ZERO, Fact::OutputEnded { stream: 1 });
+    assert!(actions.is_empty());
+    life
 }
 
 /// Feeds each fact at its time, and compares what it is answered with.
@@ -69,12 +101,12 @@ fn a_command_that_ends_by_itself_ends_with_its_output() {
     play(
         &mut life(None),
         &[
-            (ms(1), Fact::Output { bytes: 9 }, &[]),
+            (ms(1), output(9), &[]),
             (ms(2), exited(ExitStatus::Code(7), 4), &[]),
-            (ms(3), Fact::Output { bytes: 4 }, &[]),
+            (ms(3), output(4), &[]),
             (
                 ms(4),
-                Fact::OutputEnded,
+                OUTPUT_ENDED,
                 &[finish(ExitStatus::Code(7), ExitReason::Own)],
             ),
             (ms(5), Fact::Signal(TERM), &[]),
@@ -84,7 +116,7 @@ fn a_command_that_ends_by_itself_ends_with_its_output() {
     play(
         &mut life(None),
         &[
-            (ms(1), Fact::OutputEnded, &[]),
+            (ms(1), OUTPUT_ENDED, &[]),
             (
                 ms(2),
                 exited(SUCCESS, 0),
@@ -100,8 +132,8 @@ fn silent_others_that_hold_the_output_are_waited_for_as_long_as_the_quiet_bound(
     play(&mut life, &[(ms(10), exited(SUCCESS, 0), &[])]);
     assert_eq!(life.deadline(), Some(ms(10) + DRAIN_QUIET));
     // Each read starts that time anew.
-    play(&mut life, &[(ms(60), Fact::Output { bytes: 1 }, &[])]);
-    let end = [Action::CloseOutput, finish(SUCCESS, ExitReason::Own)];
+    play(&mut life, &[(ms(60), output(1), &[])]);
+    let end = close_and_finish(SUCCESS, ExitReason::Own);
     assert_eq!(
         next_actions(&mut life),
         (ms(60) + DRAIN_QUIET, end.to_vec())
@@ -117,7 +149,7 @@ fn others_that_keep_writing_are_cut_off_at_the_bound() {
     let mut now = ms(10);
     while now + ms(50) < end {
         now += ms(50);
-        play(&mut life, &[(now, Fact::Output { bytes: 1 }, &[])]);
+        play(&mut life, &[(now, output(1), &[])]);
     }
     let (at, actions) = next_actions(&mut life);
     assert_eq!(at, end);
@@ -147,7 +179,7 @@ fn a_reader_that_holds_the_output_up_stops_the_clock() {
     let mut now = 2 * hours;
     while now + ms(100) < 2 * hours + DRAIN_BOUND {
         now += ms(50);
-        play(&mut life, &[(now, Fact::Output { bytes: 1 }, &[])]);
+        play(&mut life, &[(now, output(1), &[])]);
     }
     let left = DRAIN_BOUND.saturating_sub(ms(40));
     assert_eq!(life.deadline(), Some(2 * hours + left));
@@ -175,16 +207,16 @@ fn what_was_written_before_the_end_is_owed_whatever_the_clock_says() {
         &mut life,
         &[
             (ms(1), exited(SUCCESS, 10), &[]),
-            (ms(5000), Fact::Output { bytes: 9 }, &[]),
+            (ms(5000), output(9), &[]),
             (ms(9000), Fact::Deadline, &[]),
         ],
     );
     assert_eq!(life.deadline(), None);
-    let end = [Action::CloseOutput, finish(SUCCESS, ExitReason::Own)];
+    let end = close_and_finish(SUCCESS, ExitReason::Own);
     play(
         &mut life,
         // The last byte comes long after the bound.
-        &[(ms(9001), Fact::Output { bytes: 1 }, &end)],
+        &[(ms(9001), output(1), &end)],
     );
 }
 
@@ -203,10 +235,10 @@ fn a_timeout_is_term_and_then_kill_until_the_tree_is_gone() {
         &mut life,
         &[
             // A tree is not gone as long as its leader is not.
-            (at, Fact::TreeGone, &[]),
+            (at, TREE_GONE, &[]),
             (at, exited(died_of(KILL), 0), &[Action::LookAtTree]),
-            (at, Fact::OutputEnded, &[]),
-            (at, Fact::TreeGone, &[finish(died_of(KILL), reason)]),
+            (at, OUTPUT_ENDED, &[]),
+            (at, TREE_GONE, &[finish(died_of(KILL), reason)]),
         ],
     );
 }
@@ -223,7 +255,7 @@ fn a_leader_that_ends_on_term_leaves_the_rest_its_time() {
                 exited(ExitStatus::Code(3), 0),
                 &[Action::LookAtTree],
             ),
-            (ms(110), Fact::OutputEnded, &[]),
+            (ms(110), OUTPUT_ENDED, &[]),
         ],
     );
     // The tree is looked at, and killed when its time is up.
@@ -240,7 +272,7 @@ fn a_leader_that_ends_on_term_leaves_the_rest_its_time() {
         ExitStatus::Code(3),
         ExitReason::Ended(Cause::Timeout),
     )];
-    play(&mut life, &[(at, Fact::TreeGone, &end)]);
+    play(&mut life, &[(at, TREE_GONE, &end)]);
 }
 
 #[test]
@@ -251,11 +283,11 @@ fn a_timeout_after_the_leaders_end_changes_nothing() {
         &[
             (ms(90), exited(SUCCESS, 5), &[]),
             (ms(100), Fact::Deadline, &[]),
-            (ms(120), Fact::Output { bytes: 5 }, &[]),
+            (ms(120), output(5), &[]),
         ],
     );
     let (_, actions) = next_actions(&mut life);
-    assert_eq!(actions[1], finish(SUCCESS, ExitReason::Own));
+    assert_eq!(actions, close_and_finish(SUCCESS, ExitReason::Own));
 }
 
 #[test]
@@ -269,10 +301,10 @@ fn a_callers_kill_is_at_once_and_on_the_whole_tree() {
             (ms(6), Fact::Signal(KILL), &[]),
             (ms(7), Fact::End(Cause::Disconnect), &[]),
             (ms(8), exited(died_of(KILL), 0), &[Action::LookAtTree]),
-            (ms(8), Fact::TreeGone, &[]),
+            (ms(8), TREE_GONE, &[]),
             (
                 ms(9),
-                Fact::OutputEnded,
+                OUTPUT_ENDED,
                 &[finish(died_of(KILL), ExitReason::Signal)],
             ),
         ],
@@ -292,11 +324,11 @@ fn a_callers_kill_ends_the_patience_of_a_timeout() {
         &mut life,
         &[
             (ms(151), exited(died_of(KILL), 0), &[Action::LookAtTree]),
-            (ms(151), Fact::OutputEnded, &[]),
+            (ms(151), OUTPUT_ENDED, &[]),
             // remexd had begun to end it, so that is why.
             (
                 ms(151),
-                Fact::TreeGone,
+                TREE_GONE,
                 &[finish(died_of(KILL), ExitReason::Ended(Cause::Timeout))],
             ),
         ],
@@ -326,12 +358,12 @@ fn what_goes_first_decides_why() {
             &[
                 (ms(1), Fact::End(first), &begin),
                 (ms(2), Fact::End(second), &[]),
-                (ms(3), Fact::OutputEnded, &[]),
+                (ms(3), OUTPUT_ENDED, &[]),
                 // Whatever code it exits with.
                 (ms(4), exited(SUCCESS, 0), &[Action::LookAtTree]),
                 (
                     ms(4),
-                    Fact::TreeGone,
+                    TREE_GONE,
                     &[finish(SUCCESS, ExitReason::Ended(reason))],
                 ),
             ],
@@ -341,7 +373,7 @@ fn what_goes_first_decides_why() {
 
 #[test]
 fn a_caller_who_leaves_during_the_drain_ends_it_and_kills_nothing() {
-    let end = [Action::CloseOutput, finish(SUCCESS, ExitReason::Own)];
+    let end = close_and_finish(SUCCESS, ExitReason::Own);
     play(
         &mut life(None),
         &[
@@ -357,6 +389,68 @@ fn a_caller_who_leaves_during_the_drain_ends_it_and_kills_nothing() {
             (ms(2), exited(SUCCESS, 100), &[]),
             (ms(3), Fact::Unblocked, &[]),
             (ms(3), Fact::End(Cause::Disconnect), &end),
+        ],
+    );
+}
+
+/// Whatever ends one that is drained to its end ends its tree, and the leader's code stays.
+#[test]
+fn an_end_during_a_drain_to_the_end_ends_the_tree() {
+    for cause in [Cause::Timeout, Cause::Disconnect, Cause::Shutdown] {
+        let mut life = life((cause == Cause::Timeout).then(|| ms(5000))).until_end(true);
+        let (at, end) = match cause {
+            Cause::Timeout => (ms(5000), Fact::Deadline),
+            _ => (ms(5000), Fact::End(cause)),
+        };
+        play(
+            &mut life,
+            &[
+                (ms(10), exited(SUCCESS, 0), &[]),
+                // No silence is long enough.
+                (ms(4000), Fact::Deadline, &[]),
+                (
+                    at,
+                    end,
+                    &[Action::SignalTree(TERM), Action::SignalTree(CONT)],
+                ),
+                (at, Fact::Deadline, &[Action::LookAtTree]),
+                (at, Fact::TreeLives { held: false }, &[]),
+                (at + KILL_AFTER, Fact::Deadline, &[Action::KillTree]),
+                // What it wrote last is still read.
+                (at + KILL_AFTER + ms(1), TREE_GONE, &[]),
+                (
+                    at + KILL_AFTER + ms(2),
+                    OUTPUT_ENDED,
+                    &[finish(SUCCESS, ExitReason::Ended(cause))],
+                ),
+            ],
+        );
+    }
+}
+
+/// One that left the tree holds the output up no longer than any other drain.
+#[test]
+fn what_escaped_the_end_of_a_drain_to_the_end_is_not_waited_for() {
+    let mut life = life(None).until_end(true);
+    let cause = Cause::Disconnect;
+    play(
+        &mut life,
+        &[
+            (ms(10), exited(SUCCESS, 0), &[]),
+            (
+                ms(3000),
+                Fact::End(cause),
+                &[Action::SignalTree(TERM), Action::SignalTree(CONT)],
+            ),
+            (ms(3001), TREE_GONE, &[]),
+            (
+                ms(3001) + DRAIN_QUIET,
+                Fact::Deadline,
+                &[
+                    Action::CloseOutput,
+                    finish(SUCCESS, ExitReason::Ended(cause)),
+                ],
+            ),
         ],
     );
 }
@@ -390,9 +484,8 @@ fn given_up_after(bound: Duration, held: bool) {
     .unwrap();
     assert!(at >= give_up_at && at <= give_up_at + TREE_POLL, "{at:?}");
     let outcome = Outcome {
-        status: None,
-        reason: ExitReason::Lost,
         unkillable: true,
+        ..Outcome::LOST
     };
     assert_eq!(actions, [Action::CloseOutput, Action::Finish(outcome)]);
 }
@@ -405,7 +498,7 @@ fn a_leader_that_is_gone_with_an_unkillable_rest_has_its_status() {
         &mut life,
         &[
             (ms(11), exited(died_of(TERM), 0), &[Action::LookAtTree]),
-            (ms(11), Fact::OutputEnded, &[]),
+            (ms(11), OUTPUT_ENDED, &[]),
         ],
     );
     let last = std::iter::repeat_with(|| next_actions(&mut life).1)
@@ -415,6 +508,7 @@ fn a_leader_that_is_gone_with_an_unkillable_rest_has_its_status() {
         status: Some(died_of(TERM)),
         reason: ExitReason::Ended(Cause::Timeout),
         unkillable: true,
+        ..Outcome::LOST
     };
     assert_eq!(last, Some(Action::Finish(outcome)));
 }
@@ -448,7 +542,7 @@ fn a_signal_is_the_reason_only_if_it_was_sent_before_the_end() {
         let mut life = life(None);
         life.on_fact(ms(1), Fact::Signal(sent));
         life.on_fact(ms(2), exited(status, 0));
-        let actions = life.on_fact(ms(3), Fact::OutputEnded);
+        let actions = life.on_fact(ms(3), OUTPUT_ENDED);
         assert_eq!(actions, [finish(status, reason)], "{sent}");
     }
     // One that comes in the drain still goes to what lives of the group, but ended nothing.
@@ -457,11 +551,7 @@ fn a_signal_is_the_reason_only_if_it_was_sent_before_the_end() {
         &[
             (ms(1), exited(died_of(15), 0), &[]),
             (ms(2), Fact::Signal(15), &[Action::SignalGroup(15)]),
-            (
-                ms(3),
-                Fact::OutputEnded,
-                &[finish(died_of(15), ExitReason::Own)],
-            ),
+            (ms(3), OUTPUT_ENDED, &[finish(died_of(15), ExitReason::Own)]),
         ],
     );
 }
@@ -488,14 +578,15 @@ fn any_event() -> impl Strategy<Value = Fact> {
         Just(Cause::Shutdown)
     ];
     prop_oneof![
-        4 => (1..70_000usize).prop_map(|bytes| Fact::Output { bytes }),
-        1 => Just(Fact::OutputEnded),
+        4 => (0..STREAMS, 1..70_000usize).prop_map(|(stream, bytes)| Fact::Output { stream, bytes }),
+        2 => (0..STREAMS).prop_map(|stream| Fact::OutputEnded { stream }),
         2 => Just(Fact::Blocked),
         2 => Just(Fact::Unblocked),
-        1 => (status, 0..100_000usize).prop_map(|(status, unread)| exited(status, unread)),
+        1 => (status, [0..100_000usize, 0..100_000usize])
+            .prop_map(|(status, unread)| Fact::Exited { status, unread }),
         2 => (0..=MAX_SIGNAL + 1).prop_map(Fact::Signal),
         1 => cause.prop_map(Fact::End),
-        2 => Just(Fact::TreeGone),
+        2 => Just(TREE_GONE),
         2 => any::<bool>().prop_map(|held| Fact::TreeLives { held }),
         4 => Just(Fact::Deadline),
     ]
@@ -511,7 +602,8 @@ struct Simulation {
     sent_before_exit: Vec<i32>,
     killed: bool,
     blocked: bool,
-    owed: usize,
+    owed: [usize; STREAMS],
+    ended: [bool; STREAMS],
 }
 
 impl Simulation {
@@ -525,7 +617,8 @@ impl Simulation {
             sent_before_exit: Vec::new(),
             killed: false,
             blocked: false,
-            owed: 0,
+            owed: [0; STREAMS],
+            ended: [false; STREAMS],
         }
     }
 
@@ -576,7 +669,10 @@ impl Simulation {
             }
             Fact::Blocked => self.blocked = true,
             Fact::Unblocked => self.blocked = false,
-            Fact::Output { bytes } => self.owed = self.owed.saturating_sub(bytes),
+            Fact::Output { stream, bytes } => {
+                self.owed[stream] = self.owed[stream].saturating_sub(bytes);
+            }
+            Fact::OutputEnded { stream } => self.ended[stream] = true,
             _ => {}
         }
     }
@@ -589,10 +685,13 @@ impl Simulation {
         if self.blocked {
             self.tell(Fact::Unblocked);
         }
-        if self.owed > 0 {
-            self.tell(Fact::Output { bytes: self.owed });
+        for stream in 0..STREAMS {
+            if self.owed[stream] > 0 {
+                let bytes = self.owed[stream];
+                self.tell(Fact::Output { stream, bytes });
+            }
         }
-        self.tell(Fact::TreeGone);
+        self.tell(TREE_GONE);
     }
 
     fn reason(&self) -> ExitReason {
@@ -665,33 +764,171 @@ proptest! {
 
     #[test]
     fn nothing_ends_while_its_output_is_owed_and_the_caller_there(
-        owed in 1..1_000_000usize,
+        unread in [0..1_000_000usize, 1..1_000_000usize],
         facts in proptest::collection::vec((0..5000u64, any_event()), 0..40),
     ) {
         let mut life = Simulation::new(None);
-        life.tell(exited(SUCCESS, owed));
+        life.tell(Fact::Exited { status: SUCCESS, unread });
         for (pause, fact) in facts {
             match fact {
                 // A caller's kill, too, leaves what was written to be read.
-                Fact::End(_) | Fact::OutputEnded => continue,
+                Fact::End(_) | Fact::OutputEnded { .. } => continue,
                 _ => {}
             }
             life.advance(life.now + ms(pause));
             life.tell(fact);
-            if life.owed > 0 {
-                prop_assert!(!life.is_finished(), "{} bytes are lost", life.owed);
+            if life.owed != [0; STREAMS] {
+                prop_assert!(!life.is_finished(), "{:?} bytes are lost", life.owed);
             }
         }
     }
+
+    #[test]
+    fn output_that_is_missing_never_goes_with_an_exit(
+        unread in [0..1_000_000usize, 0..1_000_000usize],
+        facts in proptest::collection::vec((0..5000u64, any_event()), 0..40),
+    ) {
+        let mut life = Simulation::new(None);
+        life.tell(Fact::Exited { status: SUCCESS, unread });
+        life.tell(Fact::End(Cause::Shutdown));
+        for (pause, fact) in facts {
+            if matches!(fact, Fact::End(Cause::Disconnect)) {
+                continue;
+            }
+            life.advance(life.now + ms(pause));
+            life.tell(fact);
+        }
+        life.advance(life.now + KILL_LIMIT + SHUTDOWN_PATIENCE);
+        let outcome = life.actions.iter().find_map(|action| match action {
+            Action::Finish(outcome) => Some(*outcome),
+            _ => None,
+        });
+        let outcome = outcome.expect("a shutdown ends in bounded time");
+        let is_missing = (0..STREAMS).any(|stream| !life.ended[stream] && life.owed[stream] > 0);
+        prop_assert_eq!(outcome.output_cut, is_missing && !outcome.unkillable);
+    }
+}
+
+#[test]
+fn a_flood_on_one_stream_neither_delays_the_other_nor_lasts() {
+    let mut life = Life::new(None, KILL_AFTER);
+    let unread = [5, 4];
+    let status = SUCCESS;
+    play(&mut life, &[(ms(1), Fact::Exited { status, unread }, &[])]);
+    let flood = DRAIN_BYTES + 5;
+    assert_eq!(life.readable(0), flood);
+    play(&mut life, &[(ms(2), output(flood), &[])]);
+    assert_eq!(life.readable(0), 0);
+    // stderr is still owed, however long it takes.
+    assert_eq!(life.deadline(), None);
+    let stderr = |bytes| Fact::Output { stream: 1, bytes };
+    play(&mut life, &[(ms(9000), stderr(3), &[])]);
+    assert_eq!(life.deadline(), None);
+    play(
+        &mut life,
+        &[(
+            ms(9001),
+            stderr(1),
+            &close_and_finish(SUCCESS, ExitReason::Own),
+        )],
+    );
+}
+
+#[test]
+fn a_shutdown_waits_for_what_is_owed_and_then_says_that_it_cut_it() {
+    let drained = |life: &mut Life| {
+        play(
+            life,
+            &[
+                (ms(1), exited(SUCCESS, 9), &[]),
+                (ms(2), Fact::Blocked, &[]),
+                (ms(3), Fact::End(Cause::Shutdown), &[]),
+                (ms(4), output(8), &[]),
+            ],
+        );
+        assert_eq!(life.deadline(), Some(ms(3) + SHUTDOWN_PATIENCE));
+    };
+    let mut life_of_a_reader = life(None);
+    drained(&mut life_of_a_reader);
+    let end = close_and_finish(SUCCESS, ExitReason::Own);
+    play(&mut life_of_a_reader, &[(ms(1000), output(1), &end)]);
+
+    let mut life_without_one = life(None);
+    drained(&mut life_without_one);
+    let cut = Outcome {
+        status: Some(SUCCESS),
+        reason: ExitReason::Own,
+        output_cut: true,
+        ..Outcome::LOST
+    };
+    let end = vec![Action::CloseOutput, Action::Finish(cut)];
+    assert_eq!(
+        next_actions(&mut life_without_one),
+        (ms(3) + SHUTDOWN_PATIENCE, end)
+    );
+}
+
+#[test]
+fn what_is_drained_to_its_end_is_ended_as_what_runs() {
+    let mut life = without_stderr(Life::new(Some(ms(500)), KILL_AFTER).until_end(true));
+    play(
+        &mut life,
+        &[
+            (ms(1), exited(ExitStatus::Code(3), 0), &[]),
+            (ms(2), output(1), &[]),
+        ],
+    );
+    assert_eq!(life.readable(0), usize::MAX);
+    let term = vec![Action::SignalTree(TERM), Action::SignalTree(CONT)];
+    assert_eq!(next_actions(&mut life), (ms(500), term));
+    let (_, look) = next_actions(&mut life);
+    assert_eq!(look, [Action::LookAtTree]);
+    let reason = ExitReason::Ended(Cause::Timeout);
+    let unread = [7, 0];
+    play(
+        &mut life,
+        &[
+            (ms(510), Fact::TreeGone { unread }, &[]),
+            (ms(511), output(7), &[]),
+            (
+                ms(512),
+                OUTPUT_ENDED,
+                &[finish(ExitStatus::Code(3), reason)],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_tree_is_given_up_as_held_only_if_every_look_found_it_held() {
+    let mut life = life(None);
+    let killed = ms(1);
+    play(
+        &mut life,
+        &[(killed, Fact::Signal(KILL), &[Action::KillTree])],
+    );
+    let held = Fact::TreeLives { held: true };
+    play(&mut life, &[(ms(10), held, &[])]);
+    // One look that finds it alive, and the time begins anew.
+    play(
+        &mut life,
+        &[(ms(800), Fact::TreeLives { held: false }, &[])],
+    );
+    play(&mut life, &[(ms(810), held, &[])]);
+    play(&mut life, &[(ms(1000), held, &[])]);
+    let finish = |actions: &[Action]| actions.iter().any(is_finish);
+    let actions = life.on_fact(killed + KILL_BOUND, Fact::Deadline);
+    assert!(!finish(&actions), "{actions:?}");
+    let actions = life.on_fact(ms(810) + KILL_BOUND, Fact::Deadline);
+    assert!(finish(&actions), "{actions:?}");
 }
 
 #[test]
 fn what_cannot_be_followed_is_killed_and_lost() {
     let mut life = Life::new(None, KILL_AFTER);
     let lost = Outcome {
-        status: None,
-        reason: ExitReason::Lost,
         unkillable: true,
+        ..Outcome::LOST
     };
     let end = [Action::KillTree, Action::CloseOutput, Action::Finish(lost)];
     play(&mut life, &[(ms(5), Fact::Lost, &end)]);
@@ -712,12 +949,12 @@ fn the_limits_are_those_that_callers_know() {
 #[test]
 fn it_is_ending_from_the_leaders_end_or_the_servers_on() {
     for (fact, is_ending) in [
-        (Fact::Output { bytes: 1 }, false),
-        (Fact::OutputEnded, false),
+        (output(1), false),
+        (OUTPUT_ENDED, false),
         (Fact::Blocked, false),
         (Fact::Signal(TERM), false),
         (Fact::Signal(0), false),
-        (Fact::TreeGone, false),
+        (TREE_GONE, false),
         (Fact::TreeLives { held: true }, false),
         (Fact::Deadline, false),
         (Fact::Signal(KILL), true),
@@ -755,5 +992,5 @@ fn the_leader_ends_once() {
     life.on_fact(ms(1), exited(ExitStatus::Code(1), 1));
     life.on_fact(ms(2), exited(ExitStatus::Code(2), 0));
     let end = [finish(ExitStatus::Code(1), ExitReason::Own)];
-    play(&mut life, &[(ms(3), Fact::OutputEnded, &end)]);
+    play(&mut life, &[(ms(3), OUTPUT_ENDED, &end)]);
 }

@@ -4,6 +4,7 @@
 //! [`engine`] is what does it: it owns the descriptors, each in a [`port`], reads the `outputs`, feeds stdin through the
 //! [`feeder`], and passes what it reads to an [`outlet`] as numbered [`event`]s. [`counters`] tell others how far it has come.
 
+pub mod drain;
 pub mod life;
 #[cfg(test)]
 mod life_tests;

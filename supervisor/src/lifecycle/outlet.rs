@@ -13,6 +13,9 @@ use super::{
     output::{COALESCE_INTERVAL, Chunker, Due, OutputStream},
 };
 
+/// Stdin that is told of at once when it has been accepted; less waits for [`COALESCE_INTERVAL`].
+const TOLD_BYTES: u64 = 64 * 1024;
+
 /// What has become of the way to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
@@ -159,9 +162,13 @@ impl<S: EventSink> EventOutlet<S> {
 
     /// When an item for accepted stdin alone is due.
     fn accepted_due(&self) -> Option<Duration> {
-        let tells = self.sink.as_ref().is_some_and(EventSink::tells_accepted);
-        let has_grown = || self.counters.stdin_accepted() > self.told.accepted;
-        (tells && has_grown()).then(|| self.told.at + COALESCE_INTERVAL)
+        self.sink.as_ref().filter(|sink| sink.tells_accepted())?;
+        let accepted = self.counters.stdin_accepted();
+        match accepted.saturating_sub(self.told.accepted) {
+            0 => None,
+            TOLD_BYTES.. => Some(self.told.at),
+            _ => Some(self.told.at + COALESCE_INTERVAL),
+        }
     }
 }
 
@@ -262,7 +269,7 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::*;
+    use super::{super::life::Outcome, *};
 
     const LATER: Duration = COALESCE_INTERVAL;
 
@@ -342,6 +349,20 @@ mod tests {
     }
 
     #[test]
+    fn much_accepted_stdin_is_told_at_once() {
+        let (mut outlet, counters) = full();
+        outlet.receive().unwrap();
+        counters.accept(TOLD_BYTES - 1);
+        assert_eq!(outlet.deadline(Duration::ZERO, false), Some(LATER));
+        assert_eq!(outlet.pass_on(Duration::ZERO, false), Flow::Same);
+        assert!(outlet.receive().is_none());
+        counters.accept(TOLD_BYTES);
+        assert_eq!(outlet.deadline(Duration::ZERO, false), Some(Duration::ZERO));
+        assert_eq!(outlet.pass_on(Duration::ZERO, false), Flow::Same);
+        assert_eq!(outlet.receive().unwrap().stdin_accepted, TOLD_BYTES);
+    }
+
+    #[test]
     fn a_reader_that_has_gone_holds_nothing_up() {
         let (mut outlet, counters) = full();
         outlet.write(b"hi");
@@ -360,14 +381,11 @@ mod tests {
         let (mut outlet, _) = full();
         outlet.write(b"tail");
         let exit = Exit {
-            outcome: crate::lifecycle::life::Outcome {
-                status: None,
-                reason: crate::lifecycle::life::ExitReason::Own,
-                unkillable: false,
-            },
+            outcome: Outcome::LOST,
             wall_time: LATER,
             usage: crate::process::Usage::default(),
             oom_killed: false,
+            output_left_open: false,
         };
         let mut last = false;
         assert!(!outlet.deliver(LATER, exit, || last = true));

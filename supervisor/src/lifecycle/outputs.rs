@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -110,6 +110,12 @@ impl<F: Watched> Outputs<F> {
         self.streams[index].take().map(|output| output.stream)
     }
 
+    /// Whether a process still has one of them open for writing.
+    pub(super) fn are_held_open(&self) -> bool {
+        let mut outputs = self.streams.iter().flatten();
+        outputs.any(|output| !output.port.is_hung_up())
+    }
+
     /// Bytes that can be read at once of each.
     pub(super) fn unread(&self) -> [usize; STREAMS] {
         self.streams
@@ -135,16 +141,18 @@ impl<F: Watched> Output<F> {
         }
     }
 
-    /// Appends a read to `buffer`, as much as fits; 0 is the end. `ask` has the kernel asked even if nothing was announced.
+    /// Appends a read to `buffer`, as much as fits and at most `most`; 0 is the end. `ask` has the kernel asked even if nothing
+    /// was announced.
     pub(super) fn read(
         &mut self,
         now: Duration,
         ask: bool,
+        most: usize,
         buffer: &mut Vec<u8>,
     ) -> io::Result<usize> {
-        let result = self.port.try_io(now, ask, |fd| {
-            Ok(rustix::io::read(fd, spare_capacity(buffer))?)
-        });
+        let result = self
+            .port
+            .try_io(now, ask, |fd| read_at_most(fd, most, buffer));
         match result {
             Ok(bytes) => {
                 if bytes == MAX_OUTPUT_BYTES && !self.enlarged {
@@ -169,4 +177,15 @@ impl<F: Watched> Output<F> {
             .and_then(|bytes| usize::try_from(bytes).ok())
             .unwrap_or(0)
     }
+}
+
+/// One read, appended to `buffer`: as much as its capacity takes, and at most `most`.
+fn read_at_most(fd: BorrowedFd<'_>, most: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    if most >= buffer.capacity() - buffer.len() {
+        return Ok(rustix::io::read(fd, spare_capacity(buffer))?);
+    }
+    let mut part = vec![0; most];
+    let bytes = rustix::io::read(fd, &mut part)?;
+    buffer.extend_from_slice(&part[..bytes]);
+    Ok(bytes)
 }

@@ -13,8 +13,12 @@ const SMALL_BYTES: usize = 4 * 1024;
 /// Up to this size.
 const TAIL_BYTES: usize = 64 * 1024;
 
-/// What is typed for the end of a terminal's stdin: Ctrl-D.
-const END_OF_TRANSMISSION: &[u8] = b"\x04";
+/// What is typed for the end of a terminal's stdin: Ctrl-D. It sends what was typed of a line; only where that is nothing
+/// the reader sees an end.
+const END_OF_TRANSMISSION: u8 = b'\x04';
+
+/// What a terminal, as it is at first, takes for the end of a line: nothing that was typed waits behind one of these.
+const LINE_ENDS: [u8; 3] = [b'\n', b'\r', END_OF_TRANSMISSION];
 
 /// A piece of stdin as a caller gives it.
 #[derive(Debug, Clone, Default)]
@@ -65,8 +69,8 @@ pub struct Stdin {
     queued: usize,
     accepted: u64,
     terminal: bool,
-    /// On a terminal: the last thing typed was its end.
-    end_typed: bool,
+    /// On a terminal: what was typed since the last end of a line waits for one.
+    line_begun: bool,
     ended: bool,
     /// The command reads no more: what comes is dropped.
     discards: bool,
@@ -81,16 +85,16 @@ impl Stdin {
             queued: 0,
             accepted: 0,
             terminal,
-            end_typed: false,
+            line_begun: false,
             ended: false,
             discards: false,
         };
-        // Without any stdin, nothing is typed at a terminal either.
         let any = !first.is_empty();
         stdin.push(first);
         if !open {
+            // Without any stdin, nothing is typed at a terminal either.
             if any {
-                stdin.type_end();
+                stdin.end();
             }
             stdin.ended = true;
         }
@@ -107,12 +111,6 @@ impl Stdin {
             });
         };
         let len = chunk.data.len() as u64;
-        // An end that was typed at a terminal has a position too.
-        let positions = len + u64::from(self.terminal && chunk.eof);
-        if (1..=known).contains(&positions) {
-            self.ended |= chunk.eof && !self.terminal;
-            return Ok(Taken::Whole);
-        }
         if self.ended {
             return if len <= known {
                 Ok(Taken::Whole)
@@ -138,10 +136,9 @@ impl Stdin {
 
     /// The end of stdin, as by a half-close.
     pub fn close(&mut self) {
-        if !self.end_typed && !self.ended {
+        if !self.ended {
             self.end();
         }
-        self.ended = true;
     }
 
     /// What the command is to get next.
@@ -191,27 +188,24 @@ impl Stdin {
         self.accepted
     }
 
+    /// Once. At a terminal it is typed, and takes one position, however often the key is pressed.
     fn end(&mut self) {
         if self.terminal {
-            self.type_end();
-        } else {
-            self.ended = true;
+            let presses = if self.line_begun { 2 } else { 1 };
+            self.accepted += 1;
+            self.enqueue(Bytes::from_static(&[END_OF_TRANSMISSION; 2][..presses]));
         }
-    }
-
-    fn type_end(&mut self) {
-        if self.terminal {
-            self.push(Bytes::from_static(END_OF_TRANSMISSION));
-            self.end_typed = true;
-        }
+        self.ended = true;
     }
 
     fn push(&mut self, data: Bytes) {
-        if data.is_empty() {
-            return;
-        }
+        let Some(last) = data.last() else { return };
+        self.line_begun = !LINE_ENDS.contains(last);
         self.accepted += data.len() as u64;
-        self.end_typed = false;
+        self.enqueue(data);
+    }
+
+    fn enqueue(&mut self, data: Bytes) {
         if self.discards {
             return;
         }
@@ -298,24 +292,86 @@ mod tests {
     }
 
     #[test]
-    fn at_a_terminal_the_end_is_typed_once_and_has_a_position() {
-        let mut stdin = Stdin::new(Bytes::new(), true, true);
-        whole(&mut stdin, chunk(Some(0), "a", true));
-        whole(&mut stdin, chunk(Some(0), "a", true));
+    fn pitfall_59_at_a_terminal_the_end_is_typed_behind_a_line_and_takes_one_position() {
+        for (typed, seen) in [
+            ("", "\x04"),
+            ("a\n", "a\n\x04"),
+            ("a\r", "a\r\x04"),
+            // The first press only sends the line.
+            ("a", "a\x04\x04"),
+            ("a\nb", "a\nb\x04\x04"),
+            ("\x01", "\x01\x04\x04"),
+            // It was sent already.
+            ("a\x04", "a\x04\x04"),
+        ] {
+            let mut by_chunk = Stdin::new(Bytes::new(), true, true);
+            whole(&mut by_chunk, chunk(Some(0), typed, true));
+            let mut apart = Stdin::new(Bytes::new(), true, true);
+            whole(&mut apart, chunk(None, typed, false));
+            whole(&mut apart, chunk(None, "", true));
+            let mut by_close = Stdin::new(Bytes::new(), true, true);
+            whole(&mut by_close, chunk(None, typed, false));
+            by_close.close();
+            for mut stdin in [by_chunk, apart, by_close] {
+                assert_eq!(stdin.accepted(), typed.len() as u64 + 1, "{typed:?}");
+                assert_eq!(drain(&mut stdin), seen.as_bytes(), "{typed:?}");
+                assert!(stdin.is_finished());
+            }
+        }
+        // The first bytes of stdin are typed like any others.
+        let mut stdin = Stdin::new(Bytes::from_static(b"x"), false, true);
         assert_eq!(stdin.accepted(), 2);
-        whole(&mut stdin, chunk(Some(2), "b", false));
+        assert_eq!(drain(&mut stdin), b"x\x04\x04");
+    }
+
+    #[test]
+    fn a_line_that_the_command_took_has_begun_all_the_same() {
+        let mut stdin = Stdin::new(Bytes::new(), true, true);
+        whole(&mut stdin, chunk(None, "a", false));
+        assert_eq!(drain(&mut stdin), b"a");
         stdin.close();
+        assert_eq!(drain(&mut stdin), b"\x04\x04");
+    }
+
+    #[test]
+    fn the_end_comes_once_at_a_terminal_too() {
+        let mut stdin = Stdin::new(Bytes::new(), true, true);
+        whole(&mut stdin, chunk(Some(0), "a\n", true));
+        // Whatever repeats it, or brings nothing.
+        for known in [
+            chunk(Some(0), "a\n", true),
+            chunk(Some(0), "a\n", false),
+            chunk(Some(2), "", true),
+            chunk(Some(3), "", true),
+            chunk(None, "", true),
+            chunk(None, "", false),
+        ] {
+            whole(&mut stdin, known);
+        }
         stdin.close();
-        assert_eq!(drain(&mut stdin), b"a\x04b\x04");
-        assert_eq!(stdin.accepted(), 4);
+        assert_eq!(drain(&mut stdin), b"a\n\x04");
+        assert_eq!(stdin.accepted(), 3);
+        for late in [
+            chunk(None, "b", false),
+            chunk(Some(3), "b", true),
+            chunk(Some(1), "\nxb", false),
+        ] {
+            assert_eq!(stdin.offer(late).unwrap_err(), StdinError::Closed { at: 3 });
+        }
+        let hole = stdin.offer(chunk(Some(4), "b", false)).unwrap_err();
+        let expected = StdinError::Hole {
+            accepted: 3,
+            offset: 4,
+        };
+        assert_eq!(hole, expected);
     }
 
     #[test]
     fn without_stdin_nothing_is_typed() {
         let mut stdin = Stdin::new(Bytes::new(), false, true);
         assert_eq!(stdin.front(), None);
-        let mut stdin = Stdin::new(Bytes::from_static(b"x"), false, true);
-        assert_eq!(drain(&mut stdin), b"x\x04");
+        assert_eq!(stdin.accepted(), 0);
+        assert!(stdin.is_finished());
     }
 
     #[test]
@@ -428,10 +484,10 @@ mod tests {
         whole(&mut stdin, chunk(None, "a", true));
         stdin.close();
         assert_eq!(stdin.accepted(), 2);
-        assert_eq!(drain(&mut stdin), b"a\x04");
+        assert_eq!(drain(&mut stdin), b"a\x04\x04");
         let mut stdin = Stdin::new(Bytes::from_static(b"x"), false, true);
         stdin.close();
-        assert_eq!(drain(&mut stdin), b"x\x04");
+        assert_eq!(drain(&mut stdin), b"x\x04\x04");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What a child does between clone and exec: raw syscalls on its own task, in the server's memory.
+//! What a child does between clone and exec: raw syscalls on its own task, in memory that may be the server's too.
 //!
-//! Nothing here allocates, locks, unwinds or calls into libc's state: glibc's setuid, for one, would change every thread
-//! of the server. The outcome of a failure is left in the shared [`Job`].
+//! Nothing here allocates, locks, unwinds or calls into libc: glibc's setuid, for one, would change every thread of the
+//! server, and its `errno` is that of the thread that the child runs beside.
 
 #![expect(
     unsafe_code,
@@ -9,13 +9,20 @@
 )]
 
 use std::{
-    ffi::{c_char, c_int, c_long, c_uint, c_void},
+    ffi::{CString, c_char, c_int, c_long, c_uint},
     ptr,
+};
+
+use super::{
+    clone::Work,
+    lookup::{self, How, Seen},
+    plan::{Identity, Plan},
+    raw,
 };
 
 /// One step of the set-up, so that a failure says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Session,
     Terminal,
     Stdio,
@@ -27,186 +34,280 @@ pub(super) enum Step {
     Exec,
 }
 
-/// The user to become.
+/// Why a child did not execute its program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    pub(crate) errno: c_int,
+    /// If it was the exec: what there is to be seen of the program.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// All that a child needs, made before the clone.
 #[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) groups: Vec<u32>,
-}
-
-/// One `prlimit64` call.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rlimit {
-    pub(super) resource: c_uint,
-    pub(super) value: libc::rlimit64,
-}
-
-/// All that a child needs, made before the clone. The pointers are into memory that outlives the clone call.
-pub(super) struct Job<'a> {
+pub(crate) struct Job {
+    plan: Plan,
+    argv: Pointers,
+    envp: Pointers,
     /// Become fds 0, 1 and 2; each is above 2 itself.
-    pub(super) stdio: [c_int; 3],
-    /// fd 0 is a terminal that is to be the session's own.
-    pub(super) terminal: bool,
-    /// Signals that the server ignores.
-    pub(super) ignored: &'a [c_int],
-    pub(super) limits: &'a [Rlimit],
-    pub(super) niceness: Option<c_int>,
-    pub(super) identity: Option<&'a Identity>,
-    pub(super) working_directory: *const c_char,
-    pub(super) program: *const c_char,
-    pub(super) argv: *const *const c_char,
-    pub(super) envp: *const *const c_char,
-    /// Written by the child if it could not execute: the step, and errno.
-    pub(super) failure: Option<(Step, c_int)>,
+    stdio: [c_int; 3],
+    fourth: Fourth,
+    /// The child has come as far as the exec.
+    executing: bool,
+    /// Written by the child if it could not execute.
+    failure: Option<Failure>,
 }
 
-/// The child's main. `job` is a `*mut Job`.
-pub(super) extern "C" fn main(job: *mut c_void) -> ! {
-    // SAFETY: the parent gives a valid Job and stands still while this runs, so nobody else uses it.
-    let job = unsafe { &mut *job.cast::<Job<'_>>() };
-    if let Err(failure) = prepare(job).and_then(|()| execute(job)) {
-        job.failure = Some(failure);
-    }
-    // SAFETY: ends this process alone; it is its own thread group.
-    unsafe {
-        libc::syscall(libc::SYS_exit_group, 127);
-    }
-    loop {
-        std::hint::spin_loop();
+/// What is to be with fd 3. Those above it are closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fourth {
+    /// Closed, as is usual.
+    Closed,
+    /// It is the child's own already, and stays.
+    Kept,
+    /// This descriptor, which is above 3, becomes it; and so do the capabilities of this process become those of the
+    /// program.
+    Given(c_int),
+}
+
+/// A C array of C strings, with its null at the end.
+#[derive(Debug)]
+struct Pointers(Vec<*const c_char>);
+
+// SAFETY: the pointers are into strings on the heap, which move with their job and are never changed.
+unsafe impl Send for Pointers {}
+
+impl Pointers {
+    fn to(strings: &[CString]) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr());
+        Self(pointers.chain([ptr::null()]).collect())
     }
 }
 
-type Outcome = Result<(), (Step, c_int)>;
+impl Job {
+    /// A child that is to do what `plan` says.
+    pub(crate) fn new(plan: Plan, stdio: [c_int; 3], fourth: Fourth) -> Self {
+        Self {
+            argv: Pointers::to(&plan.argv),
+            envp: Pointers::to(&plan.environment),
+            plan,
+            stdio,
+            fourth,
+            executing: false,
+            failure: None,
+        }
+    }
 
-/// Every step but the last. ResourceLimits and niceness come before the user's change, which takes away the right to raise them.
-fn prepare(job: &Job<'_>) -> Outcome {
-    // SAFETY: syscalls on this task with values and live pointers of `job`.
-    unsafe {
-        check(Step::Session, libc::syscall(libc::SYS_setsid))?;
-        if job.terminal {
-            let [stdin, ..] = job.stdio;
-            check(
-                Step::Terminal,
-                libc::syscall(libc::SYS_ioctl, stdin, libc::TIOCSCTTY, 0),
-            )?;
+    /// What the child has done: `None` if it died before it could execute anything.
+    pub(crate) fn outcome(&self) -> Option<Result<(), Failure>> {
+        match self.failure {
+            Some(failure) => Some(Err(failure)),
+            None => self.executing.then_some(Ok(())),
         }
-        own_descriptors(job)?;
-        for (to, from) in (0 as c_int..).zip(job.stdio) {
-            check(Step::Stdio, libc::syscall(libc::SYS_dup3, from, to, 0))?;
-        }
-        // What others in this process, or whoever started it, left inheritable.
-        libc::syscall(
+    }
+
+    /// What it was to do.
+    pub(crate) fn into_plan(self) -> Plan {
+        self.plan
+    }
+}
+
+impl Work for Job {
+    fn run(&mut self) {
+        let failed = match prepare(self) {
+            Ok(()) => {
+                // Volatile, since the compiler sees nobody who reads it before it is false again: exec does not return.
+                // SAFETY: a field of our own.
+                unsafe { (&raw mut self.executing).write_volatile(true) };
+                execute(self)
+            }
+            Err(failed) => failed,
+        };
+        self.executing = false;
+        let seen =
+            (failed.0 == Step::Exec).then(|| lookup::look(&self.plan.program, How::Waiting, true));
+        self.failure = Some(Failure {
+            step: failed.0,
+            errno: failed.1,
+            seen,
+        });
+    }
+}
+
+type Failed = (Step, c_int);
+
+/// Every step but the last. The first ones are those after which the child holds nothing of the server's, whatever the
+/// kernel holds it in later. Limits and niceness come before the user's change, which takes away the right to raise them.
+fn prepare(job: &Job) -> Result<(), Failed> {
+    call(Step::Session, libc::SYS_setsid, [0; 5])?;
+    own_descriptors(job)?;
+    for (to, from) in (0..).zip(job.stdio) {
+        call(Step::Stdio, libc::SYS_dup3, [raw::int(from), to, 0, 0, 0])?;
+    }
+    let (all, mut from) = (c_uint::MAX as usize, 3);
+    if job.fourth != Fourth::Closed {
+        from = 4;
+    }
+    if let Fourth::Given(fd) = job.fourth {
+        call(Step::Stdio, libc::SYS_dup3, [raw::int(fd), 3, 0, 0, 0])?;
+    }
+    if call(Step::Stdio, libc::SYS_close_range, [from, all, 0, 0, 0]).is_err() {
+        // Before Linux 5.9. What others in this process left inheritable is closed nowhere then; what is the server's own
+        // is closed by exec.
+        let cloexec = libc::CLOSE_RANGE_CLOEXEC as usize;
+        let _ = call(
+            Step::Stdio,
             libc::SYS_close_range,
-            3 as c_uint,
-            c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
+            [from, all, cloexec, 0, 0],
         );
-        for (index, limit) in job.limits.iter().enumerate() {
-            check(
-                Step::Limit(index),
-                libc::syscall(
-                    libc::SYS_prlimit64,
-                    0,
-                    limit.resource,
-                    &raw const limit.value,
-                    ptr::null_mut::<libc::rlimit64>(),
-                ),
-            )?;
-        }
-        if let Some(niceness) = job.niceness {
-            check(
-                Step::Niceness,
-                libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, niceness),
-            )?;
-        }
-        libc::syscall(libc::SYS_umask, 0o022);
-        if let Some(identity) = job.identity {
-            become_user(identity)?;
-        }
-        check(
-            Step::WorkingDirectory,
-            libc::syscall(libc::SYS_chdir, job.working_directory),
-        )
     }
+    if job.plan.terminal {
+        let request = raw::long(libc::TIOCSCTTY);
+        call(Step::Terminal, libc::SYS_ioctl, [0, request, 0, 0, 0])?;
+    }
+    let plan = &job.plan;
+    for (index, limit) in plan.limits.iter().enumerate() {
+        let value = libc::rlimit64 {
+            rlim_cur: limit.soft,
+            rlim_max: limit.hard,
+        };
+        let value = ptr::from_ref(&value) as usize;
+        let resource = limit.resource as usize;
+        call(
+            Step::Limit(index),
+            libc::SYS_prlimit64,
+            [0, resource, value, 0, 0],
+        )?;
+    }
+    if let Some(niceness) = plan.niceness {
+        let which = libc::PRIO_PROCESS as usize;
+        call(
+            Step::Niceness,
+            libc::SYS_setpriority,
+            [which, 0, raw::int(niceness), 0, 0],
+        )?;
+    }
+    if let Some(identity) = &plan.identity {
+        become_user(identity)?;
+    }
+    if matches!(job.fourth, Fourth::Given(_)) {
+        pass_capabilities();
+    }
+    let directory = plan.directory.as_ptr() as usize;
+    let entered = call(
+        Step::WorkingDirectory,
+        libc::SYS_chdir,
+        [directory, 0, 0, 0, 0],
+    );
+    if entered.is_err() && plan.or_root {
+        let root = c"/".as_ptr() as usize;
+        return call(Step::WorkingDirectory, libc::SYS_chdir, [root, 0, 0, 0, 0]);
+    }
+    entered
 }
 
 /// From here on descriptors are the child's alone: a copy of the server's, up to the highest that it needs. To go on
 /// without would change the server's.
-fn own_descriptors(job: &Job<'_>) -> Outcome {
+fn own_descriptors(job: &Job) -> Result<(), Failed> {
     let [stdin, stdout, stderr] = job.stdio;
-    let above = stdin.max(stdout).max(stderr).max(2).unsigned_abs() + 1;
-    // SAFETY: syscalls on this task with plain values.
-    unsafe {
-        let result = libc::syscall(
-            libc::SYS_close_range,
-            above,
-            c_uint::MAX,
-            libc::CLOSE_RANGE_UNSHARE,
-        );
-        if result == 0 {
-            return Ok(());
-        }
-        check(
-            Step::Stdio,
-            libc::syscall(libc::SYS_unshare, libc::CLONE_FILES),
-        )
-    }
+    let fourth = match job.fourth {
+        Fourth::Given(fd) => fd,
+        Fourth::Kept | Fourth::Closed => 3,
+    };
+    let above = raw::int(stdin.max(stdout).max(stderr).max(fourth)).wrapping_add(1);
+    let all = c_uint::MAX as usize;
+    let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
+    call(
+        Step::Stdio,
+        libc::SYS_close_range,
+        [above, all, unshare, 0, 0],
+    )
+    .or_else(|_| {
+        let files = libc::CLONE_FILES as usize;
+        call(Step::Stdio, libc::SYS_unshare, [files, 0, 0, 0, 0])
+    })
 }
 
-fn become_user(user: &Identity) -> Outcome {
-    // SAFETY: raw syscalls, which change this task alone; `groups` is a live slice.
-    unsafe {
-        check(
+fn become_user(user: &Identity) -> Result<(), Failed> {
+    let (uid, gid) = (user.uid as usize, user.gid as usize);
+    let groups = [user.groups.len(), user.groups.as_ptr() as usize, 0, 0, 0];
+    call(Step::Identity, libc::SYS_setgroups, groups)?;
+    call(Step::Identity, libc::SYS_setresgid, [gid, gid, gid, 0, 0])?;
+    call(Step::Identity, libc::SYS_setresuid, [uid, uid, uid, 0, 0])
+}
+
+/// Has the program start with the capabilities that this task has, which of another user than root takes away at exec.
+fn pass_capabilities() {
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAPABILITIES: usize = 64;
+    // The kernel's header, and effective, permitted and inheritable sets: the low halves, then the high ones.
+    let header = [VERSION_3, 0];
+    let mut sets = [0u32; 6];
+    let (header, address) = (header.as_ptr() as usize, sets.as_mut_ptr() as usize);
+    if call(Step::Identity, libc::SYS_capget, [header, address, 0, 0, 0]).is_err() {
+        return;
+    }
+    let [
+        _,
+        permitted_low,
+        inheritable_low,
+        _,
+        permitted_high,
+        inheritable_high,
+    ] = &mut sets;
+    *inheritable_low = *permitted_low;
+    *inheritable_high = *permitted_high;
+    // What cannot be passed on is missed when it is used, and said then.
+    let _ = call(Step::Identity, libc::SYS_capset, [header, address, 0, 0, 0]);
+    let (ambient, raise) = (
+        libc::PR_CAP_AMBIENT as usize,
+        libc::PR_CAP_AMBIENT_RAISE as usize,
+    );
+    for capability in 0..CAPABILITIES {
+        let _ = call(
             Step::Identity,
-            libc::syscall(libc::SYS_setgroups, user.groups.len(), user.groups.as_ptr()),
-        )?;
-        check(
-            Step::Identity,
-            libc::syscall(libc::SYS_setresgid, user.gid, user.gid, user.gid),
-        )?;
-        check(
-            Step::Identity,
-            libc::syscall(libc::SYS_setresuid, user.uid, user.uid, user.uid),
-        )
+            libc::SYS_prctl,
+            [ambient, raise, capability, 0, 0],
+        );
     }
 }
 
 /// Default signals, then exec. Only returns if that failed.
-fn execute(job: &Job<'_>) -> Outcome {
+fn execute(job: &Job) -> Failed {
     const SIGNAL_SET_BYTES: usize = 8;
     // The kernel's struct sigaction for SIG_DFL: handler, flags, restorer and mask, all zero.
     let default = [0u64; 4];
     let none = 0u64;
-    // SAFETY: plain memory on this stack; clone3 has reset what was handled, this resets what was ignored.
-    unsafe {
-        for &signal in job.ignored {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                ptr::null_mut::<u64>(),
-                SIGNAL_SET_BYTES,
-            );
-        }
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const none,
-            ptr::null_mut::<u64>(),
-            SIGNAL_SET_BYTES,
-        );
-        check(
+    for &signal in &job.plan.reset {
+        let default = default.as_ptr() as usize;
+        // KILL and STOP have no action but the default.
+        let _ = call(
             Step::Exec,
-            libc::syscall(libc::SYS_execve, job.program, job.argv, job.envp),
-        )
+            libc::SYS_rt_sigaction,
+            [raw::int(signal), default, 0, SIGNAL_SET_BYTES, 0],
+        );
+    }
+    let (how, none) = (libc::SIG_SETMASK as usize, ptr::from_ref(&none) as usize);
+    let _ = call(
+        Step::Exec,
+        libc::SYS_rt_sigprocmask,
+        [how, none, 0, SIGNAL_SET_BYTES, 0],
+    );
+    let program = job.plan.program.as_ptr() as usize;
+    let argv = job.argv.0.as_ptr() as usize;
+    let envp = job.envp.0.as_ptr() as usize;
+    match call(Step::Exec, libc::SYS_execve, [program, argv, envp, 0, 0]) {
+        Err(failed) => failed,
+        Ok(()) => (Step::Exec, 0),
     }
 }
 
-fn check(step: Step, result: c_long) -> Outcome {
-    if result >= 0 {
-        return Ok(());
+fn call(step: Step, number: c_long, arguments: [usize; 5]) -> Result<(), Failed> {
+    let mut all = [0; 6];
+    all[..5].copy_from_slice(&arguments);
+    // SAFETY: all calls here act on this task alone, or on descriptors of its own, with values and live pointers of its job.
+    match unsafe { raw::syscall(number, all) } {
+        Ok(_) => Ok(()),
+        Err(errno) => Err((step, errno)),
     }
-    // SAFETY: errno of the thread that stands still for this child.
-    Err((step, unsafe { *libc::__errno_location() }))
 }

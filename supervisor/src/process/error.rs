@@ -22,7 +22,7 @@ pub enum StartError {
         why: String,
     },
     /// The working directory is not there or may not be entered.
-    #[error("working directory {path:?}: {source}")]
+    #[error("working directory {path:?}: {}", words(source))]
     WorkingDirectory {
         /// The folder.
         path: PathBuf,
@@ -54,14 +54,27 @@ pub enum StartError {
     /// Arguments and environment are more than the kernel takes.
     #[error("{0}")]
     TooLarge(String),
+    /// The kernel has held the spawn for as long as it may take.
+    #[error("it could not be started within 10 s: {what}; it was killed")]
+    Held {
+        /// What is probably at fault.
+        what: &'static str,
+    },
     /// The machine, or the server's share of it, is used up.
-    #[error("{step}: {source}; try again when fewer commands run")]
+    #[error("{step}: {}; try again when fewer commands run", words(source))]
     Resources {
         /// What was being made.
         step: &'static str,
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+/// What the kernel says, in its words: "No such file or directory", without the number.
+pub(super) fn words(error: &io::Error) -> String {
+    let said = error.to_string();
+    let words = said.split_once(" (os error ").map(|(words, _)| words);
+    words.unwrap_or(&said).to_owned()
 }
 
 impl StartError {

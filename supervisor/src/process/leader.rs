@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Arc,
@@ -108,9 +108,17 @@ impl Leader {
         Ok(Some((status, measure(&usage))))
     }
 
-    /// Sends `signal` to its process group.
+    /// Sends a signal to its process group, which it is in as long as it is there: it leads a session.
     pub(super) fn signal_group(&self, number: i32) -> io::Result<()> {
         signal::group(self.pid, number)
+    }
+
+    /// Kills it, by its number where the kernel takes no pidfd for that: it is not reaped, so the number is its own.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        match signal::pidfd_send(&self.pidfd, libc::SIGKILL) {
+            Err(error) if !signal::has_ended(&error) => signal::process(self.pid, libc::SIGKILL),
+            sent => sent,
+        }
     }
 
     /// Lets go of the process if it has ended; `false`: it has not.
@@ -169,17 +177,37 @@ fn is_above_own(bytes: u64) -> bool {
     if bytes <= SEEN.load(Ordering::Relaxed) {
         return false;
     }
-    let own = own_max_rss_bytes();
+    let Some(own) = own_peak_bytes() else {
+        return false;
+    };
     SEEN.fetch_max(own, Ordering::Relaxed);
     bytes > own
 }
 
-fn own_max_rss_bytes() -> u64 {
-    // SAFETY: plain data, valid when zeroed, and a place to write to.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024
+/// The high-water mark of this process's memory, which is what exec hands on. getrusage would also count that of the
+/// program that had started the server, which is not handed on a second time.
+fn own_peak_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    peak_of(&status)
+}
+
+fn peak_of(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_read_as_the_kernel_writes_it() {
+        let status = "Name:\tremexd\nVmPeak:\t  20 kB\nVmHWM:\t    4660 kB\nVmRSS:\t 3 kB\n";
+        assert_eq!(peak_of(status), Some(4660 * 1024));
+        assert_eq!(peak_of("VmRSS:\t 3 kB\n"), None);
+        assert!(own_peak_bytes().is_some_and(|bytes| bytes > 0));
+    }
 }

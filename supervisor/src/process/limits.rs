@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{child::Rlimit, error::StartError, spec::ResourceLimits};
+use super::{error::StartError, plan::Rlimit, spec::ResourceLimits};
 
 type Get = fn(&ResourceLimits) -> Option<u64>;
 
@@ -70,10 +70,8 @@ pub(super) fn raise_open_files() -> Option<Rlimit> {
 fn rlimit(resource: u32, soft: u64, hard: u64) -> Rlimit {
     Rlimit {
         resource,
-        value: libc::rlimit64 {
-            rlim_cur: soft,
-            rlim_max: hard,
-        },
+        soft,
+        hard,
     }
 }
 
@@ -91,7 +89,7 @@ mod tests {
         let calls = calls(&limits, 0).unwrap();
         let seen: Vec<_> = calls
             .iter()
-            .map(|call| (name(call), call.value.rlim_cur, call.value.rlim_max))
+            .map(|call| (name(call), call.soft, call.hard))
             .collect();
         assert_eq!(seen, [("cpu_time", 3, 4), ("open_files", 9, 9)]);
     }

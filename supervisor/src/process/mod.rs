@@ -1,38 +1,57 @@
 //! The one place that spawns, signals, waits, and touches terminals and cgroups. It imports no tokio: what waits is a
 //! descriptor, and who waits is the caller's affair.
 //!
-//! A command goes through `spec` (what), `lookup` and `user` (which file, as whom), `containment` (in which tree) and
-//! `clone` and `child` (the spawn itself) into a [`Process`].
+//! A command goes through `spec` (what), `user` and `lookup` (as whom, which file) into a `plan`; through `containment` (in
+//! which tree), `clone` and `child`, or the zygote, into a [`Process`]. `spawning` takes it from step to step.
 
-mod cgroup;
-mod child;
-mod clone;
+pub(crate) mod child;
+pub(crate) mod clone;
 mod containment;
+mod descriptors;
+mod desk;
 mod environment;
 mod error;
+mod group;
+pub(crate) mod helper;
+mod hierarchy;
+mod keeper;
+mod landlock;
 mod leader;
 mod leaders;
 mod limits;
-mod lookup;
+pub(crate) mod lookup;
+mod low_fds;
+mod names;
+pub(crate) mod plan;
+mod prepare;
 mod pty;
+pub(crate) mod raw;
 mod running;
-mod seats;
+mod scanner;
 mod signal;
 mod spawn;
+mod spawning;
 mod spec;
 mod stdio;
+mod stuck;
+mod survivors;
 mod sweep;
 mod table;
+mod tree;
 mod user;
 
 pub use containment::Choice;
 pub use error::StartError;
+pub use landlock::landlock_abi;
 pub use leader::{ExitStatus, Pidfd, Usage};
+pub use plan::argument_bytes;
+pub use prepare::{Prepared, prepare};
 pub use running::Process;
 pub use spawn::{Settings, Spawner};
+pub use spawning::{SPAWN_BOUND, SpawnProgress, Spawning};
 pub use spec::{
     CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
-    ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize,
+    ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize, allocation,
 };
 pub use stdio::Stdio;
 pub use table::TreeLook;

@@ -1,12 +1,13 @@
-//! A process tree that runs, or has ended and is not let go of yet.
+//! A process tree that runs, or has ended and is not let go of yet. No method waits, and none looks through /proc.
 
 use std::{io, sync::Arc};
 
 use super::{
-    containment::{Containment, Tree},
+    containment::Containment,
     leader::{ExitStatus, Leader, Pidfd, Usage},
     pty::Master,
     table::TreeLook,
+    tree::Tree,
 };
 
 /// A process tree with its leader not reaped.
@@ -64,33 +65,31 @@ impl Process {
         }
     }
 
-    /// Whether its tree is searched for among all processes of the machine, which may take tens of milliseconds; else the
-    /// kernel knows it.
-    pub fn is_searched_for(&self) -> bool {
-        matches!(self.tree, Some(Tree::Sweep(_)))
-    }
-
-    /// Sends a signal to the whole tree.
+    /// Sends a signal to the whole tree, once to each process.
     pub fn signal_tree(&self, number: i32) {
         if let Some(tree) = &self.tree {
-            tree.signal(number);
+            let keeper = tree.signal(&self.leader, number);
+            self.containment.tell(tree, keeper);
         }
     }
 
     /// Kills the whole tree; to be repeated until [`Self::look_at_tree`] finds it gone.
     pub fn kill_tree(&self) {
-        let Some(tree) = &self.tree else { return };
-        if let Err(error) = tree.kill() {
-            tracing::warn!(%error, "cannot kill a cgroup as a whole; killing its processes one by one");
-            tree.signal(libc::SIGKILL);
+        if let Some(tree) = &self.tree {
+            let keeper = tree.kill(&self.leader);
+            self.containment.tell(tree, keeper);
         }
-        // What was killed before may have fallen to this process.
-        self.containment.reap_orphans();
     }
 
-    /// What in the tree lives. The unreaped leader does not, once it has ended.
+    /// What in the tree lives, as far as it was seen since it was last signalled or killed. The unreaped leader does not,
+    /// once it has ended.
     pub fn look_at_tree(&self) -> TreeLook {
-        self.tree.as_ref().map_or(TreeLook::Gone, Tree::look)
+        let Some(tree) = &self.tree else {
+            return TreeLook::Gone;
+        };
+        let (keeper, look) = tree.look();
+        self.containment.tell(tree, keeper);
+        look
     }
 
     /// Whether the kernel killed a process of the tree for want of memory.
@@ -129,9 +128,8 @@ impl Process {
 impl Drop for Process {
     /// A process that nobody supervises any more is killed, tree and all, and reaped.
     fn drop(&mut self) {
-        self.kill_tree();
-        if self.tree.take().is_some() {
-            self.containment.bury(&self.leader);
+        if let Some(tree) = self.tree.take() {
+            self.containment.end(&self.leader, tree);
         }
     }
 }

@@ -1,64 +1,74 @@
-//! Sending signals to processes that are no children of ours, so that none reaches a pid's next owner; and which signals
-//! this process ignores.
+//! Sending signals to processes, so that none reaches a pid's next owner; and which signals this process ignores.
 
 #![expect(unsafe_code, reason = "real-time signals are out of rustix's reach")]
 
 use std::{
-    collections::HashSet,
     fs, io,
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 
-/// Sends `signal` to every process that `list` lists. Each is held by a pidfd before the list is read once more: what is
-/// in both lists is the process that was meant.
-pub(super) fn processes(signal: i32, list: impl Fn() -> Vec<i32>) {
-    let held: Vec<(i32, OwnedFd)> = list()
-        .into_iter()
-        .filter_map(|pid| Some((pid, open(pid)?)))
-        .collect();
-    if held.is_empty() {
-        return;
-    }
-    let still: HashSet<i32> = list().into_iter().collect();
-    for (pid, pidfd) in held {
-        if still.contains(&pid) {
-            // One that has ended meanwhile needs no signal.
-            let _ = pidfd_send(&pidfd, signal);
+/// All signals.
+pub(super) const ALL: std::ops::RangeInclusive<i32> = 1..=64;
+
+/// Sends `number` to `pid` if it still `is_meant`, which is asked while a pidfd holds the process. Where the kernel, or a
+/// filter of syscalls, has no pidfds for us, the process is signalled by its number as soon as it was found to be meant.
+pub(super) fn send(number: i32, pid: i32, is_meant: impl Fn() -> bool) {
+    let by_pidfd = match open(pid) {
+        Ok(pidfd) => {
+            if !is_meant() {
+                return;
+            }
+            pidfd_send(&pidfd, number)
         }
-    }
-}
-
-/// Sends `signal` to `pid` if that `is_meant`, which is asked while a pidfd holds it.
-pub(super) fn held(signal: i32, pid: i32, is_meant: impl FnOnce() -> bool) {
-    if let Some(pidfd) = open(pid)
-        && is_meant()
-    {
+        Err(error) => Err(error),
+    };
+    if by_pidfd.is_err_and(|error| !has_ended(&error)) && is_meant() {
         // One that has ended meanwhile needs no signal.
-        let _ = pidfd_send(&pidfd, signal);
+        let _ = process(pid, number);
     }
 }
 
-/// Sends `signal` to a process group whose leader is held unreaped, so that its number is still its own.
-pub(super) fn group(leader: i32, signal: i32) -> io::Result<()> {
+/// Sends `number` to a process that cannot have been reaped: a leader that is held unreaped, or one that was identified
+/// just now.
+pub(super) fn process(pid: i32, number: i32) -> io::Result<()> {
     // SAFETY: plain syscall.
-    check(unsafe { libc::kill(-leader, signal) }.into())
+    check(unsafe { libc::kill(pid, number) }.into())
 }
 
-/// Sends `signal` to the process that `pidfd` means.
-pub(super) fn pidfd_send(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+/// Sends `number` to a process group whose leader is held unreaped, so that its number is still its own.
+pub(super) fn group(leader: i32, number: i32) -> io::Result<()> {
+    process(-leader, number)
+}
+
+/// Sends `number` to the process that `pidfd` means.
+pub(super) fn pidfd_send(pidfd: &OwnedFd, number: i32) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a live descriptor, and no siginfo.
     check(unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             pidfd.as_raw_fd(),
-            signal,
+            number,
             info,
             0,
         )
     })
+}
+
+/// A pidfd of `pid`.
+pub(super) fn open(pid: i32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Whether `error` says that there is no such process any more.
+pub(super) fn has_ended(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// The signals that this process ignores, which a program that it executes would ignore too; all of them where the kernel
@@ -66,9 +76,7 @@ pub(super) fn pidfd_send(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
 pub(super) fn ignored() -> Vec<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = ignored_of(&status).unwrap_or(u64::MAX);
-    let signals = 1..=64;
-    signals
-        .filter(|signal| mask & (1 << (signal - 1)) != 0)
+    ALL.filter(|signal| mask & (1 << (signal - 1)) != 0)
         .collect()
 }
 
@@ -77,10 +85,6 @@ fn ignored_of(status: &str) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
-}
-
-fn open(pid: i32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 
 fn check(result: libc::c_long) -> io::Result<()> {
@@ -103,5 +107,63 @@ mod tests {
         // Rust's runtime ignores it before main.
         assert!(ignored().contains(&libc::SIGPIPE));
         assert!(!ignored().contains(&libc::SIGTERM));
+    }
+
+    /// Makes `denied` fail with `errno` in this thread, as a container's filter does.
+    fn deny(denied: libc::c_long, errno: i32) {
+        let word = |code: u32, jt, jf, k| libc::sock_filter {
+            code: u16::try_from(code).unwrap(),
+            jt,
+            jf,
+            k,
+        };
+        let mut program = [
+            // The number of the syscall, which comes first in what the filter sees.
+            word(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            word(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                0,
+                1,
+                u32::try_from(denied).unwrap(),
+            ),
+            word(
+                libc::BPF_RET | libc::BPF_K,
+                0,
+                0,
+                libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(),
+            ),
+            word(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog {
+            len: 4,
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: both act on this thread alone, and the program outlives the call that copies it.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            let set = libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter, 0, 0);
+            assert_eq!(set, 0, "{}", io::Error::last_os_error());
+        }
+    }
+
+    #[test]
+    fn pitfall_51_without_pidfds_a_process_is_signalled_by_its_number() {
+        use std::{os::unix::process::ExitStatusExt, process::Command};
+
+        for denied in [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal] {
+            for errno in [libc::ENOSYS, libc::EPERM] {
+                let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+                let pid = i32::try_from(child.id()).unwrap();
+                std::thread::spawn(move || {
+                    deny(denied, errno);
+                    send(libc::SIGTERM, pid, || false);
+                    send(libc::SIGUSR1, pid, || true);
+                })
+                .join()
+                .unwrap();
+                assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGUSR1));
+            }
+        }
     }
 }

@@ -1,39 +1,39 @@
-//! From a [`CommandSpec`] to a running [`Process`].
-
-#![expect(unsafe_code, reason = "calls clone, whose contract it keeps")]
+//! From a [`CommandSpec`] to a plan, and what all spawns share. [`Spawning`] carries the plan out.
 
 use std::{
     env,
-    ffi::{CStr, CString, c_char},
+    ffi::CString,
     io,
-    os::{fd::AsRawFd, unix::ffi::OsStrExt},
-    path::{Path, PathBuf},
-    ptr,
-    sync::Arc,
-};
-
-use rustix::{
-    fs::{FileType, stat},
-    process::DumpableBehavior,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
-    child::{self, Identity, Job, Rlimit, Step},
-    clone,
-    containment::{Choice, Containment, Place},
+    clone::Cloner,
+    containment::{Choice, Containment},
     environment::Environment,
     error::StartError,
-    leader::Leader,
-    limits, lookup,
-    pty::Master,
-    running::Process,
-    seats::{Seats, Taken},
+    helper::Helpers,
+    limits,
+    low_fds::LowFds,
+    names::Names,
+    plan::{Plan, Rlimit, argument_bytes},
+    prepare::Prepared,
     signal,
+    spawning::Spawning,
     spec::{CommandSpec, StdinSpec},
-    stdio::{self, Stdio},
-    table,
-    user::User,
+    stuck::Stuck,
+    user::{Own, User},
 };
+use crate::zygote::Zygote;
+
+/// Most spawns that the kernel holds, though they were killed, with which another one may still be started that has to ask
+/// a file system.
+pub(super) const MAX_STUCK: usize = 64;
 
 /// What all commands have in common.
 #[derive(Debug)]
@@ -48,47 +48,82 @@ pub struct Settings {
     pub instance: String,
     /// How trees are kept together.
     pub containment: Choice,
+    /// That this program's `main` begins with [`super::prepare`]; without, no command runs as another user.
+    pub prepared: Option<Prepared>,
 }
 
 /// Makes processes.
 #[derive(Debug)]
 pub struct Spawner {
-    directory: PathBuf,
+    directory: CString,
     environment: Environment,
-    seats: Seats,
-    containment: Arc<Containment>,
-    /// Signals that the server has ignored from its start, and commands do not.
-    ignored: Vec<i32>,
+    /// Signals whose action a command has the default of: those that the server has ignored from its start and, where
+    /// the kernel does not do it, those that it handles.
+    reset: Vec<i32>,
     /// The limit on open files that the server was started with, if it has raised its own.
     open_files: Option<Rlimit>,
+    argument_bytes: usize,
+    own: Own,
+    pub(super) low_fds: Arc<LowFds>,
+    pub(super) containment: Arc<Containment>,
+    pub(super) cloner: Arc<Cloner>,
+    pub(super) names: Names,
+    pub(super) zygote: Option<Zygote>,
+    stuck: Mutex<Vec<Stuck>>,
+    /// How many spawns took too long.
+    held: AtomicU64,
 }
 
-/// All that was looked up for a spawn.
-struct Plan {
-    program: CString,
-    directory: PathBuf,
-    environment: Environment,
-    limits: Vec<Rlimit>,
-    identity: Option<Identity>,
+/// A plan whose program is still to be found.
+pub(super) struct Draft {
+    /// Its program is not decided.
+    pub(super) plan: Plan,
+    /// PATH, as the command will have it.
+    pub(super) path: Option<Vec<u8>>,
 }
 
 impl Spawner {
     /// Readies this process for spawning, and kills what a crash of the instance before it has left. Returns how many
     /// trees or processes it killed.
     pub fn new(settings: Settings) -> io::Result<(Self, usize)> {
-        let seats = Seats::new()?;
+        let low_fds = LowFds::new()?;
+        let cloner = Arc::new(Cloner::new()?);
         let (containment, killed) = Containment::open(
             &settings.instance,
             &settings.state_dir,
             settings.containment,
         )?;
+        let containment = Arc::new(containment);
+        let reset = if cloner.resets_handlers() {
+            signal::ignored()
+        } else {
+            signal::ALL.collect()
+        };
+        let own = Own::read()?;
+        let zygote = match settings.prepared {
+            Some(_) if own.may_switch() => {
+                let null = low_fds.null().try_clone_to_owned()?;
+                let helpers = Helpers::new(&cloner, &containment);
+                let zygote = Zygote::new(helpers, null, reset.clone());
+                zygote.start()?;
+                Some(zygote)
+            }
+            _ => None,
+        };
         let spawner = Self {
-            directory: settings.directory,
+            directory: CString::new(settings.directory.into_os_string().into_vec())?,
             environment: Environment::passed(env::vars_os(), &settings.pass_environment),
-            seats,
-            containment: Arc::new(containment),
-            ignored: signal::ignored(),
+            reset,
             open_files: limits::raise_open_files(),
+            argument_bytes: argument_bytes(),
+            own,
+            low_fds,
+            containment,
+            cloner,
+            names: Names::default(),
+            zygote,
+            stuck: Mutex::default(),
+            held: AtomicU64::new(0),
         };
         Ok((spawner, killed))
     }
@@ -98,179 +133,117 @@ impl Spawner {
         self.containment.describe()
     }
 
-    /// Looks after what commands left running; to be called now and then.
+    /// Looks after spawns that the kernel held; to be called now and then.
     pub fn sweep(&self) {
-        self.containment.sweep();
+        self.bury_stuck();
     }
 
-    /// Spawns `spec` as the execution `id`. Blocks this thread until the program is executed or could not be.
-    pub fn spawn(
-        &self,
-        id: &str,
-        spec: &CommandSpec,
+    fn bury_stuck(&self) {
+        let mut stuck = self.lock_stuck();
+        let over: Vec<_> = stuck.extract_if(.., |stuck| stuck.is_over()).collect();
+        drop(stuck);
+        for stuck in over {
+            stuck.bury(self);
+        }
+    }
+
+    /// Begins to spawn `spec` as the execution `id`. This thread stands still for 2 ms at most, by which most commands
+    /// run; [`Spawning::poll`] says how it goes on.
+    pub fn start<'a>(
+        &'a self,
+        id: &'a str,
+        spec: &'a CommandSpec,
         stdin: StdinSpec,
-    ) -> Result<(Process, Stdio), StartError> {
-        let mut plan = self.plan(spec)?;
-        let place = self.containment.place(id, spec.limits.tree)?;
-        if let Place::Sweep(tag) = &place {
-            plan.environment.set(table::TAG.as_bytes(), tag.as_bytes());
-        }
-        match self.execute(spec, stdin, &plan, &place) {
-            Ok((leader, stdio, terminal)) => {
-                let tree = place.into_tree(&leader);
-                let containment = Arc::clone(&self.containment);
-                let process = Process::new(leader, tree, terminal, containment);
-                Ok((process, stdio))
-            }
-            Err(error) => {
-                self.containment.abandon(place);
-                Err(error)
-            }
-        }
+    ) -> Spawning<'a> {
+        Spawning::begin(self, id, spec, stdin)
     }
 
-    fn plan(&self, spec: &CommandSpec) -> Result<Plan, StartError> {
-        let (user, identity) = match &spec.user {
-            None => (None, None),
-            Some(text) => {
-                let user = User::find(text)?;
-                let identity = user.identity(text)?;
-                (Some(user), identity)
-            }
+    /// All of the plan for `spec`, run as `user` if one is named, that nobody needs to be waited for.
+    pub(super) fn draft(
+        &self,
+        spec: &CommandSpec,
+        user: Option<&User>,
+    ) -> Result<Draft, StartError> {
+        let identity = match (user, &spec.user) {
+            (Some(user), Some(text)) => self.own.becomes(user, text)?,
+            _ => None,
         };
-        let directory = match (&spec.working_directory, &user) {
-            (Some(directory), _) => directory,
+        let (directory, or_root) = match (&spec.working_directory, user) {
+            (Some(directory), _) => (c_path(directory.as_os_str().as_bytes())?, false),
             // As login(1): who has no home begins in /.
-            (None, Some(user)) if !user.home.is_dir() => Path::new("/"),
-            (None, Some(user)) => &user.home,
-            (None, None) => &self.directory,
+            (None, Some(user)) => (c_path(user.home.as_os_str().as_bytes())?, true),
+            (None, None) => (self.directory.clone(), false),
         };
-        let own_uid = || rustix::process::geteuid().as_raw();
-        let uid = identity.as_ref().map_or_else(own_uid, |user| user.uid);
+        let uid = identity.as_ref().map_or(self.own.uid(), |user| user.uid);
         let mut limits = limits::calls(&spec.limits, uid)?;
         if spec.limits.open_files.is_none() {
             limits.extend(self.open_files);
         }
-        let environment = self.environment.of(spec, user.as_ref());
-        let switch = identity.is_some();
-        let path = environment.get("PATH");
-        let program = lookup::program(&spec.argv[0], path, directory, switch)
-            .or_else(|error| check_directory(directory).and(Err(error)))?;
-        Ok(Plan {
-            program,
-            directory: directory.to_owned(),
-            environment,
-            limits,
+        let environment = self.environment.of(spec, user);
+        let path = environment.get("PATH").map(<[u8]>::to_vec);
+        let plan = Plan {
+            program: CString::default(),
+            argv: spec.argv.clone(),
+            environment: environment.into_variables(),
             identity,
-        })
-    }
-
-    fn execute(
-        &self,
-        spec: &CommandSpec,
-        stdin: StdinSpec,
-        plan: &Plan,
-        place: &Place,
-    ) -> Result<(Leader, Stdio, Option<Master>), StartError> {
-        let working_directory = CString::new(plan.directory.as_os_str().as_bytes())
-            .map_err(|_| directory_error(&plan.directory, io::ErrorKind::InvalidInput.into()))?;
-        let (argv, envp) = (pointers(&spec.argv), pointers(plan.environment.variables()));
-        let (ours, childs, terminal) = match &spec.terminal {
-            Some(terminal) => stdio::terminal(terminal, plan.identity.as_ref())
-                .map(|(ours, childs, master)| (ours, childs, Some(master))),
-            None => stdio::pipes(stdin).map(|(ours, childs)| (ours, childs, None)),
-        }
-        .map_err(StartError::resources("make the command's streams"))?;
-        let ends = childs.ends(self.seats.null());
-        let seat = self.seats.take(ends);
-        let seat = seat.map_err(StartError::resources("place the command's streams"))?;
-        let mut job = Job {
-            stdio: seat
-                .as_ref()
-                .map_or_else(|| ends.map(|end| end.as_raw_fd()), Taken::fds),
-            terminal: spec.terminal.is_some(),
-            ignored: &self.ignored,
-            limits: &plan.limits,
+            directory,
+            or_root,
+            limits,
             niceness: spec.limits.niceness,
-            identity: plan.identity.as_ref(),
-            working_directory: working_directory.as_ptr(),
-            program: plan.program.as_ptr(),
-            argv: argv.as_ptr(),
-            envp: envp.as_ptr(),
-            failure: None,
+            terminal: spec.terminal.is_some(),
+            reset: self.reset.clone(),
         };
-        let leader = self.containment.guard(|| {
-            // SAFETY: `child::main` keeps to ChildMain's rules; `job` and what it points to outlive the call.
-            unsafe { clone::vfork(place.cgroup(), child::main, (&raw mut job).cast()) }
-                .map(Leader::new)
-        });
-        if plan.identity.is_some() {
-            // The child's change of user has cleared this flag of the memory that it shared with us.
-            let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+        // Before any work is done for it. Its program's name comes on top, which is short.
+        plan.check(self.argument_bytes)?;
+        Ok(Draft { plan, path })
+    }
+
+    /// Whether as many spawns are stuck as may be.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lock_stuck().len() >= MAX_STUCK
+    }
+
+    /// A spawn was given up because it took too long. Callers cannot fill the log with it: it is told of the first, the
+    /// second, the fourth, and so on.
+    pub(super) fn count_held(&self) {
+        let count = self.held.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        if count.is_power_of_two() {
+            let stuck = self.lock_stuck().len();
+            tracing::warn!(
+                count,
+                stuck,
+                "starts of commands were held by the kernel until they were killed"
+            );
         }
-        let leader = leader.map_err(StartError::resources("make a process"))?;
-        match job.failure {
-            None => Ok((leader, ours, terminal)),
-            Some((step, errno)) => {
-                self.containment.bury(&Arc::new(leader));
-                Err(failure(step, errno, spec, plan))
-            }
+    }
+
+    /// Takes over a child that was killed, and waits for it as long as the kernel holds it.
+    pub(super) fn put_to_rest(&self, stuck: Stuck) {
+        if stuck.is_over() {
+            stuck.bury(self);
+        } else {
+            self.lock_stuck().push(stuck);
         }
     }
-}
 
-fn check_directory(path: &Path) -> Result<(), StartError> {
-    let stat = stat(path).map_err(|errno| directory_error(path, errno.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        return Ok(());
-    }
-    Err(directory_error(path, io::ErrorKind::NotADirectory.into()))
-}
-
-fn directory_error(path: &Path, source: io::Error) -> StartError {
-    StartError::WorkingDirectory {
-        path: path.to_owned(),
-        source,
+    fn lock_stuck(&self) -> MutexGuard<'_, Vec<Stuck>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the failure of `step` in the child means to the caller.
-fn failure(step: Step, errno: i32, spec: &CommandSpec, plan: &Plan) -> StartError {
-    let source = io::Error::from_raw_os_error(errno);
-    let resources = |step| StartError::Resources { step, source };
-    match step {
-        Step::Session => resources("make a session"),
-        Step::Terminal => resources("take the terminal"),
-        Step::Stdio => resources("place the streams"),
-        Step::Limit(index) => StartError::LimitUnavailable {
-            limit: plan.limits.get(index).map_or("limit", limits::name),
-            why: io::Error::from_raw_os_error(errno).to_string(),
-        },
-        Step::Niceness => StartError::LimitUnavailable {
-            limit: "niceness",
-            why: io::Error::from_raw_os_error(errno).to_string(),
-        },
-        Step::Identity => StartError::UserSwitch {
-            user: spec.user.clone().unwrap_or_default(),
-            why: io::Error::from_raw_os_error(errno).to_string(),
-        },
-        Step::WorkingDirectory => {
-            directory_error(&plan.directory, io::Error::from_raw_os_error(errno))
+impl Drop for Spawner {
+    /// Their groups would be left behind.
+    fn drop(&mut self) {
+        self.bury_stuck();
+    }
+}
+
+fn c_path(bytes: &[u8]) -> Result<CString, StartError> {
+    CString::new(bytes).map_err(|_| {
+        let path = String::from_utf8_lossy(bytes).into_owned();
+        StartError::WorkingDirectory {
+            path: path.into(),
+            source: io::ErrorKind::InvalidInput.into(),
         }
-        Step::Exec => lookup::exec_error(
-            &plan.program,
-            &plan.directory,
-            plan.identity.is_some(),
-            errno,
-        ),
-    }
-}
-
-/// A C array of C strings, with its null at the end.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings
-        .iter()
-        .map(|string| CStr::as_ptr(string))
-        .chain([ptr::null()])
-        .collect()
+    })
 }

@@ -39,6 +39,41 @@ pub struct CommandSpec {
     pub limits: ResourceLimits,
 }
 
+impl CommandSpec {
+    /// What it takes in memory, with what the allocator adds to many small strings.
+    pub fn cost(&self) -> usize {
+        let strings = self.argv.iter().chain(&self.environment);
+        let texts = [
+            self.working_directory
+                .as_ref()
+                .map_or(0, |path| path.as_os_str().len()),
+            self.user.as_ref().map_or(0, String::len),
+        ];
+        size_of::<Self>()
+            + strings
+                .map(|string| size_of::<CString>() + allocation(string.as_bytes_with_nul().len()))
+                .sum::<usize>()
+            + texts.into_iter().map(allocation).sum::<usize>()
+    }
+
+    /// The same with the values of its environment blank, for records: they may be secrets, and large.
+    #[must_use]
+    pub fn without_values(mut self) -> Self {
+        for variable in &mut self.environment {
+            let bytes = variable.as_bytes();
+            let name = bytes.split(|&byte| byte == b'=').next().unwrap_or(bytes);
+            // A part of what has no NUL has none.
+            *variable = CString::new([name, b"="].concat()).unwrap_or_default();
+        }
+        self
+    }
+}
+
+/// What an allocation of `bytes` takes: glibc's malloc rounds up to 16 with a header of 8, and gives no less than 32.
+pub fn allocation(bytes: usize) -> usize {
+    (bytes + 8).next_multiple_of(16).max(32)
+}
+
 /// A terminal's size and kind.
 #[derive(Debug, Clone)]
 pub struct TerminalSpec {
@@ -96,4 +131,40 @@ pub enum StdinSpec {
     Null,
     /// A pipe that the server feeds; on a terminal, what is typed.
     Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(argv: Vec<CString>, environment: Vec<CString>) -> CommandSpec {
+        CommandSpec {
+            argv,
+            shell: false,
+            working_directory: None,
+            environment,
+            clear_environment: false,
+            user: None,
+            timeout: None,
+            kill_after: DEFAULT_KILL_AFTER,
+            terminal: None,
+            limits: ResourceLimits::default(),
+        }
+    }
+
+    #[test]
+    fn small_strings_cost_what_the_allocator_makes_of_them() {
+        let small = spec(vec![CString::default(); 1000], Vec::new()).cost();
+        assert!(small >= 1000 * (16 + 32), "{small}");
+        let large = vec![b'x'; 100_000];
+        let large = spec(vec![CString::new(large).unwrap()], Vec::new()).cost();
+        assert!((100_000..101_000).contains(&large), "{large}");
+    }
+
+    #[test]
+    fn a_record_keeps_the_names_of_variables_alone() {
+        let environment = vec![c"A=secret=x".into(), c"B=".into()];
+        let kept = spec(Vec::new(), environment).without_values();
+        assert_eq!(kept.environment, [c"A=", c"B="].map(CString::from));
+    }
 }

@@ -11,7 +11,6 @@ use rustix::{
 };
 
 use super::{
-    child::Identity,
     pty::{self, Master},
     spec::{StdinSpec, TerminalSpec},
 };
@@ -94,15 +93,11 @@ pub(super) fn pipes(stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
 /// A terminal, which belongs to the user that the command runs as, and its master once more, to control it by.
 pub(super) fn terminal(
     spec: &TerminalSpec,
-    identity: Option<&Identity>,
+    uid: Option<u32>,
 ) -> io::Result<(Stdio, ChildStdio, Master)> {
     let (master, slave) = pty::open(spec.size)?;
-    if let Some(identity) = identity {
-        rustix::fs::fchown(
-            slave.as_fd(),
-            Some(Uid::from_raw(identity.uid)),
-            None::<Gid>,
-        )?;
+    if let Some(uid) = uid {
+        rustix::fs::fchown(slave.as_fd(), Some(Uid::from_raw(uid)), None::<Gid>)?;
     }
     let ours = Stdio::Terminal {
         input: master.try_clone()?.into(),

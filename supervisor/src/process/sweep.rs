@@ -1,30 +1,59 @@
 //! The fallback where cgroup v2 cannot be written: a tree is known by its leader's session, by descent, and by a tag in
 //! the environment. The server is a subreaper, so that orphans become its own children and stay in its sight.
 //!
+//! What is asked of a tree is written down here, at once; the `scanner` does it, for all trees in one pass.
+//!
 //! What it cannot do: a process that clears its environment, leaves its session and loses its parent is out of sight.
 
 use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicU32, Ordering},
+    mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use super::{
     signal,
-    table::{self, Entry, Table, TreeLook},
+    table::{State, TreeLook},
 };
 
-/// Empty sweeps in a row after which a tree counts as gone: one alone may have looked while a process forked.
-const SWEEPS: u32 = 2;
+/// Passes in a row that find nothing, after which a tree counts as gone: one alone may have looked while a process forked.
+pub(super) const PASSES: u32 = 2;
 
-/// Rounds of kills after which what a crash has left is given up.
-const LEFTOVER_ROUNDS: usize = 1000;
+/// How long a tree that is killed stands stopped, so that the scanner can see who descends from whom; then its leader and
+/// its process group are killed without.
+const STOP_PATIENCE: Duration = Duration::from_millis(200);
 
-/// One execution's tree, as far as it can be seen.
+/// One execution's tree, and what is asked of it.
 #[derive(Debug)]
 pub(super) struct Sweep {
     leader: i32,
     tag: String,
-    empty_sweeps: AtomicU32,
+    is_taken_up: AtomicBool,
+    asked: Mutex<Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    /// To be sent, each once.
+    signals: Vec<i32>,
+    killing: Option<Instant>,
+    look: bool,
+    /// How many requests there were. A pass answers only those that came before it.
+    requests: u64,
+    empty_passes: u32,
+    verdict: TreeLook,
+    is_over: bool,
+}
+
+/// What the scanner is to do about a tree in one pass.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) signals: Vec<i32>,
+    pub(super) kill: bool,
+    requests: u64,
 }
 
 impl Sweep {
@@ -33,8 +62,25 @@ impl Sweep {
         Self {
             leader,
             tag,
-            empty_sweeps: AtomicU32::new(0),
+            is_taken_up: AtomicBool::new(false),
+            asked: Mutex::new(Asked {
+                signals: Vec::new(),
+                killing: None,
+                look: false,
+                requests: 0,
+                empty_passes: 0,
+                verdict: TreeLook::Alive,
+                is_over: false,
+            }),
         }
+    }
+
+    pub(super) fn leader(&self) -> i32 {
+        self.leader
+    }
+
+    pub(super) fn tag(&self) -> &str {
+        &self.tag
     }
 
     /// The execution's id, as the tag has it.
@@ -42,102 +88,184 @@ impl Sweep {
         self.tag.rsplit_once('.').map_or(&*self.tag, |(_, id)| id)
     }
 
-    /// One round of: stop what is there, so that it cannot fork; look again; kill.
-    pub(super) fn kill(&self) {
-        if self.leader > 0 {
-            // As one, whatever forks there. An error says that nothing is left in it.
-            let _ = signal::group(self.leader, libc::SIGSTOP);
-        }
-        stop_as_met(|pid| {
-            table::look(pid).is_some_and(|entry| {
-                !entry.dead
-                    && (self.is_led(pid, &entry)
-                        || table::tag_of(pid).is_some_and(|tag| tag == self.tag))
-            })
-        });
-        self.signal(libc::SIGSTOP);
-        self.signal(libc::SIGKILL);
+    /// The scanner takes it up; `false`: it has it already.
+    pub(super) fn take_up(&self) -> bool {
+        !self.is_taken_up.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether the scanner has it.
+    pub(super) fn is_taken_up(&self) -> bool {
+        self.is_taken_up.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a signal to all of it.
     pub(super) fn signal(&self, number: i32) {
-        let table = Table::read();
-        signal_all(number, &table, self.members(&table));
+        let mut asked = self.lock();
+        // As the kernel has it: one that is pending already is sent once.
+        asked.signals.retain(|&other| other != number);
+        asked.signals.push(number);
+        asked.renew();
     }
 
-    /// What lives in it; several looks in a row have to find nothing before it is gone.
-    pub(super) fn look(&self) -> TreeLook {
-        let members = self.members(&Table::read());
-        if !members.is_empty() {
-            self.empty_sweeps.store(0, Ordering::Relaxed);
-            return TreeLook::of(&members);
-        }
-        if self.empty_sweeps.fetch_add(1, Ordering::Relaxed) + 1 >= SWEEPS {
-            TreeLook::Gone
-        } else {
-            TreeLook::Alive
-        }
-    }
-
-    /// Whether nothing of it is alive in `table`.
-    pub(super) fn is_absent(&self, table: &Table) -> bool {
-        self.members(table).is_empty()
-    }
-
-    fn members(&self, table: &Table) -> Vec<i32> {
-        table.members(|pid, entry| {
-            self.is_led(pid, entry) || table.is_tagged(pid, |tag| tag == self.tag)
-        })
-    }
-
-    fn is_led(&self, pid: i32, entry: &Entry) -> bool {
-        entry.session == self.leader || pid == self.leader
-    }
-}
-
-/// Kills what carries a tag of `instance`, but for executions in `keep`. Returns how many processes that were.
-pub(super) fn kill_leftovers(instance: &str, keep: impl Fn(&str) -> bool) -> usize {
-    let prefix = format!("{instance}.");
-    let is_left = |tag: &str| {
-        let execution = tag.strip_prefix(&prefix);
-        execution.is_some_and(|execution| !keep(execution))
-    };
-    let members = |table: &Table| table.members(|pid, _| table.is_tagged(pid, is_left));
-    let mut seen = HashSet::new();
-    let mut empty = 0;
-    for _ in 0..LEFTOVER_ROUNDS {
-        let found = members(&Table::read());
-        if found.is_empty() {
-            empty += 1;
-            if empty == SWEEPS {
-                break;
+    /// Stops its process group, so that the scanner finds the tree as it is, and asks for its end. Where the scanner is
+    /// late, a repeated call kills the leader and the group at once.
+    pub(super) fn kill(&self) {
+        let mut asked = self.lock();
+        let number = match asked.killing {
+            None => {
+                asked.killing = Some(Instant::now());
+                asked.renew();
+                libc::SIGSTOP
             }
-            continue;
-        }
-        empty = 0;
-        seen.extend(found);
-        stop_as_met(|pid| table::tag_of(pid).is_some_and(|tag| is_left(&tag)));
-        for number in [libc::SIGSTOP, libc::SIGKILL] {
-            let table = Table::read();
-            signal_all(number, &table, members(&table));
-        }
-        std::thread::yield_now();
+            Some(since) if since.elapsed() < STOP_PATIENCE => return,
+            Some(_) => libc::SIGKILL,
+        };
+        drop(asked);
+        // An error says that nothing is left in it.
+        let _ = signal::group(self.leader, number);
     }
-    seen.len()
+
+    /// What the last pass has found, and asks for another; `Alive` as long as there was none since the last request.
+    pub(super) fn look(&self) -> TreeLook {
+        let mut asked = self.lock();
+        asked.look = asked.verdict != TreeLook::Gone;
+        asked.verdict
+    }
+
+    /// Nothing is done about it any more.
+    pub(super) fn end(&self) {
+        self.lock().is_over = true;
+    }
+
+    /// Whether its supervision is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
+    /// Whether a pass has something to do about it.
+    pub(super) fn is_asked(&self) -> bool {
+        let asked = self.lock();
+        let is_killing = asked.killing.is_some() && asked.verdict != TreeLook::Gone;
+        !asked.is_over && (is_killing || asked.look || !asked.signals.is_empty())
+    }
+
+    /// Takes what is to be done in the pass that begins now.
+    pub(super) fn begin_pass(&self) -> Job {
+        let mut asked = self.lock();
+        if asked.is_over {
+            return Job::default();
+        }
+        Job {
+            signals: mem::take(&mut asked.signals),
+            kill: asked.killing.is_some(),
+            requests: asked.requests,
+        }
+    }
+
+    /// Takes in what the pass has found alive, if it has seen all there was.
+    pub(super) fn end_pass(&self, job: &Job, alive: Option<&[State]>) {
+        let mut asked = self.lock();
+        if asked.requests != job.requests {
+            return;
+        }
+        (asked.verdict, asked.empty_passes) = match alive {
+            Some([]) if asked.empty_passes + 1 >= PASSES => (TreeLook::Gone, PASSES),
+            Some([]) => (TreeLook::Alive, asked.empty_passes + 1),
+            Some(states) if states.iter().all(|&state| state == State::Held) => (TreeLook::Held, 0),
+            Some(_) | None => (TreeLook::Alive, 0),
+        };
+        // One that was found empty is looked at again unasked.
+        asked.look &= asked.verdict == TreeLook::Alive && asked.empty_passes > 0;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Stops what `belongs` as it is met: what forks and leaves over and over, in a group of its own, is gone before a list
-/// is made.
-fn stop_as_met(belongs: impl Fn(i32) -> bool) {
-    for pid in table::pids().filter(|&pid| pid != table::own_pid()) {
-        if belongs(pid) {
-            signal::held(libc::SIGSTOP, pid, || belongs(pid));
-        }
+impl Asked {
+    /// Takes note of a request that changes the tree.
+    fn renew(&mut self) {
+        self.requests += 1;
+        self.empty_passes = 0;
+        self.verdict = TreeLook::Alive;
     }
 }
 
-/// Sends a signal to those of `table` that `pids` names, if they are still the same.
-fn signal_all(number: i32, table: &Table, pids: Vec<i32>) {
-    for pid in pids {
-        signal::held(number, pid, || table.is_same(pid));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number that no process has.
+    const NOBODY: i32 = i32::MAX;
+
+    fn pass(sweep: &Sweep, alive: Option<&[State]>) {
+        let job = sweep.begin_pass();
+        sweep.end_pass(&job, alive);
+    }
+
+    #[test]
+    fn a_tree_is_gone_after_two_passes_in_a_row_that_saw_all_and_found_nothing() {
+        let sweep = Sweep::new(NOBODY, "i.1".into());
+        assert!(!sweep.is_asked());
+        assert_eq!(sweep.look(), TreeLook::Alive);
+        for alive in [
+            Some(&[][..]),
+            Some(&[State::Alive][..]),
+            Some(&[]),
+            // /proc could not be read.
+            None,
+            Some(&[]),
+        ] {
+            assert_ne!(sweep.look(), TreeLook::Gone, "before {alive:?}");
+            pass(&sweep, alive);
+        }
+        assert_eq!(sweep.look(), TreeLook::Alive);
+        pass(&sweep, Some(&[]));
+        assert_eq!(sweep.look(), TreeLook::Gone);
+        assert!(!sweep.is_asked());
+    }
+
+    #[test]
+    fn a_pass_that_began_before_a_kill_says_nothing_about_it() {
+        let sweep = Sweep::new(NOBODY, "i.1".into());
+        sweep.look();
+        pass(&sweep, Some(&[]));
+        let before = sweep.begin_pass();
+        sweep.kill();
+        sweep.end_pass(&before, Some(&[]));
+        assert_eq!(sweep.look(), TreeLook::Alive);
+        pass(&sweep, Some(&[]));
+        // A repeated kill is the same kill.
+        sweep.kill();
+        pass(&sweep, Some(&[]));
+        assert_eq!(sweep.look(), TreeLook::Gone);
+    }
+
+    #[test]
+    fn pitfall_68_a_tree_is_held_when_all_of_it_was_seen_to_be() {
+        let sweep = Sweep::new(NOBODY, "i.1".into());
+        pass(&sweep, Some(&[State::Held, State::Alive]));
+        assert_eq!(sweep.look(), TreeLook::Alive);
+        pass(&sweep, Some(&[State::Held, State::Held]));
+        assert_eq!(sweep.look(), TreeLook::Held);
+        pass(&sweep, None);
+        assert_eq!(sweep.look(), TreeLook::Alive);
+    }
+
+    #[test]
+    fn signals_are_taken_once_and_in_order() {
+        let sweep = Sweep::new(NOBODY, "i.1".into());
+        for number in [libc::SIGSTOP, libc::SIGTERM, libc::SIGCONT, libc::SIGTERM] {
+            sweep.signal(number);
+        }
+        assert!(sweep.is_asked());
+        let job = sweep.begin_pass();
+        assert_eq!(job.signals, [libc::SIGSTOP, libc::SIGCONT, libc::SIGTERM]);
+        assert_eq!(sweep.begin_pass().signals, []);
+        sweep.signal(libc::SIGTERM);
+        sweep.end();
+        assert!(!sweep.is_asked());
+        assert_eq!(sweep.begin_pass(), Job::default());
     }
 }

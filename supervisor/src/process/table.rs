@@ -1,28 +1,45 @@
 //! The machine's processes as /proc shows them: who descends from whom, and which tree's tag each carries.
 
-use std::{cell::RefCell, collections::HashMap, collections::HashSet, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, RawDir, SeekFrom},
+    io::Errno,
+};
 
 /// The environment variable that tags a tree: `INSTANCE.EXECUTION`.
 pub(super) const TAG: &str = "REMEX_EXECUTION";
 
-/// All processes at about one time.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    all: HashMap<i32, Entry>,
-    /// Read when first asked for.
-    tags: RefCell<HashMap<i32, Option<String>>>,
-}
+/// Most bytes of a process's environment that are searched for its tag. The kernel lets no program begin with more.
+const MAX_ENVIRONMENT_BYTES: usize = 8 << 20;
+
+/// PF_KTHREAD of the kernel's `sched.h`: no program of anybody's.
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// One process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
+    pub(super) pid: i32,
     pub(super) parent: i32,
+    pub(super) group: i32,
     pub(super) session: i32,
-    /// In an uninterruptible sleep (D): no signal reaches it.
-    pub(super) held: bool,
     /// In ticks since the boot: with the pid, who it is.
     pub(super) started: u64,
-    pub(super) dead: bool,
+    pub(super) state: State,
+}
+
+/// What signals can do to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Alive,
+    /// In an uninterruptible sleep (D): no signal reaches it.
+    Held,
+    Dead,
 }
 
 /// What a look at a tree finds.
@@ -30,99 +47,133 @@ pub(super) struct Entry {
 pub enum TreeLook {
     /// Nothing alive.
     Gone,
-    /// Processes that signals reach.
+    /// Processes that signals reach, or may reach: what could not be seen is taken for alive.
     Alive,
-    /// Processes that the kernel holds (D state): no signal reaches them.
+    /// Processes that the kernel holds (D state), each of which was seen: no signal reaches them.
     Held,
 }
 
-impl TreeLook {
-    /// Of the processes that were found.
-    pub(super) fn of(alive: &[i32]) -> Self {
-        if alive.iter().all(|&pid| is_held(pid)) {
-            Self::Held
-        } else {
-            Self::Alive
-        }
-    }
+/// The table of processes, through a descriptor of /proc.
+#[derive(Debug)]
+pub(super) struct ProcessTable {
+    proc: OwnedFd,
 }
 
-impl Table {
-    pub(super) fn read() -> Self {
-        Self::of(pids().filter_map(|pid| Some((pid, look(pid)?))))
-    }
-
-    fn of(entries: impl IntoIterator<Item = (i32, Entry)>) -> Self {
-        Self {
-            all: entries.into_iter().collect(),
-            tags: RefCell::default(),
+impl ProcessTable {
+    /// An error says that /proc is not there, or is no procfs.
+    pub(super) fn open() -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+        let table = Self { proc };
+        match table.look(own_pid())? {
+            Some(_) => Ok(table),
+            None => Err(Errno::NOENT.into()),
         }
     }
 
-    /// Whether `pid` still is the process that it was.
-    pub(super) fn is_same(&self, pid: i32) -> bool {
-        let before = self.all.get(&pid).map(|entry| entry.started);
-        before.is_some() && look(pid).map(|entry| entry.started) == before
-    }
-
-    /// Whether `pid` carries a tag that is `wanted`.
-    pub(super) fn is_tagged(&self, pid: i32, wanted: impl FnOnce(&str) -> bool) -> bool {
-        let mut tags = self.tags.borrow_mut();
-        let tag = tags.entry(pid).or_insert_with(|| tag_of(pid));
-        tag.as_deref().is_some_and(wanted)
-    }
-
-    /// Living processes that `is_root` names, and their descendants.
-    pub(super) fn members(&self, is_root: impl Fn(i32, &Entry) -> bool) -> Vec<i32> {
+    /// Meets all processes of programs but this one, each as it is when it is met. In rising order and read bit by bit, so
+    /// that one that is born meanwhile is met, too. An error says that some may not have been met.
+    pub(super) fn visit(&self, mut meet: impl FnMut(Entry)) -> io::Result<()> {
         let own = own_pid();
-        let roots = self
-            .all
-            .iter()
-            .filter(|&(&pid, entry)| pid != own && is_root(pid, entry));
-        let mut found: HashSet<i32> = roots.map(|(&pid, _)| pid).collect();
-        loop {
-            let before = found.len();
-            let children = self.all.iter();
-            let children: Vec<_> = children
-                .filter(|(_, entry)| found.contains(&entry.parent))
-                .map(|(&pid, _)| pid)
-                .collect();
-            found.extend(children);
-            if found.len() == before {
+        rustix::fs::seek(&self.proc, SeekFrom::Start(0))?;
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 2048];
+        let mut folder = RawDir::new(self.proc.as_fd(), &mut buffer);
+        while let Some(entry) = folder.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_str();
+            let Some(pid) = name.ok().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            if pid != own
+                && let Some(entry) = self.look(pid)?
+            {
+                meet(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// A process of a program as it is now; `None` if there is none, or none that may be seen.
+    pub(super) fn look(&self, pid: i32) -> io::Result<Option<Entry>> {
+        let mut stat = Vec::with_capacity(1024);
+        match self.read(pid, "stat", &mut stat, 1024) {
+            Ok(()) => Ok(parse_stat(pid, &stat)),
+            Err(Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether `entry` still is the process that it was, and lives.
+    pub(super) fn is_same(&self, entry: &Entry) -> bool {
+        let now = self.look(entry.pid).ok().flatten();
+        now.is_some_and(|now| now.started == entry.started && now.state != State::Dead)
+    }
+
+    /// The tag that a process carries.
+    pub(super) fn tag_of(&self, pid: i32) -> Environment {
+        let mut environment = Vec::new();
+        match self.read(pid, "environ", &mut environment, MAX_ENVIRONMENT_BYTES) {
+            // The process executes a program just now, or has no environment.
+            Ok(()) if environment.is_empty() => Environment::Unknown,
+            Ok(()) => environment
+                .split(|&byte| byte == 0)
+                .find_map(|variable| {
+                    let value = variable.strip_prefix(TAG.as_bytes())?.strip_prefix(b"=")?;
+                    String::from_utf8(value.to_vec()).ok()
+                })
+                .map_or(Environment::Untagged, Environment::Tagged),
+            Err(_) => Environment::Unknown,
+        }
+    }
+
+    fn read(&self, pid: i32, name: &str, into: &mut Vec<u8>, most: usize) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = format!("{pid}/{name}");
+        let file = rustix::fs::openat(&self.proc, path, flags, Mode::empty())?;
+        while into.len() < most {
+            into.reserve(1024);
+            if rustix::io::read(&file, rustix::buffer::spare_capacity(into))? == 0 {
                 break;
             }
         }
-        found.retain(|pid| !self.all[pid].dead);
-        found.into_iter().collect()
+        Ok(())
     }
 }
 
-/// All processes. In rising order and read bit by bit, so that one that is born meanwhile is met, too.
-pub(super) fn pids() -> impl Iterator<Item = i32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+/// What a process's environment says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Environment {
+    Tagged(String),
+    Untagged,
+    /// It could not be read, or is not there yet.
+    Unknown,
 }
 
-/// A process as it is now.
-pub(super) fn look(pid: i32) -> Option<Entry> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Whether the kernel holds the process, so that no signal reaches it.
-fn is_held(pid: i32) -> bool {
-    look(pid).is_some_and(|entry| entry.held)
-}
-
-/// The tag that a process carries.
-pub(super) fn tag_of(pid: i32) -> Option<String> {
-    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    environ.split(|&byte| byte == 0).find_map(|variable| {
-        let value = variable.strip_prefix(TAG.as_bytes())?.strip_prefix(b"=")?;
-        String::from_utf8(value.to_vec()).ok()
-    })
+/// The owner of each of `entries`, by `owned`, which knows the owners of some: what descends from a process is its owner's
+/// too.
+pub(super) fn inherit(entries: &HashMap<i32, Entry>, owned: &mut HashMap<i32, usize>) {
+    let mut unowned = HashSet::new();
+    for &pid in entries.keys() {
+        // Up to the first ancestor that is owned, and down again. A table that was read bit by bit may hold a circle, which
+        // ends where it began.
+        let mut line = Vec::new();
+        let mut next = pid;
+        let owner = loop {
+            if let Some(&owner) = owned.get(&next) {
+                break Some(owner);
+            }
+            match entries.get(&next) {
+                Some(entry) if unowned.insert(next) => {
+                    line.push(next);
+                    next = entry.parent;
+                }
+                _ => break None,
+            }
+        };
+        if let Some(owner) = owner {
+            owned.extend(line.into_iter().map(|pid| (pid, owner)));
+        }
+    }
 }
 
 pub(super) fn own_pid() -> i32 {
@@ -133,9 +184,15 @@ pub(super) fn own_pid() -> i32 {
 pub(super) fn own_children() -> Vec<i32> {
     children_of_threads().unwrap_or_else(|| {
         let own = own_pid();
-        let all = Table::read().all.into_iter();
-        let children = all.filter(|(_, entry)| entry.parent == own);
-        children.map(|(pid, _)| pid).collect()
+        let mut children = Vec::new();
+        let _ = ProcessTable::open().and_then(|table| {
+            table.visit(|entry| {
+                if entry.parent == own {
+                    children.push(entry.pid);
+                }
+            })
+        });
+        children
     })
 }
 
@@ -153,20 +210,33 @@ fn children_of_threads() -> Option<Vec<i32>> {
     Some(children)
 }
 
-/// Of `pid (comm) state ppid pgrp session …`, where comm may hold spaces and parentheses.
-fn parse_stat(stat: &str) -> Option<Entry> {
+/// Of `pid (comm) state ppid pgrp session …`, where comm may hold any bytes; `None` for a thread of the kernel.
+fn parse_stat(pid: i32, stat: &[u8]) -> Option<Entry> {
+    let stat = String::from_utf8_lossy(stat);
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    let session = fields.nth(1)?.parse().ok()?;
-    let started = fields.nth(15)?.parse().ok()?;
+    let mut number = |skipped: usize| fields.nth(skipped)?.parse::<i64>().ok();
+    let (parent, group, session) = (number(0)?, number(0)?, number(0)?);
+    let flags = number(2)?;
+    let threads = number(10)?;
+    let started = number(1)?;
+    if flags.cast_unsigned() & KERNEL_THREAD != 0 {
+        return None;
+    }
     Some(Entry {
-        parent,
-        session,
-        started,
-        held: state == "D",
-        dead: matches!(state, "Z" | "X"),
+        pid,
+        parent: parent.try_into().ok()?,
+        group: group.try_into().ok()?,
+        session: session.try_into().ok()?,
+        started: started.try_into().ok()?,
+        state: match state {
+            // A process whose first thread has ended lives on in the others.
+            "Z" | "X" if threads > 1 => State::Alive,
+            "Z" | "X" => State::Dead,
+            "D" => State::Held,
+            _ => State::Alive,
+        },
     })
 }
 
@@ -176,36 +246,80 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn stat_is_read_behind_the_last_parenthesis() {
-        const REST: &str = "0 -1 4 0 0 0 0 1 2 3 4 20 0 1 0 777 8 9";
-        let entry = parse_stat(&format!("7 (a) (b) c) S 3 5 9 {REST}")).unwrap();
-        assert_eq!((entry.parent, entry.session, entry.started), (3, 9, 777));
-        assert!(!entry.dead);
-        let dead = parse_stat(&format!("7 (x) Z 3 5 9 {REST}")).unwrap();
-        assert!(dead.dead);
-        assert!(parse_stat("7 (x").is_none());
+    const REST: &str = "0 -1 4194304 0 0 0 0 1 2 3 4 20 0 1 0 777 8 9";
+
+    fn parsed(text: &str) -> Option<Entry> {
+        parse_stat(7, text.as_bytes())
     }
 
     #[test]
-    fn descendants_belong_to_the_tree_and_the_dead_do_not() {
-        let entry = |parent, session, dead| Entry {
-            parent,
-            session,
-            held: false,
-            started: 1,
-            dead,
+    fn stat_is_read_behind_the_last_parenthesis() {
+        let entry = parsed(&format!("7 (a) (b) c) S 3 5 9 {REST}")).unwrap();
+        assert_eq!((entry.parent, entry.group, entry.session), (3, 5, 9));
+        assert_eq!((entry.started, entry.state), (777, State::Alive));
+        let state = |text: String| parsed(&text).unwrap().state;
+        assert_eq!(state(format!("7 (x) Z 3 5 9 {REST}")), State::Dead);
+        assert_eq!(state(format!("7 (x) D 3 5 9 {REST}")), State::Held);
+        assert_eq!(parsed("7 (x"), None);
+        let kernels = REST.replace("4194304", "2129984");
+        assert_eq!(parsed(&format!("7 (x) S 2 0 0 {kernels}")), None);
+    }
+
+    #[test]
+    fn a_process_lives_on_behind_the_end_of_its_first_thread() {
+        let threads = REST.replace(" 1 0 777", " 2 0 777");
+        let entry = parsed(&format!("7 (x) Z 3 5 9 {threads}")).unwrap();
+        assert_eq!(entry.state, State::Alive);
+    }
+
+    #[test]
+    fn descendants_belong_to_their_ancestors_owner() {
+        let entry = |pid, parent| {
+            let state = State::Alive;
+            let (group, session, started) = (pid, pid, 1);
+            let entry = Entry {
+                pid,
+                parent,
+                group,
+                session,
+                started,
+                state,
+            };
+            (pid, entry)
         };
-        let table = Table::of([
-            (10, entry(1, 10, false)),
-            (11, entry(10, 11, false)),
-            (12, entry(11, 12, true)),
-            (13, entry(12, 13, false)),
-            (20, entry(1, 20, false)),
+        let entries = HashMap::from([
+            entry(10, 1),
+            entry(11, 10),
+            entry(12, 11),
+            entry(20, 1),
+            // Two that were read at different times.
+            entry(30, 31),
+            entry(31, 30),
         ]);
-        let mut found = table.members(|pid, _| pid == 10);
-        found.sort_unstable();
-        assert_eq!(found, [10, 11, 13]);
+        let mut owned = HashMap::from([(10, 0), (12, 1)]);
+        inherit(&entries, &mut owned);
+        assert_eq!(owned, HashMap::from([(10, 0), (11, 0), (12, 1)]));
+    }
+
+    #[test]
+    fn this_machines_processes_are_met() {
+        let table = ProcessTable::open().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let mut met = None;
+        table
+            .visit(|entry| {
+                if entry.pid == pid {
+                    met = Some(entry);
+                }
+            })
+            .unwrap();
+        let met = met.expect("it is there");
+        assert_eq!(met.parent, own_pid());
+        assert!(table.is_same(&met));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!table.is_same(&met));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Command {
             StdinSpec::Null
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
-        spawner().spawn(&id, &spec, stdin).unwrap()
+        spawner().start(&id, &spec, stdin).wait().unwrap()
     }
 
     /// Starts it, its output going where `outlet` says.
@@ -132,6 +132,7 @@ fn spawner() -> &'static Spawner {
             } else {
                 Choice::Auto
             },
+            prepared: None,
         };
         let (spawner, _) = Spawner::new(settings).unwrap();
         (spawner, folder)

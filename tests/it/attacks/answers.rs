@@ -31,8 +31,7 @@ async fn unary_answers() {
             assert_eq!(answer.truncated, !whole);
         }
     };
-    trial
-        .attack("40 answers of 32 MiB", bounds, attack)
+    Box::pin(trial.attack("40 answers of 32 MiB", bounds, attack))
         .await
         .stop()
         .await;
@@ -51,16 +50,15 @@ async fn records() {
         peak: 96,
         after: 64,
     };
-    let attack = Box::pin(async {
+    let attack = async {
         for _ in 0..RECORDS {
             let command = Command::new("true").args(vec![String::new(); ARGUMENTS]);
             let outcome = client.run(command).await.expect("it runs");
             assert_eq!(outcome.exit.status_code(), 0);
         }
         honest_call(&client).await;
-    });
-    trial
-        .attack("records of 65,000 arguments", bounds, attack)
+    };
+    Box::pin(trial.attack("records of 65,000 arguments", bounds, attack))
         .await
         .stop()
         .await;

@@ -45,7 +45,10 @@ async fn flood(name: &str, first: Vec<u8>, batch: impl Fn(u32) -> Vec<u8>) {
         let each = (0..CONNECTIONS).map(|n| for_its_time(async move || one(n % 2 == 0).await));
         futures_util::future::join_all(each).await;
     };
-    trial.attack(name, BOUNDS, attack).await.stop().await;
+    Box::pin(trial.attack(name, BOUNDS, attack))
+        .await
+        .stop()
+        .await;
 }
 
 fn repeated(frame: &[u8]) -> Vec<u8> {

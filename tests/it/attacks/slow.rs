@@ -51,8 +51,7 @@ async fn prefaces() {
             }
         }
     };
-    trial
-        .attack("slow prefaces", bounds, attack)
+    Box::pin(trial.attack("slow prefaces", bounds, attack))
         .await
         .stop()
         .await;
@@ -81,8 +80,7 @@ async fn headers() {
         let each = (0..count(20, 200)).map(|_| for_its_time(&slow));
         join_all(each).await;
     };
-    trial
-        .attack("slow headers", bounds, attack)
+    Box::pin(trial.attack("slow headers", bounds, attack))
         .await
         .stop()
         .await;
@@ -117,8 +115,7 @@ async fn messages() {
         let each = (0..count(20, 200)).map(|_| for_its_time(&slow));
         join_all(each).await;
     };
-    trial
-        .attack("slow messages", bounds, attack)
+    Box::pin(trial.attack("slow messages", bounds, attack))
         .await
         .stop()
         .await;
@@ -164,8 +161,7 @@ async fn requests_that_never_end() {
         // The server may close the connection, or take no more.
         let _ = tokio::time::timeout(3 * attack_time(), all).await;
     };
-    trial
-        .attack("500 requests that never end", bounds, attack)
+    Box::pin(trial.attack("500 requests that never end", bounds, attack))
         .await
         .stop()
         .await;
@@ -189,8 +185,7 @@ async fn readers() {
         tokio::time::sleep(attack_time()).await;
         drop(unread);
     };
-    trial
-        .attack("readers that do not read", bounds, attack)
+    Box::pin(trial.attack("readers that do not read", bounds, attack))
         .await
         .stop()
         .await;

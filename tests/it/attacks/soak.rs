@@ -104,7 +104,7 @@ async fn soak() {
     let files = server.daemon.open_files();
     load(server, time() / 10).await;
     let before = Memory::of(pid).now;
-    let threads = server.status("Threads");
+    let threads = server.daemon.status("Threads");
     let seen = load(server, time() * 9 / 10).await;
     let Memory { now, peak } = Memory::of(pid);
     eprintln!(
@@ -124,7 +124,7 @@ async fn soak() {
     .await;
     if is_long() {
         assert!(now <= before + GROWTH_BYTES, "it has grown to {}", mib(now));
-        assert!(server.status("Threads") <= threads + 4);
+        assert!(server.daemon.status("Threads") <= threads + 4);
     }
     trial.stop().await;
 }

@@ -39,7 +39,10 @@ async fn cancel_storm(trial: Trial, name: &str) {
         storm.buffer_unordered(AT_ONCE).collect::<()>().await;
         marker.is_gone().await;
     };
-    trial.attack(name, bounds, attack).await.stop().await;
+    Box::pin(trial.attack(name, bounds, attack))
+        .await
+        .stop()
+        .await;
 }
 
 #[tokio::test]
@@ -83,8 +86,7 @@ async fn timeouts_by_sweep() {
         );
         assert!(begin.elapsed() < GONE, "{:?}", begin.elapsed());
     };
-    trial
-        .attack("400 cancelled at once, by sweep", bounds, attack)
+    Box::pin(trial.attack("400 cancelled at once, by sweep", bounds, attack))
         .await
         .stop()
         .await;
@@ -126,7 +128,7 @@ async fn refused_peers() {
         peak: 160,
         after: 48,
     };
-    let attack = Box::pin(async {
+    let attack = async {
         let mut holder = Command::new("python3")
             .args([
                 "-c",
@@ -157,9 +159,8 @@ async fn refused_peers() {
             let client = soon("a connection", Client::connect(&endpoint)).await;
             honest_call(&client.expect("a connection")).await;
         }
-    });
-    trial
-        .attack("5,000 refused peers", bounds, attack)
+    };
+    Box::pin(trial.attack("5,000 refused peers", bounds, attack))
         .await
         .stop()
         .await;

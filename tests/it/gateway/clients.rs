@@ -16,7 +16,7 @@ const COMMANDS: [&str; 6] = [
     // 5 MB.
     "seq 1 750000",
 ];
-const EMPTY: &str = "(no output, exit code 0)";
+const EMPTY: &str = "(no output, exit code 0)\n";
 
 /// What a shell beside the daemon prints: stdout, then stderr.
 async fn local(daemon: &Daemon, command: &str) -> Vec<u8> {

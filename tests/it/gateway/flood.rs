@@ -50,7 +50,7 @@ async fn commands_past_the_limit_are_refused() {
     .await;
     let mut late = Legacy::connect(address).await;
     let refusal = late.ask("echo late").await;
-    let expected = "remex: 1500 commands are running, as many as may; try again later\n";
+    let expected = "remex: 1500 commands are running or have replies that are not read yet, as many as may; try again later\n";
     assert_eq!(refusal.text(), expected);
     assert!(refusal.header["exit_code"].is_null());
 

@@ -10,4 +10,4 @@ mod machines;
 mod memory;
 mod network;
 mod standalone;
-mod support;
+pub(crate) mod support;

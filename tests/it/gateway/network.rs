@@ -10,7 +10,7 @@ use super::{
     machines::{Machines, Path},
     support::count,
 };
-use crate::harness::{Daemon, Marker};
+use crate::harness::{Daemon, Marker, eventually};
 
 /// Lengths of commands: more than a segment, and far more.
 const LENGTHS: [usize; 2] = [1500, 60 * 1024];
@@ -116,12 +116,11 @@ fn connections_past_the_limit_of_an_address_are_reset() {
         assert_eq!(late.rest().await, b"");
         let first = &mut clients[0];
         assert_eq!(first.ask("echo first").await.text(), "first\n");
-        assert!(
-            daemon
-                .home()
-                .log()
-                .contains("beyond the limit of its address")
-        );
+        eventually("a line of the log", || {
+            let line = "beyond the limit of its peer";
+            daemon.home().log().contains(line).then_some(())
+        })
+        .await;
         daemon.stop().await;
     });
 }

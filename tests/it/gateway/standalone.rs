@@ -120,6 +120,11 @@ async fn a_gateway_may_start_before_its_server() {
     let home = Home::new();
     let address = format!("unix:{}", home.path("socket").display());
     let gateway = Gateway::start(&home, &address, &[LISTENER]).await;
+    eventually("a line that says so at start", || {
+        let log = fs::read_to_string(home.path("gateway-log")).expect("a log");
+        log.contains("the server is away").then_some(())
+    })
+    .await;
     let mut client = Legacy::connect(gateway.socket("tcp-exec")).await;
     let reply = client.ask("echo early").await;
     assert!(
@@ -127,9 +132,17 @@ async fn a_gateway_may_start_before_its_server() {
         "{}",
         reply.text()
     );
+    eventually("a word at the start", || {
+        home.log().contains("the server is away").then_some(())
+    })
+    .await;
     let daemon = Daemon::start_in(&home, &["--listen", &address]).await;
     recovered(&mut client).await;
     // Information alone: the command is the gateway's.
-    assert!(home.log().contains(r#"client="127.0.0.1""#));
+    eventually("the line of the command", || {
+        let line = "through=gateway unix for 127.0.0.1";
+        home.log().contains(line).then_some(())
+    })
+    .await;
     daemon.stop().await;
 }

@@ -184,9 +184,17 @@ pub(crate) fn resident(pid: Pid) -> (u64, u64) {
 fn of(pid: Pid, file: &str) -> PathBuf {
     format!("/proc/{}/{file}", pid.as_raw_nonzero()).into()
 }
-/// The descriptors that it has open.
-pub(crate) fn descriptors(pid: Pid) -> usize {
-    fs::read_dir(of(pid, "fd"))
-        .expect("the process lives")
+
+/// The sockets that it has open.
+pub(crate) fn sockets(pid: Pid) -> usize {
+    let descriptors = fs::read_dir(of(pid, "fd")).expect("the process lives");
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets
+        .filter(|target| {
+            target
+                .as_os_str()
+                .as_encoded_bytes()
+                .starts_with(b"socket:")
+        })
         .count()
 }

@@ -27,19 +27,25 @@ impl Daemon {
 
     /// `command`, which is one of `home`'s and not started yet.
     pub(crate) async fn spawn(home: &Home, mut command: Command) -> Self {
-        let ready = home.path("ready");
-        // A daemon before this one may have left its own.
-        let _ = fs::remove_file(&ready);
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(home.path("log"))
             .expect("a log file");
+        command
+            .stdout(fs::File::create(home.path("stdout")).expect("a file for stdout"))
+            .stderr(log);
+        Self::spawn_as_it_is(home, command).await
+    }
+
+    /// The same, with stdout and stderr as they are.
+    pub(crate) async fn spawn_as_it_is(home: &Home, mut command: Command) -> Self {
+        let ready = home.path("ready");
+        // A daemon before this one may have left its own.
+        let _ = fs::remove_file(&ready);
         let child = command
             .arg("--ready-file")
             .arg(&ready)
-            .stdout(fs::File::create(home.path("stdout")).expect("a file for stdout"))
-            .stderr(log)
             .spawn()
             .expect("remexd runs");
         let mut daemon = Self {
@@ -111,10 +117,41 @@ impl Daemon {
         kill_process(self.pid(), signal).expect("it has not ended");
     }
 
+    /// A number of its `/proc/PID/status`.
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = fs::read_to_string(path).expect("remexd lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let value = line.expect("the key").trim_start_matches(':');
+        value
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
+    /// What it keeps in memory, in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        self.status("VmRSS") * 1024
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn open_files(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid());
         fs::read_dir(folder).expect("its descriptors").count()
+    }
+
+    /// The memory that is its own, in MiB.
+    pub(crate) fn memory_mib(&self) -> usize {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
+        let mut words = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .expect("its memory")
+            .split_whitespace();
+        let kib: usize = words.next().expect("a number").parse().expect("a number");
+        kib / 1024
     }
 
     /// Its exit.

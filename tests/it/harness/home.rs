@@ -89,14 +89,13 @@ impl Home {
         command
     }
 
-    /// The same as the first process of a PID namespace, as in a container. The process started is its parent, whose end
-    /// kills it.
-    pub(crate) fn first_remexd(&self, flags: &[&str]) -> Command {
+    /// The same, executed by `wrapper`.
+    pub(crate) fn remexd_under(&self, wrapper: &[&str], flags: &[&str]) -> Command {
         let remexd = self.remexd(flags);
         let remexd = remexd.as_std();
-        let mut command = Command::new("unshare");
+        let mut command = Command::new(wrapper[0]);
         command
-            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+            .args(&wrapper[1..])
             .arg(remexd.get_program())
             .args(remexd.get_args())
             .current_dir(self.folder())
@@ -105,9 +104,21 @@ impl Home {
         command
     }
 
+    /// The same as the first process of a PID namespace, as in a container. The process started is its parent, whose end
+    /// kills it.
+    pub(crate) fn first_remexd(&self, flags: &[&str]) -> Command {
+        let wrapper = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        self.remexd_under(&wrapper, flags)
+    }
+
     /// How a daemon with `flags`, which is not to serve, ends.
     pub(crate) async fn refused(&self, flags: &[&str]) -> Refusal {
-        let run = self.remexd(flags).output();
+        Self::refusal(self.remexd(flags)).await
+    }
+
+    /// How `command` ends, which is not to serve.
+    pub(crate) async fn refusal(mut command: Command) -> Refusal {
+        let run = command.output();
         let output = soon("a refusal", run).await.expect("remexd runs");
         Refusal {
             code: output.status.code(),

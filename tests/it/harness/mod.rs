@@ -8,6 +8,7 @@ pub(crate) mod tools;
 pub(crate) mod binaries;
 pub(crate) mod daemon;
 pub(crate) mod home;
+pub(crate) mod http2;
 pub(crate) mod processes;
 
 pub(crate) use self::{daemon::Daemon, home::Home, processes::Marker};

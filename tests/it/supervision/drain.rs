@@ -10,8 +10,11 @@ use crate::harness::{Marker, soon};
 /// Longer than what others that hold the output open are waited for.
 const HOLD_UP: Duration = Duration::from_millis(1500);
 
-/// More than all that is between a command and a reader who does not read: the pipe, the server's queue, the windows.
-const UNREAD_BYTES: usize = 8 << 20;
+/// What is read of a stream beyond what was there at the leader's end.
+const BEYOND_BYTES: usize = 1 << 20;
+
+/// The most that a pipe holds.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// One that writes without a pause, one with.
 async fn writes_for_ever(server: Server) {
@@ -37,10 +40,13 @@ async fn writes_for_ever(server: Server) {
     server.daemon.stop().await;
 }
 
-/// What a grandchild writes while the reader holds it up is read, however long that is.
+/// What a grandchild writes while the reader holds it up is read, however long that is, up to a bound in bytes.
 async fn slow_reader(server: Server) {
-    let text = format!("head -c {UNREAD_BYTES} /dev/zero & exit 3");
-    let mut running = server.begin(shell(text)).await;
+    let marker = Marker::new();
+    let text = format!("yes {marker} & read line; exit 3");
+    let mut running = server.begin(shell(text).stdin_open()).await;
+    let held_up = server.held_up(&running.id).await;
+    running.write(b"\n").await;
     while running.leader_lives() {
         tokio::task::yield_now().await;
     }
@@ -48,8 +54,14 @@ async fn slow_reader(server: Server) {
     tokio::time::sleep(HOLD_UP).await;
     assert!(running.record().stdout.is_empty());
     while running.next().await.is_some() {}
-    assert_eq!(running.record().stdout.len(), UNREAD_BYTES);
+    let sent = running.record().stdout.len();
+    assert!(sent >= held_up + BEYOND_BYTES, "{sent} of {held_up}");
+    assert!(
+        sent <= held_up + PIPE_BYTES + BEYOND_BYTES,
+        "{sent} of {held_up}"
+    );
     assert_eq!(running.record().ending(), (3, 0, Reason::Self_));
+    marker.is_gone().await;
     server.daemon.stop().await;
 }
 

@@ -71,8 +71,22 @@ impl Drop for Frozen {
     }
 }
 
+/// Whether it is held while it makes its file. In D state too are a shell whose vfork has not executed yet, and programs
+/// that are being read in.
 fn is_held(process: &Process) -> bool {
-    state_of(process.pid.as_raw_nonzero().get()) == Some('D')
+    let pid = process.pid.as_raw_nonzero().get();
+    state_of(pid) == Some('D') && is_making_file(pid)
+}
+
+fn is_making_file(pid: i32) -> bool {
+    // The number, then the arguments: openat(folder, path, flags, mode).
+    let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let mut words = syscall.split(' ');
+    let number = words.next().and_then(|word| word.parse().ok());
+    let flags = words.nth(2).and_then(|word| word.strip_prefix("0x"));
+    let flags = flags.and_then(|flags| u64::from_str_radix(flags, 16).ok());
+    number == Some(libc::SYS_openat)
+        && flags.is_some_and(|flags| flags & u64::from(libc::O_CREAT.unsigned_abs()) != 0)
 }
 
 async fn reported(server: Server) {

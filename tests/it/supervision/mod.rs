@@ -7,17 +7,23 @@
 pub(crate) mod support;
 
 mod drain;
+mod fairness;
 mod grandchildren;
 mod held;
+mod interact;
 mod kill;
 mod leaks;
+mod left_open;
 mod limits;
+mod openssh;
 mod outcomes;
 mod records;
 mod restart;
+mod spawning;
 mod start;
 mod stdin;
 mod streams;
 mod tails;
 mod terminal;
 mod tmux;
+mod trees;

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::support::{RequestExt, Server, argv, ending, shell};
-use crate::harness::soon;
+use crate::harness::{Daemon, Home, soon};
 
 const CODES: [i32; 8] = [0, 1, 4, 5, 44, 126, 127, 255];
 
@@ -153,7 +153,13 @@ async fn a_core_dump_is_told() {
 
 #[tokio::test]
 async fn what_a_command_used_is_told() {
-    let server = Server::start(&[]).await;
+    // Started by a program that is larger than any command here, which says nothing about the commands.
+    let large = "import os, sys; x = b'x' * (700 << 20); os.execv(sys.argv[1], sys.argv[1:])";
+    let home = Home::new();
+    let remexd = home.remexd_under(&["python3", "-c", large], &[]);
+    let daemon = Daemon::spawn(&home, remexd).await;
+    let client = daemon.client().await;
+    let server = Server { daemon, client };
     let text = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.1";
     let record = server.run(shell(text)).await;
     let exit = record.exit();

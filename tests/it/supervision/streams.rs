@@ -111,7 +111,7 @@ async fn slow_reader(server: Server) {
     // What connections, threads and buffers cost is there before it is measured.
     others_are_served(&server).await;
     let megabytes = count(128, 5120);
-    let rss = server.rss_bytes();
+    let rss = server.daemon.rss_bytes();
     let mut highest = rss;
     let bytes = (megabytes << 20).to_string();
     let mut running = server
@@ -130,7 +130,7 @@ async fn slow_reader(server: Server) {
         if total >= next {
             next += 8 << 20;
             tokio::time::sleep(Duration::from_millis(5)).await;
-            highest = highest.max(server.rss_bytes());
+            highest = highest.max(server.daemon.rss_bytes());
         }
     }
     assert_eq!(total, megabytes << 20);
@@ -140,7 +140,7 @@ async fn slow_reader(server: Server) {
 
 async fn absent_reader(server: Server) {
     others_are_served(&server).await;
-    let rss = server.rss_bytes();
+    let rss = server.daemon.rss_bytes();
     let request = shell("yes x & yes y >&2 & yes").timeout(1500);
     let mut idle = Vec::new();
     for _ in 0..4 {
@@ -152,7 +152,7 @@ async fn absent_reader(server: Server) {
         crate::harness::eventually("the end", || (!running.leader_lives()).then_some(())).await;
     }
     others_are_served(&server).await;
-    let grown = server.rss_bytes();
+    let grown = server.daemon.rss_bytes();
     assert!(grown < rss + RSS_BYTES, "{rss} to {grown}");
     for running in idle {
         assert_eq!(running.end().await.exit().reason(), Reason::Timeout);
@@ -225,12 +225,12 @@ async fn pitfall_18_unary_output_is_cut_and_says_so() {
 async fn pitfall_19_what_is_captured_is_bounded() {
     let server = Server::start(&[]).await;
     others_are_served(&server).await;
-    let rss = server.rss_bytes();
+    let rss = server.daemon.rss_bytes();
     let bytes = (count(256, 4096) << 20).to_string();
     let request = run(argv(["head", "-c", &bytes, "/dev/zero"]), 0);
     let response = soon("a run", server.exec().run(request)).await.unwrap();
     assert_eq!(response.get_ref().stdout_bytes_total.to_string(), bytes);
-    let peak = server.status("VmHWM") * 1024;
+    let peak = server.daemon.status("VmHWM") * 1024;
     assert!(peak < rss + RSS_BYTES, "{rss} to {peak}");
     server.daemon.stop().await;
 }

@@ -116,6 +116,30 @@ impl Server {
         self.begin(request).await.end().await
     }
 
+    /// How much of an execution's output was read when its reader, who does not read, had held it up for a while.
+    pub(crate) async fn held_up(&self, execution_id: &str) -> usize {
+        soon("a held-up reader", self.stands_still(execution_id)).await
+    }
+
+    async fn stands_still(&self, execution_id: &str) -> usize {
+        const LOOKS: usize = 10;
+        let (mut last, mut same) = (0, 0);
+        while same < LOOKS {
+            let request = v1::GetRequest {
+                execution_id: execution_id.to_owned(),
+                ..v1::GetRequest::default()
+            };
+            let record = soon("a record", self.exec().get(request)).await;
+            let record = record.expect("it is known").into_inner().execution;
+            let now = record.map_or(0, |record| {
+                record.stdout_bytes_total + record.stderr_bytes_total
+            });
+            same = if now == last && now > 0 { same + 1 } else { 0 };
+            last = now;
+        }
+        usize::try_from(last).expect("a size")
+    }
+
     /// Why a command is refused.
     pub(crate) async fn refusal(&self, request: StartRequest) -> Status {
         let started = soon("an answer", self.exec().start(request)).await;
@@ -135,22 +159,15 @@ impl Server {
         command
     }
 
-    /// A number of remexd's `/proc/PID/status`.
-    pub(crate) fn status(&self, key: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.daemon.pid().as_raw_nonzero());
-        let status = fs::read_to_string(path).expect("remexd lives");
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let value = line.expect("the key").trim_start_matches(':');
-        value
-            .split_whitespace()
-            .next()
-            .and_then(|number| number.parse().ok())
-            .expect("a number")
-    }
-
-    /// What it keeps in memory, in bytes.
-    pub(crate) fn rss_bytes(&self) -> u64 {
-        self.status("VmRSS") * 1024
+    /// CPU time that remexd has used.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        // clock_t counts hundredths of a second for every program (USER_HZ).
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = stat_of(self.daemon.pid().as_raw_nonzero().get()).expect("remexd lives");
+        let ticks = stat.split(' ').skip(11).take(2);
+        TICK * ticks
+            .filter_map(|ticks| ticks.parse::<u32>().ok())
+            .sum::<u32>()
     }
 }
 
@@ -183,6 +200,7 @@ pub(crate) trait RequestExt {
     fn on_terminal(self) -> Self;
     fn limits(self, limits: v1::Limits) -> Self;
     fn stdin(self, data: impl Into<Vec<u8>>) -> Self;
+    fn stdin_open(self) -> Self;
 }
 
 impl RequestExt for StartRequest {
@@ -209,6 +227,11 @@ impl RequestExt for StartRequest {
 
     fn stdin(mut self, data: impl Into<Vec<u8>>) -> Self {
         self.stdin_data = data.into().into();
+        self
+    }
+
+    fn stdin_open(mut self) -> Self {
+        self.stdin_open = true;
         self
     }
 }
@@ -317,6 +340,19 @@ impl Running {
         sent.map(drop)
     }
 
+    /// Gives it stdin.
+    pub(crate) async fn write(&self, data: &'static [u8]) {
+        let request = v1::WriteRequest {
+            execution_id: self.id.clone(),
+            chunk: Some(v1::StdinChunk {
+                data: data.into(),
+                ..v1::StdinChunk::default()
+            }),
+        };
+        let written = soon("a write", self.client.exec().write(request)).await;
+        written.expect("it takes stdin");
+    }
+
     /// Whether its leader has not ended.
     pub(crate) fn leader_lives(&self) -> bool {
         state_of(self.pid).is_some_and(|state| !"ZX".contains(state))
@@ -399,7 +435,12 @@ pub(crate) fn stat_of(pid: i32) -> Option<String> {
     Some(rest.to_owned())
 }
 
-/// Processes whose parent is `parent`, with the letter of their state.
+/// remexd's own helper, which makes children that run as other users, as long as it lives.
+fn is_zygote(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"remexd: zygote\0")
+}
+
+/// Processes whose parent is `parent`, with the letter of their state; but for [`is_zygote`].
 pub(crate) fn children_of(parent: i32) -> Vec<(i32, char)> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     entries
@@ -408,7 +449,8 @@ pub(crate) fn children_of(parent: i32) -> Vec<(i32, char)> {
             let stat = stat_of(pid)?;
             let mut fields = stat.split(' ');
             let state = fields.next()?.chars().next()?;
-            (fields.next()?.parse() == Ok(parent)).then_some((pid, state))
+            let is_child = fields.next()?.parse() == Ok(parent) && !is_zygote(pid);
+            is_child.then_some((pid, state))
         })
         .collect()
 }

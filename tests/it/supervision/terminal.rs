@@ -299,3 +299,55 @@ async fn without_stdin_nothing_is_typed() {
     assert_eq!(record.exit().reason(), Reason::Timeout);
     server.daemon.stop().await;
 }
+
+/// As a session of sshd has them whose client is a terminal of today.
+#[tokio::test]
+async fn pitfall_59_a_terminal_has_the_modes_that_sshd_sets() {
+    let server = Server::start(&[]).await;
+    let record = server.run(argv(["stty", "-a"]).on_terminal()).await;
+    let said = record.text();
+    for mode in [
+        "icrnl", "ixon", "iutf8", "-igncr", "-istrip", "-ixany", "-ixoff", "opost", "onlcr",
+        "isig", "icanon", "iexten", "echo", "echoe", "echok", "echoctl", "echoke", "-echonl",
+        "-noflsh", "-tostop", "cs8", "cread", "-parenb",
+    ] {
+        let has = said.split([' ', '\r', '\n', ';']).any(|word| word == mode);
+        assert!(has, "no {mode}: {said}");
+    }
+    for key in [
+        "intr = ^C",
+        "quit = ^\\",
+        "erase = ^?",
+        "kill = ^U",
+        "eof = ^D",
+        "start = ^Q",
+        "stop = ^S",
+        "susp = ^Z",
+        "rprnt = ^R",
+        "werase = ^W",
+        "lnext = ^V",
+        "discard = ^O",
+        "min = 1",
+        "time = 0",
+    ] {
+        assert!(said.contains(key), "no {key}: {said}");
+    }
+    // What is erased is a character, not a byte of it.
+    let request = shell("head -n 1").on_terminal().stdin("a\u{e9}\x7fb\n");
+    let record = server.run(request).await;
+    assert!(record.text().ends_with("ab\r\n"), "{record:?}");
+    server.daemon.stop().await;
+}
+
+/// The first Ctrl-D behind an unfinished line only sends it.
+#[tokio::test]
+async fn pitfall_59_an_unfinished_line_is_followed_by_an_end() {
+    let server = Server::start(&[]).await;
+    for (typed, seen) in [("abc", "abcabc"), ("abc\n", "abc\r\nabc\r\n")] {
+        let request = argv(["cat"]).on_terminal().stdin(typed);
+        let record = server.run(request).await;
+        assert_eq!(record.text(), seen);
+        assert_eq!(record.ending(), (0, 0, Reason::Self_));
+    }
+    server.daemon.stop().await;
+}

@@ -3,21 +3,21 @@
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::Signal;
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
-use super::support::Server;
-use crate::harness::{Marker, binaries::binary, eventually, soon, tools::program};
+use super::support::{Server, is_long};
+use crate::harness::{Marker, PATIENCE, binaries::binary, eventually, soon, tools::program};
 
 /// How often a screen is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A terminal of 80 x 24 with a shell in it.
-struct Tmux {
+pub(super) struct Tmux {
     folder: std::path::PathBuf,
 }
 
 impl Tmux {
-    async fn start(server: &Server) -> Self {
+    pub(super) async fn start(server: &Server) -> Self {
         let tmux = Self {
             folder: server.daemon.home().folder().to_owned(),
         };
@@ -63,16 +63,30 @@ impl Tmux {
 
     /// Waits until `text` is on the screen.
     async fn sees(&self, text: &str) {
-        soon(text, async {
-            while !self.screen().await.contains(text) {
+        self.shows(text, |screen| screen.contains(text)).await;
+    }
+
+    /// Waits until `text` is off the screen.
+    async fn sees_no(&self, text: &str) {
+        self.shows(text, |screen| !screen.contains(text)).await;
+    }
+
+    async fn shows(&self, what: &str, is_it: impl Fn(&str) -> bool) {
+        let look = async {
+            while !is_it(&self.screen().await) {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
-        })
-        .await;
+        };
+        let looked = timeout(PATIENCE, look).await;
+        assert!(
+            looked.is_ok(),
+            "{what:?} took too long:\n{}",
+            self.screen().await
+        );
     }
 
     /// What a command that is entered writes into a file.
-    async fn asks(&self, command: &str) -> String {
+    pub(super) async fn asks(&self, command: &str) -> String {
         let file = self.folder.join("answer");
         let draft = self.folder.join("answer.draft");
         let _ = fs::remove_file(&file);
@@ -85,7 +99,7 @@ impl Tmux {
         eventually(command, || fs::read_to_string(&file).ok()).await
     }
 
-    async fn quits(self) {
+    pub(super) async fn quits(self) {
         self.command(&["kill-server"]).await;
     }
 }
@@ -133,6 +147,121 @@ async fn vim_opens_edits_and_saves() {
     .await;
     tmux.sees("it:").await;
     assert_eq!(tmux.asks("stty -a").await, before);
+    tmux.quits().await;
+    server.daemon.stop().await;
+}
+
+/// So many bytes of lines are pasted.
+const PASTE_BYTES: usize = 300_000;
+
+/// Lines to paste, which a program in line mode takes as they are.
+fn paste() -> String {
+    let lines = (0..).map(|number| format!("{number:0>59}\n"));
+    lines.take(PASTE_BYTES / 60).collect()
+}
+
+#[tokio::test]
+async fn pitfall_59_vim_takes_a_paste_is_suspended_and_lives_through_a_terminal_of_no_size() {
+    skip_unless!(program("tmux"));
+    skip_unless!(program("vim"));
+    let server = Server::start(&[]).await;
+    let tmux = Tmux::start(&server).await;
+    let before = tmux.asks("stty -a").await;
+    let (file, pasted) = (
+        server.daemon.home().path("edited"),
+        server.daemon.home().path("paste"),
+    );
+    fs::write(&file, "at the end\n").unwrap();
+    fs::write(&pasted, paste()).unwrap();
+    let vim = format!(
+        "remex run -t -- vim -u NONE -n -c 'set paste showmode' {}",
+        file.display()
+    );
+    tmux.enters(&vim).await;
+    tmux.sees("at the end").await;
+
+    // Suspended, the terminal is the shell's.
+    tmux.types(&["Enter", "~", "C-z"]).await;
+    tmux.sees("Stopped").await;
+    assert_eq!(tmux.asks("stty -a").await, before);
+    // What vim had on the screen has to be gone before it is looked for again.
+    tmux.enters("clear").await;
+    tmux.sees_no("at the end").await;
+    tmux.enters("fg").await;
+    tmux.types(&["C-l"]).await;
+    tmux.sees("at the end").await;
+
+    // A window that has no size, and has one again.
+    let tty = tmux
+        .command(&["display-message", "-p", "#{pane_tty}"])
+        .await;
+    for size in [["0", "0"], ["0", "80"], ["24", "80"]] {
+        let mut stty = Command::new("stty");
+        stty.args(["-F", tty.trim(), "rows", size[0], "cols", size[1]]);
+        assert!(soon("stty", stty.status()).await.unwrap().success());
+    }
+
+    tmux.types(&["g", "g", "O"]).await;
+    tmux.sees("INSERT").await;
+    tmux.command(&["load-buffer", pasted.to_str().unwrap()])
+        .await;
+    tmux.command(&["paste-buffer"]).await;
+    tmux.types(&["Escape"]).await;
+    tmux.enters(":wq").await;
+    let whole = format!("{}\nat the end\n", paste());
+    eventually("the saved file", || {
+        text_of(&file).filter(|text| *text == whole)
+    })
+    .await;
+    tmux.sees("it:").await;
+    assert_eq!(tmux.asks("stty -a").await, before);
+    tmux.quits().await;
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn pitfall_59_tilde_dot_leaves_a_command_that_takes_no_keys() {
+    skip_unless!(program("tmux"));
+    let server = Server::start(&[]).await;
+    let tmux = Tmux::start(&server).await;
+    let before = tmux.asks("stty -a").await;
+    let pasted = server.daemon.home().path("paste");
+    fs::write(&pasted, paste()).unwrap();
+    let marker = Marker::new();
+    tmux.enters(&format!(
+        "remex run -t -- sh -c 'stty raw -echo; echo re''ady; trap \"\" INT TERM HUP; sleep {marker}'; echo \"[$?]\""
+    ))
+    .await;
+    tmux.sees("ready").await;
+    // More than the command, its terminal and what is on its way hold.
+    tmux.command(&["load-buffer", pasted.to_str().unwrap()])
+        .await;
+    tmux.command(&["paste-buffer"]).await;
+    tmux.types(&["C-c", "Enter", "~", "."]).await;
+    tmux.sees("[255]").await;
+    marker.is_gone().await;
+    assert_eq!(tmux.asks("stty -a").await, before);
+    tmux.quits().await;
+    server.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn pitfall_60_a_client_that_is_stopped_keeps_its_command() {
+    skip_unless!(program("tmux"));
+    let server = Server::start(&[]).await;
+    let tmux = Tmux::start(&server).await;
+    // A test's hour: far longer than it takes a client that runs to say a word.
+    let stopped = Duration::from_secs(if is_long() { 90 } else { 3 });
+    tmux.enters("remex run --shell 'echo re\"\"ady; read x; echo got $x; exit 7'")
+        .await;
+    tmux.sees("ready").await;
+    tmux.types(&["C-z"]).await;
+    tmux.sees("Stopped").await;
+    tokio::time::sleep(stopped).await;
+    tmux.enters("fg; echo \"[$?]\"").await;
+    tmux.enters("word").await;
+    tmux.sees("got word").await;
+    tmux.sees("[7]").await;
     tmux.quits().await;
     server.daemon.stop().await;
 }

@@ -1,5 +1,7 @@
-//! The body of a reply on its way to the terminal: digested as it came, decoded, made safe to print. Pure; a character
-//! cut in two by a read comes out whole.
+//! The body of a reply on its way to stdout: digested as it came, and passed on so, or, for a terminal, decoded and made
+//! safe to print. Pure; a character cut in two by a read comes out whole.
+
+use std::borrow::Cow;
 
 use encoding_rs::{CoderResult, Decoder, Encoding};
 use md5::{Digest, Md5};
@@ -7,33 +9,57 @@ use md5::{Digest, Md5};
 use crate::cli::escape::Lines;
 
 pub(super) struct Body {
-    decoder: Decoder,
-    lines: Lines,
+    /// `None`: it is passed on as it is.
+    shown: Option<Shown>,
     digest: Md5,
 }
 
+struct Shown {
+    decoder: Decoder,
+    lines: Lines,
+}
+
 impl Body {
-    pub(super) fn new(charset: &'static Encoding) -> Self {
+    /// For a program that reads it, or a file.
+    pub(super) fn as_it_is() -> Self {
         Self {
-            decoder: charset.new_decoder_without_bom_handling(),
-            lines: Lines::default(),
+            shown: None,
             digest: Md5::new(),
         }
     }
 
-    /// The next bytes as text.
-    pub(super) fn piece(&mut self, data: &[u8]) -> String {
+    /// For a terminal.
+    pub(super) fn shown(charset: &'static Encoding) -> Self {
+        Self {
+            shown: Some(Shown {
+                decoder: charset.new_decoder_without_bom_handling(),
+                lines: Lines::default(),
+            }),
+            digest: Md5::new(),
+        }
+    }
+
+    /// The next bytes as they are printed.
+    pub(super) fn piece<'a>(&mut self, data: &'a [u8]) -> Cow<'a, [u8]> {
         self.digest.update(data);
-        self.decode(data, false)
+        match &mut self.shown {
+            None => data.into(),
+            Some(shown) => shown.decode(data, false).into_bytes().into(),
+        }
     }
 
     /// What was held back, and the digest of it all.
-    pub(super) fn end(mut self) -> (String, [u8; 16]) {
-        let mut rest = self.decode(&[], true);
-        rest.push_str(self.lines.end());
-        (rest, self.digest.finalize().into())
+    pub(super) fn end(self) -> (Vec<u8>, [u8; 16]) {
+        let rest = self.shown.map_or_else(String::new, |mut shown| {
+            let mut rest = shown.decode(&[], true);
+            rest.push_str(shown.lines.end());
+            rest
+        });
+        (rest.into_bytes(), self.digest.finalize().into())
     }
+}
 
+impl Shown {
     fn decode(&mut self, mut data: &[u8], last: bool) -> String {
         let mut text = String::new();
         loop {
@@ -54,22 +80,36 @@ mod tests {
 
     use super::*;
 
+    fn text(mut body: Body, pieces: &[&[u8]]) -> (String, [u8; 16]) {
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            bytes.extend_from_slice(&body.piece(piece));
+        }
+        let (rest, md5) = body.end();
+        bytes.extend(rest);
+        (String::from_utf8(bytes).unwrap(), md5)
+    }
+
     #[test]
     fn characters_survive_every_cut() {
         let data = b"\xc4\xe3\xba\xc3\r\n\x1b[2J";
         for cut in 0..=data.len() {
-            let mut body = Body::new(GBK);
-            let text = body.piece(&data[..cut]) + &body.piece(&data[cut..]);
-            let (rest, md5) = body.end();
-            assert_eq!(text + &rest, "你好\r\n\\x1b[2J", "cut at {cut}");
+            let (shown, md5) = text(Body::shown(GBK), &[&data[..cut], &data[cut..]]);
+            assert_eq!(shown, "你好\r\n\\x1b[2J", "cut at {cut}");
             assert_eq!(md5, <[u8; 16]>::from(Md5::digest(data)));
         }
     }
 
     #[test]
     fn a_character_that_never_ends_is_replaced() {
-        let mut body = Body::new(UTF_8);
-        assert_eq!(body.piece(b"a\xe4\xbd"), "a");
-        assert_eq!(body.end().0, "\u{fffd}");
+        assert_eq!(text(Body::shown(UTF_8), &[b"a\xe4\xbd"]).0, "a\u{fffd}");
+    }
+
+    #[test]
+    fn no_byte_is_changed_on_the_way_to_a_file() {
+        let data: Vec<u8> = (0..=255).collect();
+        let mut body = Body::as_it_is();
+        assert_eq!(*body.piece(&data), data);
+        assert_eq!(body.end(), (Vec::new(), Md5::digest(&data).into()));
     }
 }

@@ -3,15 +3,19 @@
 //! The command goes out as it is; what stands before the reply's body is read by [`wire`], and the body is printed as it
 //! comes. A command is sent once: nothing is repeated.
 
+mod args;
 mod body;
 mod dial;
 mod header;
 mod progress;
 mod wire;
 
-use std::{io, pin::pin, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    pin::pin,
+    time::Duration,
+};
 
-use encoding_rs::Encoding;
 use remex_client::STATUS_FAILURE;
 use rustix::io::Errno;
 use tokio::{
@@ -20,13 +24,14 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::args::Args;
 use self::{
     body::Body,
     dial::Connection,
     progress::{Progress, SLOW},
     wire::{Head, Wire},
 };
-use super::{Failure, args::LegacyArgs, print, values::LegacyAddress};
+use super::{Failure, print, values::LegacyAddress};
 
 /// Bytes of a reply read at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -36,8 +41,9 @@ const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(40);
 /// Any text acknowledges a length.
 const ACKNOWLEDGEMENT: &[u8] = b"ok";
 
-pub(crate) async fn legacy(args: LegacyArgs) -> Result<u8, Failure> {
-    let (command, _, unmappable) = args.charset.encode(&args.command);
+pub(crate) async fn legacy(args: Args) -> Result<u8, Failure> {
+    let text = args.command();
+    let (command, _, unmappable) = args.charset.encode(&text);
     if unmappable {
         let charset = args.charset.name();
         return Err(Failure::new(format!(
@@ -51,19 +57,24 @@ pub(crate) async fn legacy(args: LegacyArgs) -> Result<u8, Failure> {
     within(bound, ask(&args, &command)).await
 }
 
-async fn ask(args: &LegacyArgs, command: &[u8]) -> Result<u8, Failure> {
+async fn ask(args: &Args, command: &[u8]) -> Result<u8, Failure> {
     let wrong = |error| Failure::new(format!("{error}; see `remex legacy --help`"));
     let progress = Progress::new();
+    let body = if io::stdout().is_terminal() {
+        Body::shown(args.charset)
+    } else {
+        Body::as_it_is()
+    };
     match &args.address {
         LegacyAddress::Datagram(server) => {
             Wire::none(&args.wire).map_err(wrong)?;
             let socket = dial::datagram(server).await?;
-            exchange(&socket, command, args.charset, progress).await
+            exchange(&socket, command, body, progress).await
         }
         LegacyAddress::Stream(server) => {
             let wire = Wire::new(&args.wire).map_err(wrong)?;
             let stream = dial::stream(server).await?;
-            talk(stream, command, &wire, args.charset, progress).await
+            talk(stream, command, &wire, body, progress).await
         }
     }
 }
@@ -87,7 +98,7 @@ async fn talk(
     mut stream: Box<dyn Connection>,
     command: &[u8],
     wire: &Wire,
-    charset: &'static Encoding,
+    mut body: Body,
     mut progress: Progress,
 ) -> Result<u8, Failure> {
     // One write, one segment: the protocol has no other end of a command.
@@ -121,7 +132,6 @@ async fn talk(
             .await
             .map_err(|error| lost(&error))?;
     }
-    let mut body = Body::new(charset);
     let mut count = 0;
     loop {
         // What follows the body is no part of it.
@@ -130,7 +140,7 @@ async fn talk(
         if !received.is_empty() {
             count += received.len() as u64;
             progress.received(received.len());
-            print::out(&body.piece(&received))?;
+            print::bytes(&body.piece(&received))?;
         }
         if head.body_bytes == Some(count) {
             break;
@@ -148,7 +158,7 @@ async fn talk(
 async fn exchange(
     socket: &UdpSocket,
     command: &[u8],
-    charset: &'static Encoding,
+    mut body: Body,
     mut progress: Progress,
 ) -> Result<u8, Failure> {
     socket.send(command).await.map_err(|error| lost(&error))?;
@@ -158,9 +168,8 @@ async fn exchange(
         .await
         .map_err(|error| lost(&error))?;
     drop(progress);
-    let mut body = Body::new(charset);
-    print::out(&body.piece(&reply[..count]))?;
-    print::out(&body.end().0)?;
+    print::bytes(&body.piece(&reply[..count]))?;
+    print::bytes(&body.end().0)?;
     Ok(0)
 }
 
@@ -189,7 +198,7 @@ async fn told_if_slow<T>(comes: impl Future<Output = T>, progress: &mut Progress
 /// The rest of a body of which `count` bytes came, and what its head said of it.
 fn end(head: &Head, count: u64, body: Body) -> Result<u8, Failure> {
     let (rest, md5) = body.end();
-    print::out(&rest)?;
+    print::bytes(&rest)?;
     if let Some(total) = head.body_bytes.filter(|total| *total != count) {
         return Err(Failure::new(format!(
             "the answer ended after {count} of {total} bytes; check what the command did before you run it again"

@@ -3,72 +3,104 @@
 //! Hops: a thread reads stdin, [`session`] is the one loop between it, the call, the signals and the thread that writes.
 //! No thread is waited for at the end, but the writer for what it has left.
 
-mod json;
+mod args;
+mod escapes;
+mod held;
 mod output;
 mod patience;
 mod session;
 mod signals;
 mod stdin;
 mod terminal;
+mod words;
 
-use std::env::{self, VarError};
+use std::{
+    env::{self, VarError},
+    ffi::OsString,
+};
 
-use remex_client::{Client, Command, Endpoint, Interaction};
+use remex_client::{Client, Command, Endpoint, Error, Interaction};
 
+pub(crate) use self::args::RunArgs;
 use self::{
-    session::Session,
-    signals::{Resizes, Signals},
-    terminal::RawMode,
+    args::Drain,
+    session::{Local, Session},
+    signals::{Changes, Signals},
+    terminal::LocalTerminal,
 };
 use super::{
     Failure,
-    args::RunArgs,
+    failure::status_of,
+    print,
     values::{EnvVar, Label},
 };
 
 pub(crate) async fn run(server: &Endpoint, args: RunArgs) -> Result<u8, Failure> {
-    let (no_stdin, json, on_terminal) = (args.no_stdin, args.json, args.terminal);
     // Watched before anything is sent, so that nothing is missed.
     let mut signals = Signals::watch()?;
-    let resizes = Resizes::watch(on_terminal)?;
-    let command = command(args)?;
-    let mut interaction = tokio::select! {
-        begun = begin(server, command) => begun?,
+    let changes = Changes::watch(args.terminal)?;
+    let command = command(&args)?;
+    let interaction = tokio::select! {
+        begun = begin(server, command) => begun.map_err(|error| words::refused(error, &args))?,
         signal = signals.next() => return Err(Failure::signal(signal)),
     };
+    let ended = converse(interaction, &args, signals, changes).await?;
+    if !args.quiet
+        && let Some(why) = words::why_ended(&ended, args.timeout)
+    {
+        print::note(&why);
+    }
+    status_of(&ended.exit)
+}
+
+async fn begin(server: &Endpoint, command: Command) -> Result<Interaction, Error> {
+    Client::connect(server).await?.interact(command).await
+}
+
+/// Goes between the command and this side until it has ended; the terminal is as before when this returns.
+async fn converse(
+    mut interaction: Interaction,
+    args: &RunArgs,
+    signals: Signals,
+    changes: Changes,
+) -> Result<session::Ended, Failure> {
     let output = output::start()?;
-    let chunks = (!no_stdin).then(stdin::start).transpose()?;
+    let terminal = args.terminal.then(LocalTerminal::new).transpose()?;
+    let reading = (!args.no_stdin).then(|| stdin::start(args.terminal));
+    let (held, keys) = reading.transpose()?.unzip();
     let stdin = interaction.stdin.take();
-    // Put back when it is dropped, which is before anything else is said.
-    let _raw = on_terminal.then(RawMode::enter).transpose()?;
-    let session = Session::new(interaction, output, signals, resizes, json);
-    session.run(stdin::feed(chunks, stdin)).await
-}
-
-async fn begin(server: &Endpoint, command: Command) -> Result<Interaction, Failure> {
-    let client = Client::connect(server).await?;
-    Ok(client.interact(command).await?)
-}
-
-fn command(args: RunArgs) -> Result<Command, Failure> {
-    let mut command = match args.shell {
-        Some(text) => Command::shell(text),
-        None => program(args.argv)?,
+    let local = Local {
+        signals,
+        terminal,
+        changes,
+        keys,
     };
-    if let Some(user) = args.user {
+    let session = Session::new(interaction, output, local, args.json);
+    session.run(stdin::feed(held, stdin)).await
+}
+
+fn command(args: &RunArgs) -> Result<Command, Failure> {
+    let mut command = match &args.shell {
+        Some(text) => Command::shell(text),
+        None => program(&args.argv)?,
+    };
+    if let Some(user) = &args.user {
         command = command.user(user);
     }
     if let Some(timeout) = args.timeout {
         command = command.timeout(timeout);
     }
-    if let Some(folder) = args.cwd {
+    if args.drain == Drain::Eof {
+        command = command.drain_to_eof();
+    }
+    if let Some(folder) = &args.cwd {
         command = command.current_dir(folder);
     }
-    for variable in args.env {
+    for variable in &args.env {
         let (name, value) = variable_of(variable)?;
         command = command.env(name, value);
     }
-    for Label { key, value } in args.label {
+    for Label { key, value } in &args.label {
         command = command.label(key, value);
     }
     if args.terminal {
@@ -78,27 +110,27 @@ fn command(args: RunArgs) -> Result<Command, Failure> {
     Ok(command)
 }
 
-fn program(argv: Vec<std::ffi::OsString>) -> Result<Command, Failure> {
-    let mut argv = argv.into_iter();
-    let missing = || Failure::new("there is no program to run; write it behind --");
-    let program = argv.next().ok_or_else(missing)?;
-    Ok(Command::new(program).args(argv))
+fn program(argv: &[OsString]) -> Result<Command, Failure> {
+    match argv {
+        [program, args @ ..] if !program.is_empty() => Ok(Command::new(program).args(args)),
+        _ => Err(Failure::new(
+            "PROGRAM is empty; write what to run behind --; see `remex run --help`",
+        )),
+    }
 }
 
-fn variable_of(variable: EnvVar) -> Result<(String, String), Failure> {
+fn variable_of(variable: &EnvVar) -> Result<(&str, String), Failure> {
     let EnvVar { name, value } = variable;
     if let Some(value) = value {
-        return Ok((name, value));
+        return Ok((name, value.clone()));
     }
-    match env::var(&name) {
+    match env::var(name) {
         Ok(value) => Ok((name, value)),
-        Err(VarError::NotPresent) => {
-            let what = "is not set here; set it, or write --env";
-            Err(Failure::new(format!("{name} {what} {name}=VALUE")))
-        }
-        Err(VarError::NotUnicode(_)) => {
-            let what = "is not UTF-8 here, and cannot be passed on; write --env";
-            Err(Failure::new(format!("{name} {what} {name}=VALUE")))
-        }
+        Err(VarError::NotPresent) => Err(Failure::new(format!(
+            "--env {name} is not set here; set it, or write --env {name}=VALUE"
+        ))),
+        Err(VarError::NotUnicode(_)) => Err(Failure::new(format!(
+            "--env {name} is not UTF-8 here and cannot be passed on; write --env {name}=VALUE"
+        ))),
     }
 }

@@ -10,6 +10,7 @@ use rustix::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::terminal::{LOOK_AGAIN, may_not_write};
 use crate::cli::Failure;
 
 /// Pieces of output that wait to be written, of at most 64 KiB each.
@@ -79,6 +80,10 @@ fn write_all(mut pieces: mpsc::Receiver<(Target, Bytes)>) -> io::Result<()> {
 
 fn write_piece(fd: BorrowedFd<'_>, mut data: &[u8]) -> io::Result<()> {
     while !data.is_empty() {
+        // Stopped, remex would end on no signal.
+        while may_not_write(fd) {
+            thread::sleep(LOOK_AGAIN);
+        }
         match rustix::io::write(fd, data) {
             Ok(written) => data = &data[written..],
             Err(Errno::INTR) => {}

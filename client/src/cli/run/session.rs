@@ -1,21 +1,27 @@
 //! The loop of `remex run`: whatever happens next, locally or far away, becomes one step, and then the step is done.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{
+    future::{Future, pending},
+    io,
+    pin::pin,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use remex_client::{Control, Error, Event, Exit, Interaction, Signal, Stream};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
-    json,
+    escapes::Key,
     output::{Output, Target, Written},
     patience::{Action, Patience},
-    signals::{Resizes, Signals},
-    terminal,
+    signals::{Change, Changes, Signals},
+    stdin::{Keys, Unread},
+    terminal::{self, LOOK_AGAIN, LocalTerminal},
 };
-use crate::cli::{Failure, failure::status_of};
+use crate::cli::{Failure, json};
 
-/// How long a command that was killed with the third Ctrl-C may take to be gone.
+/// How long a command that was killed from here may take to be gone.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 /// How long a signal may take to be sent; after that the connection is in no state to take one.
 const FORWARD_WAIT: Duration = Duration::from_secs(1);
@@ -26,19 +32,42 @@ pub(super) struct Session {
     control: Control,
     output: Output,
     written: Written,
-    signals: Signals,
-    resizes: Resizes,
+    local: Local,
     patience: Patience,
     json: bool,
-    /// When to leave, whether or not the command has ended.
-    deadline: Option<Instant>,
+    forwarded: Vec<Signal>,
+    leaving: Option<Leaving>,
+}
+
+/// What comes from this side.
+pub(super) struct Local {
+    pub(super) signals: Signals,
+    /// The terminal, if it is lent to the command.
+    pub(super) terminal: Option<LocalTerminal>,
+    pub(super) changes: Changes,
+    pub(super) keys: Option<Keys>,
+}
+
+/// The command was killed from here, and remex leaves with `failure`, at `deadline` whether or not it is gone.
+struct Leaving {
+    deadline: Instant,
+    failure: Failure,
+}
+
+/// How a command ended.
+pub(super) struct Ended {
+    pub(super) exit: Exit,
+    /// The signals that it was sent from here.
+    pub(super) forwarded: Vec<Signal>,
 }
 
 enum Step {
     Event(Option<Event>),
     Signal(Signal),
-    Resize,
-    StdinEnded,
+    Change(Change),
+    Key(Key),
+    LookAgain,
+    StdinEnded(Result<(), Unread>),
     OutputEnded(io::Result<()>),
     Deadline,
 }
@@ -47,8 +76,7 @@ impl Session {
     pub(super) fn new(
         interaction: Interaction,
         (output, written): (Output, Written),
-        signals: Signals,
-        resizes: Resizes,
+        local: Local,
         json: bool,
     ) -> Self {
         Self {
@@ -56,43 +84,51 @@ impl Session {
             interaction,
             output,
             written,
-            signals,
-            resizes,
+            local,
             patience: Patience::default(),
             json,
-            deadline: None,
+            forwarded: Vec::new(),
+            leaving: None,
         }
     }
 
     /// Runs until the command has ended; `feed` carries stdin until that ends.
-    pub(super) async fn run(mut self, feed: impl Future<Output = ()>) -> Result<u8, Failure> {
+    pub(super) async fn run(
+        mut self,
+        feed: impl Future<Output = Result<(), Unread>>,
+    ) -> Result<Ended, Failure> {
         let mut feed = pin!(feed);
         let mut feeding = true;
         loop {
             let step = tokio::select! {
                 event = next(&self.output, &mut self.interaction) => Step::Event(event.map_err(Failure::while_running)?),
-                signal = self.signals.next() => Step::Signal(signal),
-                () = self.resizes.next() => Step::Resize,
-                () = &mut feed, if feeding => Step::StdinEnded,
+                signal = self.local.signals.next() => Step::Signal(signal),
+                change = self.local.changes.next() => Step::Change(change),
+                key = next_key(&mut self.local.keys) => Step::Key(key),
+                () = look_again(self.local.terminal.as_ref()) => Step::LookAgain,
+                fed = &mut feed, if feeding => Step::StdinEnded(fed),
                 written = self.written.wait() => Step::OutputEnded(written),
-                () = passed(self.deadline) => Step::Deadline,
+                () = passed(self.leaving.as_ref()) => Step::Deadline,
             };
             match step {
                 Step::Event(Some(Event::Exited(exit))) => return self.finish(exit).await,
                 Step::Event(Some(event)) => self.show(&event).await,
                 Step::Event(None) => return Err(Failure::while_running(Error::Incomplete)),
                 Step::Signal(signal) => self.on_signal(signal).await?,
-                Step::Resize => self.on_resize().await,
-                Step::StdinEnded => feeding = false,
-                Step::OutputEnded(written) => return ended(written),
-                Step::Deadline => return Err(Failure::signal(Signal::INT)),
+                Step::Change(change) => self.on_change(change).await?,
+                Step::Key(key) => self.on_key(key).await,
+                Step::LookAgain => self.on_change(Change::Continued).await?,
+                Step::StdinEnded(Ok(())) => feeding = false,
+                Step::StdinEnded(Err(unread)) => return Err(Failure::stdin(&unread.error)),
+                Step::OutputEnded(written) => return Err(ended(written)),
+                Step::Deadline => return Err(self.left()),
             }
         }
     }
 
     async fn show(&self, event: &Event) {
         if self.json {
-            let line = json::line(self.interaction.id(), event);
+            let line = json::event(self.interaction.id(), event);
             return self.output.write(Target::Stdout, line).await;
         }
         match event {
@@ -117,50 +153,91 @@ impl Session {
     }
 
     async fn on_signal(&mut self, signal: Signal) -> Result<(), Failure> {
-        let forwarded = match self.patience.on_signal(signal) {
-            Action::Forward => signal,
-            Action::Kill => {
-                self.deadline = Some(Instant::now() + KILL_WAIT);
-                Signal::KILL
+        match self.patience.on_signal(signal) {
+            Action::Forward => {
+                self.forwarded.push(signal);
+                self.send(signal).await;
             }
-            Action::Leave => return Err(Failure::signal(Signal::INT)),
-        };
-        // If it cannot be sent the call is over, and the next event says why.
-        let _ = timeout(FORWARD_WAIT, self.control.signal(forwarded)).await;
+            Action::Kill => self.kill(Failure::signal(Signal::INT)).await,
+            Action::Leave => return Err(self.left()),
+        }
         Ok(())
     }
 
-    async fn on_resize(&self) {
-        if let Ok((rows, columns)) = terminal::size() {
-            let _ = timeout(FORWARD_WAIT, self.control.resize(rows, columns)).await;
+    async fn on_key(&mut self, key: Key) {
+        match key {
+            Key::Leave => {
+                let said = "the command was ended by ~. as typed";
+                self.kill(Failure::new(said)).await;
+            }
+            Key::Suspend => {
+                if let Some(terminal) = &mut self.local.terminal {
+                    terminal.suspend();
+                }
+            }
         }
     }
 
-    /// Delivers what is left, and answers with the exit code.
-    async fn finish(mut self, exit: Exit) -> Result<u8, Failure> {
+    async fn on_change(&mut self, change: Change) -> Result<(), Failure> {
+        if change == Change::Continued
+            && let Some(terminal) = &mut self.local.terminal
+        {
+            terminal.claim()?;
+        }
+        // A terminal of no size is one that nobody looks at: a minimized window, a multiplexer without a client.
+        if let Ok((rows @ 1.., columns @ 1..)) = terminal::size() {
+            let _ = timeout(FORWARD_WAIT, self.control.resize(rows, columns)).await;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, signal: Signal) {
+        // If it cannot be sent the call is over, and the next event says why.
+        let _ = timeout(FORWARD_WAIT, self.control.signal(signal)).await;
+    }
+
+    /// Kills the command, to leave with `failure` soon.
+    async fn kill(&mut self, failure: Failure) {
+        let deadline = Instant::now() + KILL_WAIT;
+        self.leaving = Some(Leaving { deadline, failure });
+        self.send(Signal::KILL).await;
+    }
+
+    /// Why remex leaves.
+    fn left(&mut self) -> Failure {
+        let leaving = self.leaving.take();
+        leaving.map_or_else(|| Failure::signal(Signal::INT), |leaving| leaving.failure)
+    }
+
+    /// Delivers what is left.
+    async fn finish(mut self, exit: Exit) -> Result<Ended, Failure> {
         if self.json {
             self.show(&Event::Exited(exit.clone())).await;
         }
+        let leaving = self.leaving.take();
         drop(self.output);
         let written = tokio::select! {
             written = self.written.wait() => written,
             // There is nothing left to forward to: it is the reader of our output that does not read.
-            signal = self.signals.next() => return Err(Failure::signal(signal)),
+            signal = self.local.signals.next() => return Err(Failure::signal(signal)),
         };
         written.map_err(|error| Failure::stdout(&error))?;
-        if self.patience.is_over() {
-            return Err(Failure::signal(Signal::INT));
+        match leaving {
+            Some(leaving) => Err(leaving.failure),
+            None => Ok(Ended {
+                exit,
+                forwarded: self.forwarded,
+            }),
         }
-        status_of(&exit)
     }
 }
 
 /// The output has ended before the command.
-fn ended(written: io::Result<()>) -> Result<u8, Failure> {
+fn ended(written: io::Result<()>) -> Failure {
     let error = written
         .err()
         .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
-    Err(Failure::stdout(&error))
+    Failure::stdout(&error)
 }
 
 /// The next event, once there is room to write it; so a slow reader here slows the command, and no signal.
@@ -169,9 +246,26 @@ async fn next(output: &Output, interaction: &mut Interaction) -> Result<Option<E
     interaction.next().await
 }
 
-async fn passed(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
+async fn next_key(keys: &mut Option<Keys>) -> Key {
+    if let Some(keys) = keys
+        && let Some(key) = keys.recv().await
+    {
+        return key;
+    }
+    pending().await
+}
+
+/// Passes when a terminal that is lent and in somebody else's hands is to be looked at again.
+async fn look_again(terminal: Option<&LocalTerminal>) {
+    match terminal {
+        Some(terminal) if !terminal.is_raw() => sleep(LOOK_AGAIN).await,
+        _ => pending().await,
+    }
+}
+
+async fn passed(leaving: Option<&Leaving>) {
+    match leaving {
+        Some(leaving) => sleep_until(leaving.deadline).await,
+        None => pending().await,
     }
 }

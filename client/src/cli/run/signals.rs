@@ -1,4 +1,4 @@
-//! Signals that are forwarded, and changes of the terminal's size. One that was ignored when remex began stays ignored,
+//! Signals that are forwarded, and those that tell of the terminal. One that was ignored when remex began stays ignored,
 //! so that nohup and background jobs work.
 
 use std::{
@@ -46,23 +46,36 @@ impl Signals {
     }
 }
 
-/// Changes of the terminal's size, if there is one.
-pub(super) struct Resizes(Option<unix::Signal>);
+/// What happens to the local terminal, if the command has it.
+pub(super) struct Changes(Option<(unix::Signal, unix::Signal)>);
 
-impl Resizes {
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It has another size.
+    Size,
+    /// remex was stopped, and goes on: whoever had the terminal meanwhile may have changed anything.
+    Continued,
+}
+
+impl Changes {
     pub(super) fn watch(on_terminal: bool) -> Result<Self, Failure> {
-        let resizes = on_terminal.then(|| watch(SignalKind::window_change()));
-        resizes.transpose().map(Self)
+        let continued = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+        let changes = on_terminal
+            .then(|| Ok::<_, Failure>((watch(SignalKind::window_change())?, watch(continued)?)));
+        changes.transpose().map(Self)
     }
 
     /// The next one. Cancel-safe.
-    pub(super) async fn next(&mut self) {
-        if let Some(resizes) = &mut self.0
-            && resizes.recv().await.is_some()
-        {
-            return;
+    pub(super) async fn next(&mut self) -> Change {
+        let Some((sizes, continued)) = &mut self.0 else {
+            return pending().await;
+        };
+        tokio::select! {
+            Some(()) = continued.recv() => Change::Continued,
+            Some(()) = sizes.recv() => Change::Size,
+            else => pending().await,
         }
-        pending::<()>().await;
     }
 }
 

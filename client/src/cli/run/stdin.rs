@@ -3,51 +3,95 @@
 
 use std::{io, thread};
 
-use bytes::Bytes;
 use remex_client::{STDIN_CHUNK_BYTES, Stdin};
 use rustix::{event::PollFlags, io::Errno};
 use tokio::sync::mpsc;
 
-use super::output::wait_for;
-use crate::cli::{Failure, print};
+use super::{
+    escapes::{Escapes, Key},
+    held::{self, Filler, Held},
+    output::wait_for,
+    terminal::{LOOK_AGAIN, is_in_background, is_terminal},
+};
+use crate::cli::Failure;
 
-/// Chunks that were read and wait for room in the window.
-const QUEUE_CHUNKS: usize = 2;
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// Starts reading.
-pub(super) fn start() -> Result<mpsc::Receiver<Bytes>, Failure> {
-    let (sender, chunks) = mpsc::channel(QUEUE_CHUNKS);
+/// Where the keys for remex itself come out.
+pub(super) type Keys = mpsc::UnboundedReceiver<Key>;
+
+/// Starts reading. With `on_terminal` the keys that are for remex itself are taken out of it.
+pub(super) fn start(on_terminal: bool) -> Result<(Held, Keys), Failure> {
+    let max_bytes = if on_terminal {
+        held::TERMINAL_BYTES_MAX
+    } else {
+        held::BYTES_MAX
+    };
+    let (filler, held) = held::held(max_bytes);
+    // A person types few of them.
+    let (sender, keys) = mpsc::unbounded_channel();
+    let escapes = on_terminal.then(|| (Escapes::default(), sender));
     let read = move || {
-        if let Err(error) = read_all(&sender) {
-            print::note(&format!("cannot read stdin: {error}"));
-        }
+        let end = read_all(&filler, escapes);
+        filler.end(end);
     };
     thread::Builder::new()
         .name("stdin".to_owned())
         .spawn(read)
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
-    Ok(chunks)
+    Ok((held, keys))
+}
+
+/// stdin could not be read. The command's is still open, so that it takes no failure for an end.
+pub(super) struct Unread {
+    pub(super) error: io::Error,
+    _stdin: Stdin,
 }
 
 /// Sends what is read, and then the end of it; only the end if there is nothing to read from.
-pub(super) async fn feed(chunks: Option<mpsc::Receiver<Bytes>>, stdin: Option<Stdin>) {
-    let (Some(mut chunks), Some(mut stdin)) = (chunks, stdin) else {
-        return;
+pub(super) async fn feed(held: Option<Held>, stdin: Option<Stdin>) -> Result<(), Unread> {
+    let (Some(mut held), Some(mut stdin)) = (held, stdin) else {
+        return Ok(());
     };
-    while let Some(chunk) = chunks.recv().await {
-        if stdin.write(chunk).await.is_err() {
-            return;
+    let max_bytes = usize::try_from(STDIN_CHUNK_BYTES).unwrap_or(BUFFER_BYTES);
+    loop {
+        match held.take(max_bytes).await {
+            Ok(Some(data)) => {
+                if stdin.write(data).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                return Err(Unread {
+                    error,
+                    _stdin: stdin,
+                });
+            }
         }
     }
 }
 
-fn read_all(sender: &mpsc::Sender<Bytes>) -> io::Result<()> {
+fn read_all(
+    filler: &Filler,
+    mut escapes: Option<(Escapes, mpsc::UnboundedSender<Key>)>,
+) -> io::Result<()> {
     let stdin = rustix::stdio::stdin();
-    let mut buffer = vec![0; usize::try_from(STDIN_CHUNK_BYTES).unwrap_or(0)];
+    let is_terminal = is_terminal(stdin);
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
+        if is_terminal {
+            // Whoever reads a terminal from its background is stopped, and ends on no signal until it is in front again.
+            wait_for(stdin, PollFlags::IN)?;
+            if is_in_background(stdin) {
+                thread::sleep(LOOK_AGAIN);
+                continue;
+            }
+        }
         let count = match rustix::io::read(stdin, &mut buffer[..]) {
-            // A terminal that was hung up says EIO.
-            Ok(0) | Err(Errno::IO) => return Ok(()),
+            Ok(0) => return Ok(()),
+            // A terminal that was hung up.
+            Err(Errno::IO) if is_terminal => return Ok(()),
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             // Somebody who shares the descriptor has made it non-blocking.
@@ -57,8 +101,15 @@ fn read_all(sender: &mpsc::Sender<Bytes>) -> io::Result<()> {
             }
             Err(error) => return Err(error.into()),
         };
-        let chunk = Bytes::copy_from_slice(&buffer[..count]);
-        if sender.blocking_send(chunk).is_err() {
+        let is_wanted = match &mut escapes {
+            None => filler.add(&buffer[..count]),
+            Some((escapes, sender)) => {
+                let (passed, keys) = escapes.filter(&buffer[..count]);
+                let told = keys.into_iter().try_for_each(|key| sender.send(key));
+                told.is_ok() && filler.add(&passed)
+            }
+        };
+        if !is_wanted {
             return Ok(());
         }
     }

@@ -76,14 +76,12 @@ pub(crate) enum StreamAddress {
     Unix(PathBuf),
 }
 
-/// The text is no such address.
+/// The text is no such address. What it says follows the text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum AddressError {
-    #[error("{0:?} is no server's address: write HOST:PORT, udp://HOST:PORT or unix:/PATH")]
-    Unknown(String),
-    #[error(
-        "{0:?} does not belong into an address: end it after HOST:PORT, and say the wire with --wire"
-    )]
+    #[error("is no server's address: write HOST:PORT, udp://HOST:PORT or unix:/PATH")]
+    Unknown,
+    #[error("has {0:?} at its end: end it after HOST:PORT, and say the wire with --wire")]
     Path(String),
     #[error(transparent)]
     HostPort(#[from] ValueError),
@@ -96,7 +94,7 @@ impl FromStr for LegacyAddress {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if !path.starts_with('/') {
-                return Err(AddressError::Unknown(text.to_owned()));
+                return Err(AddressError::Unknown);
             }
             return match path.find('?') {
                 Some(at) => Err(AddressError::Path(path[at..].to_owned())),
@@ -107,7 +105,7 @@ impl FromStr for LegacyAddress {
             None => Ok(Self::Stream(StreamAddress::Tcp(host_port(text)?))),
             Some(("tcp", rest)) => Ok(Self::Stream(StreamAddress::Tcp(host_port(rest)?))),
             Some(("udp", rest)) => Ok(Self::Datagram(host_port(rest)?)),
-            Some(_) => Err(AddressError::Unknown(text.to_owned())),
+            Some(_) => Err(AddressError::Unknown),
         }
     }
 }

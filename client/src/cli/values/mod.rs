@@ -2,48 +2,64 @@
 
 mod legacy;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_16BE, UTF_16LE};
-use jiff::SignedDuration;
+use remex_client::Signal;
 use thiserror::Error;
 
 pub(crate) use self::legacy::{Ack, Endian, LegacyAddress, StreamAddress, WireArgs, WireName};
 
-/// A value cannot be read; says how to write it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+/// The longest key of a label.
+const LABEL_KEY_BYTES_MAX: usize = 63;
+/// The longest value of a label.
+const LABEL_VALUE_BYTES_MAX: usize = 256;
+
+/// A value cannot be read. What it says follows the value: `--label "x" is no label: …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum ValueError {
-    #[error("{0:?} is no duration: write for example 30s, 2m or 500ms")]
-    Duration(String),
-    #[error("{0:?} is no variable: write NAME=VALUE, or NAME alone for the local value")]
-    EnvVar(String),
-    #[error("{0:?} is no label: write KEY=VALUE")]
-    Label(String),
-    #[error("{0:?} is no address: write HOST:PORT")]
-    HostPort(String),
-    #[error(
-        "{0:?} is no character set: write a label of the WHATWG's such as utf-8, gbk or shift_jis"
-    )]
-    Charset(String),
-    #[error("{0:?} is not used on a socket: write for example utf-8 or gbk")]
-    WideCharset(String),
+    #[error("is no variable: write NAME=VALUE, or NAME alone for the local value")]
+    EnvVar,
+    #[error("is no label: write KEY=VALUE")]
+    Label,
+    #[error("has a key that no label may have: write 1 to 63 characters of a-z, 0-9 and ._/-")]
+    LabelKey,
+    #[error("has too long a value: write at most 256 bytes")]
+    LabelValue,
+    #[error("is relative: write an absolute path, on the server's machine")]
+    RelativeFolder,
+    #[error("is no signal: write for example TERM, SIGTERM or 15")]
+    Signal,
+    #[error("is no address: write HOST:PORT")]
+    HostPort,
+    #[error("is no character set: write a label of the WHATWG's such as utf-8, gbk or shift_jis")]
+    Charset,
+    #[error("is not used on a socket: write for example utf-8 or gbk")]
+    WideCharset,
 }
 
-/// `30s`, `2m`, `500ms`, `1h30m`, `1.5s`.
-pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
-    let parsed: Result<SignedDuration, _> = text.parse();
-    parsed
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| ValueError::Duration(text.to_owned()))
+/// A signal by name or number.
+pub(crate) fn signal(text: &str) -> Result<Signal, ValueError> {
+    // As it is typed behind kill, too: -9.
+    let name = text.strip_prefix('-').unwrap_or(text);
+    name.parse().map_err(|_| ValueError::Signal)
+}
+
+/// The path of a folder on the server's machine.
+pub(crate) fn folder(path: &str) -> Result<String, ValueError> {
+    if path.starts_with('/') {
+        Ok(path.to_owned())
+    } else {
+        Err(ValueError::RelativeFolder)
+    }
 }
 
 /// A character set by any label of the WHATWG's, if it has a code for ASCII in one byte.
 pub(crate) fn charset(label: &str) -> Result<&'static Encoding, ValueError> {
     match Encoding::for_label(label.as_bytes()) {
-        None => Err(ValueError::Charset(label.to_owned())),
+        None => Err(ValueError::Charset),
         Some(wide) if [UTF_16BE, UTF_16LE, REPLACEMENT].contains(&wide) => {
-            Err(ValueError::WideCharset(label.to_owned()))
+            Err(ValueError::WideCharset)
         }
         Some(encoding) => Ok(encoding),
     }
@@ -65,7 +81,7 @@ impl FromStr for EnvVar {
             None => (text, None),
         };
         if name.is_empty() {
-            return Err(ValueError::EnvVar(text.to_owned()));
+            return Err(ValueError::EnvVar);
         }
         let name = name.to_owned();
         Ok(Self { name, value })
@@ -83,13 +99,20 @@ impl FromStr for Label {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok(Self {
-                key: key.to_owned(),
-                value: value.to_owned(),
-            }),
-            _ => Err(ValueError::Label(text.to_owned())),
+        let (key, value) = text.split_once('=').ok_or(ValueError::Label)?;
+        let plain = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._/-".contains(&byte)
+        };
+        if !(1..=LABEL_KEY_BYTES_MAX).contains(&key.len()) || !key.bytes().all(plain) {
+            return Err(ValueError::LabelKey);
         }
+        if value.len() > LABEL_VALUE_BYTES_MAX {
+            return Err(ValueError::LabelValue);
+        }
+        Ok(Self {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
     }
 }
 
@@ -115,7 +138,7 @@ impl FromStr for HostPort {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let wrong = || ValueError::HostPort(text.to_owned());
+        let wrong = || ValueError::HostPort;
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
         let host = match host.strip_prefix('[') {
@@ -136,23 +159,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_units() {
-        for (text, millis) in [
-            ("30s", 30_000),
-            ("2m", 120_000),
-            ("500ms", 500),
-            ("1h30m", 5_400_000),
-            ("1.5s", 1500),
-            ("0s", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "30", "-1s", "1s ago", "soon", "1y"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn variables_may_be_empty_and_hold_equal_signs() {
         for (text, name, value) in [
             ("A", "A", None),
@@ -164,6 +170,24 @@ mod tests {
         }
         assert!("".parse::<EnvVar>().is_err());
         assert!("=b".parse::<EnvVar>().is_err());
+    }
+
+    #[test]
+    fn labels_are_those_that_the_api_takes() {
+        let longest = format!("{}={}", "k".repeat(63), "v".repeat(256));
+        for text in ["a=", "a=b=c", "example.org/job-1=7", &longest] {
+            assert!(text.parse::<Label>().is_ok(), "{text}");
+        }
+        for (text, error) in [
+            ("a", ValueError::Label),
+            ("=b", ValueError::LabelKey),
+            ("Foo=1", ValueError::LabelKey),
+            ("a b=1", ValueError::LabelKey),
+            (&format!("{}=1", "k".repeat(64)), ValueError::LabelKey),
+            (&format!("k={}", "v".repeat(257)), ValueError::LabelValue),
+        ] {
+            assert_eq!(text.parse::<Label>(), Err(error), "{text}");
+        }
     }
 
     #[test]
@@ -181,7 +205,7 @@ mod tests {
     #[test]
     fn charsets_go_by_any_label() {
         assert_eq!(charset("GB2312"), Ok(encoding_rs::GBK));
-        assert!(matches!(charset("klingon"), Err(ValueError::Charset(_))));
-        assert!(matches!(charset("utf-16"), Err(ValueError::WideCharset(_))));
+        assert!(matches!(charset("klingon"), Err(ValueError::Charset)));
+        assert!(matches!(charset("utf-16"), Err(ValueError::WideCharset)));
     }
 }

@@ -16,6 +16,7 @@ fn failures_of_remex_itself_are_255_and_one_line() {
         &["run", "-t", "--", "true"],
         &["wait", "nobody"],
         &["kill", "nobody"],
+        &["rm", "nobody"],
         &["ps", "--server", "unix:/no/such/socket"],
         &["legacy", "127.0.0.1:1", "x"],
     ] {
@@ -60,15 +61,75 @@ fn executions_are_listed_waited_for_and_signalled() {
     assert_eq!(output_of(child).status.code(), Some(137));
     drop(stdin);
     result(&mut remex(&server, ["run", "true"]));
-    let (_, table, _) = result(&mut remex(&server, ["ps"]));
-    let ids: Vec<_> = table
-        .lines()
-        .filter_map(|line| line.split(' ').next())
-        .collect();
-    assert_eq!(ids, ["ID", "exec-2", "exec-1"]);
+    // What has ended is not there any more, unless it is asked for.
+    let shown = |args: &[&str]| {
+        let (code, table, stderr) = result(&mut remex(&server, args));
+        assert_eq!((code, &*stderr), (0, ""));
+        let row = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+        table.lines().map(row).collect::<Vec<Vec<_>>>()
+    };
+    assert_eq!(shown(&["ps"]).len(), 1);
+    let all = shown(&["ps", "-a"]);
+    assert_eq!(all[0][..4], ["ID", "STATE", "EXIT", "PID"]);
+    assert_eq!(all[1][..4], ["exec-2", "ended", "0", "-"]);
+    assert_eq!(all[2][..4], ["exec-1", "ended", "SIGKILL", "-"]);
+    assert_eq!(shown(&["ps", "-aq"]), [["exec-2"], ["exec-1"]]);
     let (code, _, stderr) = result(&mut remex(&server, ["kill", "exec-1"]));
     assert_eq!(code, 255);
-    assert!(stderr.contains("EXECUTION_ENDED"), "{stderr}");
+    assert_eq!(
+        stderr,
+        "remex: exec-1: it has ended; see `remex ps -a` (EXECUTION_ENDED)\n"
+    );
+}
+
+#[test]
+fn records_are_lines_of_json() {
+    let server = Fake::start();
+    let args = ["run", "--label", "job=7", "--", "sh", "-c", "exit 3"];
+    assert_eq!(result(&mut remex(&server, args)).0, 3);
+    let (_, stdout, _) = result(&mut remex(&server, ["ps", "-a", "--json"]));
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    let record: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(record["execution_id"], "exec-1");
+    assert_eq!(record["state"], "ended");
+    assert_eq!(record["exit"]["exit_code"], 3);
+    assert_eq!(record["argv"][2], "exit 3");
+    let (_, stdout, _) = result(&mut remex(&server, ["ps", "--json"]));
+    assert_eq!(stdout, "");
+}
+
+#[test]
+fn several_are_named_at_once_by_the_beginnings_of_their_ids() {
+    let server = Fake::start();
+    for code in ["exit 3", "exit 4"] {
+        result(&mut remex(&server, ["run", "--shell", code]));
+    }
+    let (code, _, stderr) = result(&mut remex(&server, ["wait", "exec-1", "exec-2"]));
+    assert_eq!((code, &*stderr), (4, ""));
+    let (code, _, stderr) = result(&mut remex(&server, ["wait", "exec-2", "exec-1"]));
+    assert_eq!((code, &*stderr), (3, ""));
+    let (code, _, stderr) = result(&mut remex(&server, ["wait", "e"]));
+    assert_eq!(code, 255);
+    assert_eq!(
+        stderr,
+        "remex: \"e\" fits 2 executions, exec-2, exec-1; write more of it\n"
+    );
+    let mut running = remex(&server, ["run", "--shell", "echo ready; exec sleep 60"])
+        .spawn()
+        .unwrap();
+    assert_eq!(lines(&mut running).next().unwrap(), "ready");
+    // What fails is told, and the others are done all the same.
+    let (code, _, stderr) = result(&mut remex(&server, ["rm", "nobody", "exec-3", "exec-1"]));
+    assert_eq!(code, 255);
+    assert_eq!(
+        stderr,
+        "remex: no execution begins with \"nobody\"; see `remex ps -a`\n\
+         remex: exec-3: it runs; end it first with `remex kill` (EXECUTION_RUNNING)\n"
+    );
+    assert_eq!(result(&mut remex(&server, ["kill", "-9", "exec-3"])).0, 0);
+    assert_eq!(output_of(running).status.code(), Some(137));
+    let (_, ids, _) = result(&mut remex(&server, ["ps", "-aq"]));
+    assert_eq!(ids, "exec-3\nexec-2\n");
 }
 
 #[test]
@@ -83,14 +144,15 @@ fn echo_and_ping_answer() {
 
 #[tokio::test]
 async fn ping_waits_for_the_server() {
-    let server = Fake::start();
+    // On an address of its own: nobody else takes its port between two servers.
+    let server = Fake::on(([127, 0, 0, 2], 0).into());
     let port = server.port();
     let mut command = remex(&server, ["ping", "--wait", "30s"]);
     let hopeless = remex(&server, ["ping", "--wait", "10ms"]).spawn().unwrap();
     assert!(output_of(hopeless).status.success());
     server.stop().await;
     let child = command.spawn().unwrap();
-    let server = Fake::on(([127, 0, 0, 1], port).into());
+    let server = Fake::on(([127, 0, 0, 2], port).into());
     assert!(output_of(child).status.success());
     let mut hopeless = remex(&server, ["ping", "--wait", "10ms"]);
     server.stop().await;

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use super::{output_of, remex, result};
+use super::{is_gone, output_of, remex, result, wait_until};
 use crate::fake::Fake;
 
 #[test]
@@ -28,7 +28,18 @@ fn other_endings_have_the_exit_codes_of_the_contract() {
     let server = Fake::start();
     for (args, status, said) in [
         (&["--shell", "kill -9 $$"][..], 137, ""),
-        (&["--timeout", "100ms", "--", "cat", "/dev/zero"], 124, ""),
+        (
+            &["--timeout", "100ms", "--", "cat", "/dev/zero"],
+            124,
+            "ended by its timeout of 100 ms",
+        ),
+        (&["-q", "--timeout", "0.1", "--", "sleep", "60"], 124, ""),
+        (&["--", "ls -l"], 127, "remex run --shell 'ls -l'"),
+        (
+            &["--", "fake:exit", "-1", "9", "5"],
+            137,
+            "ended by SIGKILL, which another caller sent",
+        ),
         (&["--", "/no/such/program"], 127, "PROGRAM_NOT_FOUND"),
         (&["--", "/"], 126, "PROGRAM_NOT_EXECUTABLE"),
         (&["--", "fake:exit", "0", "0", "3"], 255, "run it again"),
@@ -84,6 +95,40 @@ fn stdin_is_forwarded_from_pipes_and_files() {
 }
 
 #[test]
+fn stdin_that_cannot_be_read_is_a_failure_and_no_end() {
+    let server = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (pid, after) = (folder.path().join("pid"), folder.path().join("after"));
+    let script = format!("echo $$ >{}; cat; echo >{}", pid.display(), after.display());
+    let write_only = std::fs::File::create(folder.path().join("file")).unwrap();
+    for (stdin, why) in [
+        (
+            std::fs::File::open(folder.path()).unwrap(),
+            "Is a directory",
+        ),
+        (write_only, "Bad file descriptor"),
+    ] {
+        let mut command = remex(&server, ["run", "--shell", &script]);
+        let (code, stdout, stderr) = result(command.stdin(stdin));
+        assert_eq!((code, &*stdout), (255, ""));
+        assert_eq!(
+            stderr,
+            format!("remex: cannot read stdin: {why}; the command was ended; -n gives it none\n")
+        );
+        // It may have been killed before it wrote that.
+        let pid = std::fs::read_to_string(&pid).unwrap_or_default();
+        if let Ok(pid) = pid.trim().parse() {
+            wait_until("the end of the command", || is_gone(pid));
+        }
+        assert!(!after.exists());
+    }
+    // Where nothing is to be read it does not matter.
+    let mut command = remex(&server, ["run", "-n", "cat"]);
+    command.stdin(std::fs::File::open(folder.path()).unwrap());
+    assert_eq!(result(&mut command).0, 0);
+}
+
+#[test]
 fn an_idle_stdin_holds_up_no_exit() {
     let server = Fake::start();
     let mut child = remex(&server, ["run", "--", "true"])
@@ -134,6 +179,22 @@ fn options_reach_the_command() {
     ];
     let outcome = result(remex(&server, args).env("B", "local"));
     assert_eq!(outcome, (0, "/\n1=2 local\n".into(), String::new()));
+}
+
+#[test]
+fn what_a_server_would_drop_unseen_is_not_sent_to_it() {
+    let (new, old) = (Fake::start(), Fake::old());
+    for (option, value) in [("--user", "nobody"), ("--drain", "eof")] {
+        let args = ["run", option, value, "--", "echo", "ran"];
+        let outcome = result(&mut remex(&new, args));
+        assert_eq!(outcome, (0, "ran\n".into(), String::new()));
+        let (code, stdout, stderr) = result(&mut remex(&old, args));
+        assert_eq!((code, &*stdout), (255, ""));
+        let said = format!("remex: {option}: the server is of an older version");
+        assert!(stderr.starts_with(&said), "{stderr}");
+    }
+    let outcome = result(&mut remex(&old, ["run", "--", "echo", "ran"]));
+    assert_eq!(outcome, (0, "ran\n".into(), String::new()));
 }
 
 #[test]

@@ -19,10 +19,21 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The service, with its records by id.
 #[derive(Default, Clone)]
 pub(super) struct Exec {
+    /// What GetServerInfo names; it is unknown if there is nothing.
+    features: Vec<String>,
     records: Arc<Mutex<HashMap<String, Execution>>>,
 }
 
 impl Exec {
+    /// One that names these.
+    pub(super) fn with_features(features: &[&str]) -> Self {
+        let features = features.iter().map(|&feature| feature.to_owned());
+        Self {
+            features: features.collect(),
+            ..Self::default()
+        }
+    }
+
     fn started(&self, command: Command, pid: i32) -> String {
         let mut records = self.records.lock().unwrap();
         let id = format!("exec-{}", records.len() + 1);
@@ -138,6 +149,7 @@ impl exec_service_server::ExecService for Exec {
             Ok(InteractResponse {
                 event: reply.event,
                 stdin_accepted_bytes: reply.accepted,
+                refused: None,
             })
         });
         Ok(Response::new(Box::pin(events)))
@@ -172,8 +184,11 @@ impl exec_service_server::ExecService for Exec {
 
     /// One record a page, so that callers have to turn pages.
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let position = request.into_inner().page_token.parse().unwrap_or(0);
+        let request = request.into_inner();
+        let position = request.page_token.parse().unwrap_or(0);
         let mut records: Vec<_> = self.records.lock().unwrap().values().cloned().collect();
+        records
+            .retain(|record| request.states.is_empty() || request.states.contains(&record.state));
         records.sort_by(|a, b| b.execution_id.cmp(&a.execution_id));
         let more = position + 1 < records.len();
         let next_page_token = if more {
@@ -195,19 +210,50 @@ impl exec_service_server::ExecService for Exec {
         Err(Reason::NotYet.status("not here"))
     }
 
-    async fn write(&self, _: Request<WriteRequest>) -> Result<Response<WriteResponse>, Status> {
-        Err(Reason::NotYet.status("not here"))
+    /// Takes nothing, but says how much it would have.
+    async fn write(
+        &self,
+        request: Request<WriteRequest>,
+    ) -> Result<Response<WriteResponse>, Status> {
+        let request = request.into_inner();
+        self.record(&request.execution_id)?;
+        let chunk = request.chunk.unwrap_or_default();
+        Ok(Response::new(WriteResponse {
+            stdin_accepted_bytes: chunk.offset() + chunk.data.len() as u64,
+        }))
     }
 
     async fn resize(&self, _: Request<ResizeRequest>) -> Result<Response<ResizeResponse>, Status> {
         Err(Reason::NotYet.status("not here"))
     }
 
-    async fn get(&self, _: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
-        Err(Reason::NotYet.status("not here"))
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        let execution = Some(self.record(&request.get_ref().execution_id)?);
+        Ok(Response::new(GetResponse { execution }))
     }
 
-    async fn delete(&self, _: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
-        Err(Reason::NotYet.status("not here"))
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        let id = request.into_inner().execution_id;
+        if self.record(&id)?.state() != execution::State::Ended {
+            return Err(Reason::ExecutionRunning.status("it has not ended"));
+        }
+        self.records.lock().unwrap().remove(&id);
+        Ok(Response::new(DeleteResponse {}))
+    }
+
+    async fn get_server_info(
+        &self,
+        _: Request<GetServerInfoRequest>,
+    ) -> Result<Response<GetServerInfoResponse>, Status> {
+        if self.features.is_empty() {
+            return Err(Status::unimplemented("no such method"));
+        }
+        Ok(Response::new(GetServerInfoResponse {
+            features: self.features.clone(),
+            ..GetServerInfoResponse::default()
+        }))
     }
 }

@@ -27,15 +27,24 @@ impl Fake {
         Self::on(([127, 0, 0, 1], 0).into())
     }
 
+    /// One of an older version: it drops what it does not know.
+    pub(crate) fn old() -> Self {
+        Self::serve(([127, 0, 0, 1], 0).into(), services(Exec::default()))
+    }
+
     /// On `address`.
     pub(crate) fn on(address: SocketAddr) -> Self {
+        Self::serve(address, routes())
+    }
+
+    fn serve(address: SocketAddr, routes: Routes) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            let server = Server::builder().add_routes(routes());
+            let server = Server::builder().add_routes(routes);
             server.serve_with_incoming(incoming).await.unwrap();
         });
         Self {
@@ -86,5 +95,9 @@ impl Drop for Fake {
 
 /// The services, to be called in this process.
 pub(crate) fn routes() -> Routes {
-    Routes::new(EchoServiceServer::new(Echo)).add_service(ExecServiceServer::new(Exec::default()))
+    services(Exec::with_features(&["drain", "user"]))
+}
+
+fn services(exec: Exec) -> Routes {
+    Routes::new(EchoServiceServer::new(Echo)).add_service(ExecServiceServer::new(exec))
 }

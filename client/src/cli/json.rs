@@ -1,0 +1,247 @@
+//! Lines of JSON: the events of `remex run --json`, in the shape that `remex help run` tells, and the records of
+//! `remex ps --json`. Pure.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use jiff::Timestamp;
+use remex::v1::{Execution, execution::State};
+use remex_client::{Event, Exit};
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    Started {
+        execution_id: &'a str,
+        pid: i32,
+    },
+    Output {
+        stream: &'static str,
+        offset: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data_base64: Option<String>,
+    },
+    Gap {
+        stdout_bytes: u64,
+        stderr_bytes: u64,
+        terminal_bytes: u64,
+    },
+    Exited(ExitFields),
+}
+
+/// How a command ended.
+#[derive(Serialize)]
+struct ExitFields {
+    exit_code: Option<u8>,
+    signal: Option<String>,
+    reason: &'static str,
+    core_dumped: bool,
+    oom_killed: bool,
+    wall_seconds: f64,
+    user_seconds: f64,
+    system_seconds: f64,
+    max_rss_bytes: Option<u64>,
+}
+
+impl From<&Exit> for ExitFields {
+    fn from(exit: &Exit) -> Self {
+        Self {
+            exit_code: exit.code,
+            signal: exit.signal.map(|signal| signal.to_string()),
+            reason: exit.reason.as_str(),
+            core_dumped: exit.core_dumped,
+            oom_killed: exit.oom_killed,
+            wall_seconds: exit.wall_time.as_secs_f64(),
+            user_seconds: exit.user_time.as_secs_f64(),
+            system_seconds: exit.system_time.as_secs_f64(),
+            max_rss_bytes: exit.max_rss_bytes,
+        }
+    }
+}
+
+/// An execution as it is listed.
+#[derive(Serialize)]
+struct Record<'a> {
+    execution_id: &'a str,
+    state: &'static str,
+    caller: &'a str,
+    pid: Option<i32>,
+    create_time: Option<String>,
+    end_time: Option<String>,
+    argv: Vec<String>,
+    shell: Option<&'a str>,
+    labels: BTreeMap<&'a str, &'a str>,
+    exit: Option<ExitFields>,
+}
+
+/// The name of a state, in tables and in JSON.
+pub(super) fn state(state: State) -> &'static str {
+    match state {
+        State::Unspecified => "unknown",
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Ended => "ended",
+    }
+}
+
+/// A record as a line.
+pub(super) fn record(record: &Execution) -> String {
+    let command = record.command.clone().unwrap_or_default();
+    let raw = |word: &Bytes| String::from_utf8_lossy(word).into_owned();
+    let labels = record.labels.iter();
+    let line = Record {
+        execution_id: &record.execution_id,
+        state: state(record.state()),
+        caller: &record.caller,
+        pid: Some(record.pid).filter(|_| record.state() == State::Running),
+        create_time: time(record.create_time),
+        end_time: time(record.end_time),
+        argv: [command.argv, command.argv_raw.iter().map(raw).collect()].concat(),
+        shell: record
+            .command
+            .as_ref()
+            .map(|command| command.shell.as_str())
+            .filter(|shell| !shell.is_empty()),
+        labels: labels.map(|(key, value)| (&**key, &**value)).collect(),
+        exit: record.exit.map(|exit| ExitFields::from(&Exit::from(exit))),
+    };
+    text(&line)
+}
+
+/// As RFC 3339 has it.
+fn time(time: Option<prost_types::Timestamp>) -> Option<String> {
+    let time = time?;
+    let time = Timestamp::new(time.seconds, time.nanos).ok()?;
+    Some(time.to_string())
+}
+
+fn text(line: &impl Serialize) -> String {
+    // Strings and numbers alone cannot fail.
+    let mut text = serde_json::to_string(line).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// `event` of the execution `id` as a line; empty for a kind of event that this version does not know.
+pub(super) fn event(id: &str, event: &Event) -> Bytes {
+    let line = match event {
+        Event::Started { pid } => Line::Started {
+            execution_id: id,
+            pid: *pid,
+        },
+        Event::Output {
+            stream,
+            offset,
+            data,
+        } => {
+            let text = std::str::from_utf8(data).ok();
+            let data_base64 = text.is_none().then(|| STANDARD.encode(data));
+            let (stream, offset) = (stream.as_str(), *offset);
+            Line::Output {
+                stream,
+                offset,
+                text,
+                data_base64,
+            }
+        }
+        Event::Gap {
+            stdout_bytes,
+            stderr_bytes,
+            terminal_bytes,
+        } => Line::Gap {
+            stdout_bytes: *stdout_bytes,
+            stderr_bytes: *stderr_bytes,
+            terminal_bytes: *terminal_bytes,
+        },
+        Event::Exited(exit) => Line::Exited(exit.into()),
+        _ => return Bytes::new(),
+    };
+    text(&line).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use remex::v1;
+    use remex_client::Stream;
+
+    use super::*;
+
+    #[test]
+    fn each_event_is_one_line() {
+        let output = |data: &'static [u8]| Event::Output {
+            stream: Stream::Stderr,
+            offset: 5,
+            data: data.into(),
+        };
+        let exit = v1::Exit {
+            code: Some(-1),
+            signal: 9,
+            reason: v1::exit::Reason::Signal.into(),
+            ..v1::Exit::default()
+        };
+        let gap = Event::Gap {
+            stdout_bytes: 1,
+            stderr_bytes: 2,
+            terminal_bytes: 0,
+        };
+        for (event, text) in [
+            (
+                Event::Started { pid: 7 },
+                r#"{"event":"started","execution_id":"x","pid":7}"#,
+            ),
+            (
+                output(b"a\n"),
+                r#"{"event":"output","stream":"stderr","offset":5,"text":"a\n"}"#,
+            ),
+            (
+                output(b"\xff"),
+                r#"{"event":"output","stream":"stderr","offset":5,"data_base64":"/w=="}"#,
+            ),
+            (
+                gap,
+                r#"{"event":"gap","stdout_bytes":1,"stderr_bytes":2,"terminal_bytes":0}"#,
+            ),
+            (
+                Event::Exited(exit.into()),
+                concat!(
+                    r#"{"event":"exited","exit_code":null,"signal":"SIGKILL","reason":"signal","core_dumped":false,"#,
+                    r#""oom_killed":false,"wall_seconds":0.0,"user_seconds":0.0,"system_seconds":0.0,"max_rss_bytes":null}"#
+                ),
+            ),
+        ] {
+            assert_eq!(super::event("x", &event), format!("{text}\n"));
+        }
+    }
+    #[test]
+    fn a_record_is_one_line() {
+        let record = Execution {
+            execution_id: "x".into(),
+            state: State::Ended.into(),
+            caller: "unix:0".into(),
+            pid: 7,
+            create_time: Some(prost_types::Timestamp {
+                seconds: 1,
+                nanos: 500_000_000,
+            }),
+            command: Some(v1::Command {
+                argv: vec!["printf".into(), "\u{1b}".into()],
+                ..v1::Command::default()
+            }),
+            labels: [("job".into(), "7".into())].into(),
+            ..Execution::default()
+        };
+        assert_eq!(
+            super::record(&record),
+            concat!(
+                r#"{"execution_id":"x","state":"ended","caller":"unix:0","pid":null,"#,
+                r#""create_time":"1970-01-01T00:00:01.5Z","end_time":null,"argv":["printf","\u001b"],"#,
+                r#""shell":null,"labels":{"job":"7"},"exit":null}"#,
+                "\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! `remex rm`.
+
+use remex::v1::DeleteRequest;
+use remex_client::{Client, Endpoint};
+
+use super::{Failure, args::ServerArgs, ids};
+
+/// Forget executions that have ended.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// The executions: their ids, or the beginning of one.
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+}
+
+pub(crate) async fn rm(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+    let client = Client::connect(server).await?;
+    let deleted = ids::each(&client, &args.ids, async |execution_id| {
+        client.exec().delete(DeleteRequest { execution_id }).await?;
+        Ok(())
+    });
+    ids::all(deleted.await?)?;
+    Ok(0)
+}

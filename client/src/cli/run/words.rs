@@ -1,0 +1,252 @@
+//! What is said of a command, in the words in which it was typed. Pure.
+
+use std::time::Duration;
+
+use jiff::{
+    SignedDuration,
+    fmt::friendly::{Designator, Spacing, SpanPrinter},
+};
+use remex_client::{Error, ExitReason, Reason};
+
+use super::{RunArgs, session::Ended};
+use crate::cli::{Failure, failure::field_of, quote::quote};
+
+/// Why a command was ended, if it was not by itself, nor by a signal from here.
+pub(super) fn why_ended(ended: &Ended, timeout: Option<Duration>) -> Option<String> {
+    let exit = &ended.exit;
+    match (exit.reason, exit.signal) {
+        (ExitReason::Timeout, _) => Some(match timeout {
+            Some(timeout) => format!("ended by its timeout of {}", spoken(timeout)),
+            None => "ended by its timeout".to_owned(),
+        }),
+        (ExitReason::Signal, Some(signal)) if !ended.forwarded.contains(&signal) => {
+            Some(format!("ended by {signal}, which another caller sent"))
+        }
+        _ if exit.oom_killed => Some("ended by the kernel, for want of memory".to_owned()),
+        _ => None,
+    }
+}
+
+/// `2 s`, `1 h 30 m`.
+fn spoken(duration: Duration) -> String {
+    let printer = SpanPrinter::new()
+        .designator(Designator::Compact)
+        .spacing(Spacing::BetweenUnitsAndDesignators);
+    match SignedDuration::try_from(duration) {
+        Ok(duration) => printer.duration_to_string(&duration),
+        Err(_) => format!("{duration:?}"),
+    }
+}
+
+/// Why the command was not run.
+pub(super) fn refused(error: Error, args: &RunArgs) -> Failure {
+    let said = match (&error, error.reason()) {
+        (Error::Unheeded(feature), _) => Some(format!("--{feature}: {error}")),
+        (_, Some(reason)) => in_typed_words(&error, reason, args),
+        (_, None) => None,
+    };
+    let failure = Failure::from(error);
+    match said {
+        Some(said) => failure.saying(said),
+        None => failure,
+    }
+}
+
+fn in_typed_words(error: &Error, reason: Reason, args: &RunArgs) -> Option<String> {
+    let said = error.to_string();
+    match reason {
+        Reason::ProgramNotFound => Some(format!("{said}{}", shell_hint(args)?)),
+        Reason::UserNotFound => {
+            let user = args.user.as_ref()?;
+            Some(format!(
+                "--user {user:?}: there is no such user on the server ({reason})"
+            ))
+        }
+        Reason::UserSwitchUnavailable => Some(format!("--user: {said}")),
+        Reason::WorkingDirectoryNotFound => {
+            let folder = args.cwd.as_ref()?;
+            let subject = format!("working directory {folder:?}: ");
+            let why = said.strip_prefix(&subject).unwrap_or(&said);
+            Some(format!("--cwd {folder:?}: {why}"))
+        }
+        _ => {
+            let (field, why) = field_of(error)?;
+            Some(format!("{} {why} ({reason})", option_of(&field)?))
+        }
+    }
+}
+
+/// What a program with blanks in its name was probably meant to be.
+fn shell_hint(args: &RunArgs) -> Option<String> {
+    let [program] = &args.argv[..] else {
+        return None;
+    };
+    let text = program.to_str()?;
+    let has_blanks = text.trim().contains(char::is_whitespace);
+    has_blanks.then(|| {
+        let text = quote(text);
+        format!("; for a line of a shell write: remex run --shell {text}")
+    })
+}
+
+/// The option that a field of the request stands for.
+fn option_of(field: &str) -> Option<String> {
+    let (name, index) = match field.split_once('[') {
+        Some((name, rest)) => (name, rest.strip_suffix(']')),
+        None => (field, None),
+    };
+    let option = match name {
+        "command.argv" | "command.argv_raw" => {
+            return Some(match index {
+                None | Some("0") => "PROGRAM".to_owned(),
+                Some(index) => format!("argument {index}"),
+            });
+        }
+        "command" => "the command",
+        "command.shell" => "--shell",
+        "command.working_directory" => "--cwd",
+        "command.environment" => "--env",
+        "command.user" => "--user",
+        "command.timeout" => "--timeout",
+        "command.drain" => "--drain",
+        "command.terminal.term" => "TERM, which -t passes on,",
+        "command.terminal" | "command.terminal.rows" | "command.terminal.columns" => "-t",
+        "labels" => "--label",
+        _ => return None,
+    };
+    Some(match index {
+        Some(index) => format!("{option} {index}"),
+        None => option.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use remex::v1;
+    use remex_client::{Exit, Signal};
+    use tonic::Status;
+
+    use super::*;
+
+    #[test]
+    fn who_ended_a_command_is_said_unless_it_was_itself() {
+        use v1::exit::Reason as R;
+        for (signal, reason, oom_killed, forwarded, said) in [
+            (0, R::Self_, false, None, None),
+            (11, R::Self_, false, None, None),
+            (
+                15,
+                R::Timeout,
+                false,
+                None,
+                Some("ended by its timeout of 1 h 30 m"),
+            ),
+            (15, R::Signal, false, Some(Signal::TERM), None),
+            (
+                9,
+                R::Signal,
+                false,
+                Some(Signal::TERM),
+                Some("ended by SIGKILL, which another caller sent"),
+            ),
+            (
+                9,
+                R::Self_,
+                true,
+                None,
+                Some("ended by the kernel, for want of memory"),
+            ),
+        ] {
+            let exit = v1::Exit {
+                code: Some(0),
+                signal,
+                reason: reason.into(),
+                oom_killed,
+                ..v1::Exit::default()
+            };
+            let ended = Ended {
+                exit: Exit::from(exit),
+                forwarded: forwarded.into_iter().collect(),
+            };
+            let why = why_ended(&ended, Some(Duration::from_mins(90)));
+            assert_eq!(why.as_deref(), said);
+        }
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    fn said(words: &[&str], status: Status) -> String {
+        let words = [&["run"], words].concat();
+        let typed = <Typed as clap::Parser>::parse_from(words);
+        refused(Error::from(status), &typed.args).to_string()
+    }
+
+    #[test]
+    fn refusals_name_what_was_typed() {
+        let folder = "working directory \"/x\": No such file or directory";
+        for (words, status, expected) in [
+            (
+                &["--cwd", "/x", "ls"][..],
+                Reason::WorkingDirectoryNotFound.status(folder),
+                r#"--cwd "/x": No such file or directory (WORKING_DIRECTORY_NOT_FOUND)"#,
+            ),
+            (
+                &["-u", "x", "ls"],
+                Reason::UserNotFound.status("user \"x\" not found"),
+                r#"--user "x": there is no such user on the server (USER_NOT_FOUND)"#,
+            ),
+            (
+                &["ls", "-l"],
+                Reason::CommandTooLarge.field("command.argv[1]", "has 200000 bytes"),
+                "argument 1 has 200000 bytes (COMMAND_TOO_LARGE)",
+            ),
+            (
+                &["-t", "ls"],
+                Reason::InvalidField.field("command.terminal.rows", "is more than 65,535"),
+                "-t is more than 65,535 (INVALID_FIELD)",
+            ),
+            (
+                &["ls -l"],
+                Reason::ProgramNotFound.status("program \"ls -l\" not found"),
+                "program \"ls -l\" not found (PROGRAM_NOT_FOUND); for a line of a shell write: remex run --shell 'ls -l'",
+            ),
+            (
+                &["ls"],
+                Reason::ProgramNotFound.status("program \"ls\" not found"),
+                "program \"ls\" not found (PROGRAM_NOT_FOUND)",
+            ),
+        ] {
+            assert_eq!(said(words, status), expected);
+        }
+    }
+
+    #[test]
+    fn durations_are_spoken_with_their_units() {
+        for (millis, said) in [
+            (2000, "2 s"),
+            (100, "100 ms"),
+            (61_000, "1 m 1 s"),
+            (0, "0 s"),
+        ] {
+            assert_eq!(spoken(Duration::from_millis(millis)), said);
+        }
+    }
+
+    #[test]
+    fn fields_are_named_as_they_are_typed() {
+        for (field, option) in [
+            ("command.argv[0]", Some("PROGRAM")),
+            ("command.argv_raw[2]", Some("argument 2")),
+            ("command.environment[\"A=\"]", Some("--env \"A=\"")),
+            ("labels", Some("--label")),
+            ("command.timeout", Some("--timeout")),
+            ("stdin_data", None),
+        ] {
+            assert_eq!(option_of(field).as_deref(), option);
+        }
+    }
+}

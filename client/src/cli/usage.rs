@@ -1,0 +1,181 @@
+//! The one line that says what was typed wrong, in the words in which it was typed. Pure.
+
+use std::{error::Error as _, ffi::OsString};
+
+use clap::{
+    Command, Error,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+/// A line that was typed, and what could have been.
+pub(super) struct Line<'a> {
+    pub(super) definition: &'a Command,
+    pub(super) words: &'a [OsString],
+}
+
+impl Line<'_> {
+    /// What is wrong with it, what was perhaps meant, where to read on.
+    pub(super) fn refusal(&self, error: &Error) -> String {
+        let said = match error.kind() {
+            ErrorKind::ValueValidation => self.value(error),
+            ErrorKind::ArgumentConflict => self.conflict(error),
+            ErrorKind::InvalidValue => self.choice(error),
+            ErrorKind::MissingRequiredArgument => self.missing(error),
+            ErrorKind::UnknownArgument => unknown(error),
+            ErrorKind::InvalidSubcommand => subcommand(error),
+            _ => None,
+        };
+        let said = said.unwrap_or_else(|| joined(&error.render().to_string()));
+        format!("{said}; see `{}`", self.help())
+    }
+
+    /// The help of what was begun to be typed.
+    pub(super) fn help(&self) -> String {
+        let mut words = self.words.iter().skip(1).map(|word| word.to_string_lossy());
+        while let Some(word) = words.next() {
+            if word == "--server" {
+                words.next();
+            } else if self.definition.find_subcommand(&*word).is_some() {
+                return format!("remex {word} --help");
+            } else if !word.starts_with('-') {
+                break;
+            }
+        }
+        "remex --help".to_owned()
+    }
+
+    /// `--timeout "soon" is no duration: …`: what a value's own error says follows the option and the value.
+    fn value(&self, error: &Error) -> Option<String> {
+        let option = self.as_typed(text(error, ContextKind::InvalidArg)?);
+        let value = text(error, ContextKind::InvalidValue)?;
+        Some(format!("{option} {value:?} {}", error.source()?))
+    }
+
+    fn choice(&self, error: &Error) -> Option<String> {
+        let option = self.as_typed(text(error, ContextKind::InvalidArg)?);
+        let value = text(error, ContextKind::InvalidValue)?;
+        if value.is_empty() {
+            return Some(format!("{option} needs a value"));
+        }
+        let ContextValue::Strings(choices) = error.get(ContextKind::ValidValue)? else {
+            return None;
+        };
+        let choices = choices.join(", ");
+        Some(format!("{option} {value:?} is none of {choices}"))
+    }
+
+    fn missing(&self, error: &Error) -> Option<String> {
+        let ContextValue::Strings(missing) = error.get(ContextKind::InvalidArg)? else {
+            return None;
+        };
+        let missing: Vec<_> = missing.iter().map(|shown| self.as_typed(shown)).collect();
+        let verb = if missing.len() == 1 { "is" } else { "are" };
+        Some(format!("{} {verb} missing", missing.join(" and ")))
+    }
+
+    fn conflict(&self, error: &Error) -> Option<String> {
+        let one = self.as_typed(text(error, ContextKind::InvalidArg)?);
+        let other = match error.get(ContextKind::PriorArg)? {
+            ContextValue::String(other) => other,
+            ContextValue::Strings(others) => others.first()?,
+            _ => return None,
+        };
+        let other = self.as_typed(other);
+        Some(if one == other {
+            format!("{one} cannot be used twice")
+        } else {
+            format!("{one} cannot be used with {other}")
+        })
+    }
+
+    /// The name of what clap shows as `--signal <SIGNAL>` or `[PROGRAM]...`: that of its names which was typed.
+    fn as_typed(&self, shown: &str) -> String {
+        let Some(long) = shown.strip_prefix("--") else {
+            return shown.trim_matches(['<', '>', '[', ']', '.']).to_owned();
+        };
+        let long = long.split([' ', '=']).next().unwrap_or(long);
+        let mut arguments = (self.definition.get_subcommands()).flat_map(Command::get_arguments);
+        let Some(argument) = arguments.find(|argument| argument.get_long() == Some(long)) else {
+            return format!("--{long}");
+        };
+        let aliases = argument.get_all_aliases().unwrap_or_default();
+        let mut longs = std::iter::once(long).chain(aliases);
+        let aliases = argument.get_all_short_aliases().unwrap_or_default();
+        let mut shorts = argument.get_short().into_iter().chain(aliases);
+        let typed_long = longs.find(|long| {
+            self.has(|word| {
+                let name = word
+                    .strip_prefix("--")
+                    .and_then(|word| word.split('=').next());
+                name == Some(long)
+            })
+        });
+        let is_short = |word: &str| word.starts_with('-') && !word.starts_with("--");
+        match (
+            typed_long,
+            shorts.find(|&short| self.has(|word| is_short(word) && word.contains(short))),
+        ) {
+            (Some(long), _) => format!("--{long}"),
+            (None, Some(short)) => format!("-{short}"),
+            (None, None) => format!("--{long}"),
+        }
+    }
+
+    fn has(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        let mut words = self.words.iter().map(|word| word.to_string_lossy());
+        words.any(|word| is_it(&word))
+    }
+}
+
+/// clap's tip to write `--` before it would not help: nothing here takes an option's text for a value.
+fn unknown(error: &Error) -> Option<String> {
+    let argument = text(error, ContextKind::InvalidArg)?;
+    let mut said = format!("unexpected argument '{argument}'");
+    if let Some(similar) = text(error, ContextKind::SuggestedArg) {
+        said = format!("{said}, perhaps '{similar}' is meant");
+    }
+    Some(said)
+}
+
+fn subcommand(error: &Error) -> Option<String> {
+    let name = text(error, ContextKind::InvalidSubcommand)?;
+    let similar = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(similar)) => similar.first(),
+        Some(ContextValue::String(similar)) => Some(similar),
+        _ => None,
+    };
+    let perhaps = similar.map_or_else(String::new, |similar| {
+        format!(", perhaps '{similar}' is meant")
+    });
+    Some(format!(
+        "unrecognized subcommand '{name}'{perhaps}; to run it as a program: remex run -- {name}"
+    ))
+}
+
+fn text(error: &Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// clap's paragraphs, up to its usage, as one line.
+fn joined(text: &str) -> String {
+    let mut said = String::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("Usage: ") || line.starts_with("For more information") {
+            break;
+        }
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        match said.chars().last() {
+            None => {}
+            Some(':') => said.push(' '),
+            Some(_) => said.push_str("; "),
+        }
+        said.push_str(line);
+    }
+    said
+}

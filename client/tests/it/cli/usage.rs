@@ -1,0 +1,261 @@
+//! What is typed wrong: the line, the one line that is printed of it, and the exit code, which is 255 always.
+
+use super::{remex, result};
+use crate::fake::Fake;
+
+/// Lines, split at blanks but where they are quoted, and what is said of them.
+const WRONG: &[(&[&str], &str)] = &[
+    (
+        &["fly"],
+        "unrecognized subcommand 'fly'; to run it as a program: remex run -- fly; see `remex --help`",
+    ),
+    (
+        &["kil", "x"],
+        "unrecognized subcommand 'kil', perhaps 'kill' is meant; to run it as a program: remex run -- kil; see `remex --help`",
+    ),
+    (&["run"], "PROGRAM is missing; see `remex run --help`"),
+    (
+        &["run", ""],
+        "PROGRAM is empty; write what to run behind --; see `remex run --help`",
+    ),
+    (
+        &["run", "--tineout", "3s", "x"],
+        "unexpected argument '--tineout', perhaps '--timeout' is meant; see `remex run --help`",
+    ),
+    (
+        &["run", "--timeout", "soon", "x"],
+        "--timeout \"soon\" is no duration: write for example 30s, 500ms, 1h30m, 1.5s or a number of seconds; see `remex run --help`",
+    ),
+    (
+        &["run", "--timeout=-3s", "x"],
+        "--timeout \"-3s\" is no duration: write for example 30s, 500ms, 1h30m, 1.5s or a number of seconds; see `remex run --help`",
+    ),
+    (
+        &["run", "--timeout"],
+        "--timeout needs a value; see `remex run --help`",
+    ),
+    (
+        &["run", "-tn", "x"],
+        "-t cannot be used with -n; see `remex run --help`",
+    ),
+    (
+        &["run", "--no-stdin", "-t", "x"],
+        "--no-stdin cannot be used with -t; see `remex run --help`",
+    ),
+    (
+        &["run", "-i", "-n", "x"],
+        "-i cannot be used with -n; see `remex run --help`",
+    ),
+    (
+        &["run", "--shell", "a", "--", "b"],
+        "--shell cannot be used with PROGRAM; see `remex run --help`",
+    ),
+    (
+        &["run", "--env", "=x", "y"],
+        "--env \"=x\" is no variable: write NAME=VALUE, or NAME alone for the local value; see `remex run --help`",
+    ),
+    (
+        &["run", "-e", "=x", "y"],
+        "-e \"=x\" is no variable: write NAME=VALUE, or NAME alone for the local value; see `remex run --help`",
+    ),
+    (
+        &["run", "-e", "SURELY_NOT_SET", "y"],
+        "--env SURELY_NOT_SET is not set here; set it, or write --env SURELY_NOT_SET=VALUE",
+    ),
+    (
+        &["run", "--label", "x", "y"],
+        "--label \"x\" is no label: write KEY=VALUE; see `remex run --help`",
+    ),
+    (
+        &["run", "--label", "Foo=1", "y"],
+        "--label \"Foo=1\" has a key that no label may have: write 1 to 63 characters of a-z, 0-9 and ._/-; see `remex run --help`",
+    ),
+    (
+        &["run", "--cwd", ".", "x"],
+        "--cwd \".\" is relative: write an absolute path, on the server's machine; see `remex run --help`",
+    ),
+    (
+        &["run", "-w", ".", "x"],
+        "-w \".\" is relative: write an absolute path, on the server's machine; see `remex run --help`",
+    ),
+    (
+        &["run", "--drain", "all", "x"],
+        "--drain \"all\" is none of bounded, eof; see `remex run --help`",
+    ),
+    (
+        &["run", "-t", "x"],
+        "-t needs a terminal on stdin; run it in one, or leave -t away",
+    ),
+    (
+        &["run", "--resume", "--", "x"],
+        "--resume is not yet in this version; leave it out; see `remex run --help`",
+    ),
+    (
+        &["run", "--request-id", "a", "x"],
+        "--request-id is not yet in this version; leave it out; see `remex run --help`",
+    ),
+    (
+        &["run", "--on-disconnect", "detach", "x"],
+        "--on-disconnect detach is not yet in this version; leave it out; see `remex run --help`",
+    ),
+    (
+        &["start", "x"],
+        "start is not yet in this version; `remex run` runs it while you are connected; see `remex --help`",
+    ),
+    (
+        &["attach", "x"],
+        "attach is not yet in this version; `remex wait ID` waits for its end; see `remex --help`",
+    ),
+    (
+        &["logs", "-f", "x"],
+        "logs is not yet in this version; `remex run` shows output as it comes; see `remex --help`",
+    ),
+    (
+        &["ps", "--token-file", "x"],
+        "--token-file is not yet in this version; leave it out; see `remex ps --help`",
+    ),
+    (
+        &["ps", "-q", "--json"],
+        "-q cannot be used with --json; see `remex ps --help`",
+    ),
+    (
+        &["ps", "x"],
+        "unexpected argument 'x'; see `remex ps --help`",
+    ),
+    (
+        &["kill", "-s", "NOPE", "x"],
+        "-s \"NOPE\" is no signal: write for example TERM, SIGTERM or 15; see `remex kill --help`",
+    ),
+    (
+        &["kill", "-NOPE", "x"],
+        "unexpected argument '-NOPE', which is no signal either; see `remex kill --help`",
+    ),
+    (&["kill", "-9"], "ID is missing; see `remex kill --help`"),
+    (
+        &["kill", "-9", "-15", "x"],
+        "-15 is a second signal; leave one out; see `remex kill --help`",
+    ),
+    (
+        &["kill", "nobody"],
+        "no execution begins with \"nobody\"; see `remex ps -a`",
+    ),
+    (
+        &["kill", ""],
+        "an ID is empty; write one that `remex ps` shows",
+    ),
+    (&["wait"], "ID is missing; see `remex wait --help`"),
+    (
+        &["ping", "--wait", "x"],
+        "--wait \"x\" is no duration: write for example 30s, 500ms, 1h30m, 1.5s or a number of seconds; see `remex ping --help`",
+    ),
+    (
+        &["ps", "--server", "build:1"],
+        "--server: https://build:1 needs TLS, which this version does not speak: write http://build:1 to go without it; see `remex ps --help`",
+    ),
+    (
+        &["ps", "--server", "https://x"],
+        "--server: https://x:50051 needs TLS, which this version does not speak: write http://x:50051 to go without it; see `remex ps --help`",
+    ),
+    (
+        &["--server", "h:99999", "ps"],
+        "--server: \"h:99999\" is not HOST:PORT: write for example http://127.0.0.1:50051 or http://[::1]:50051; see `remex ps --help`",
+    ),
+    (
+        &["legacy", "--server", "x", "h:1", "c"],
+        "unexpected argument '--server'; see `remex legacy --help`",
+    ),
+    (
+        &["--server", "localhost", "legacy", "h:1", "c"],
+        "--server is no option of legacy: its server is its first argument; see `remex legacy --help`",
+    ),
+    (
+        &["legacy", "host", "x"],
+        "HOST:PORT \"host\" is no address: write HOST:PORT; see `remex legacy --help`",
+    ),
+    (
+        &["legacy", "h:1"],
+        "COMMAND is missing; see `remex legacy --help`",
+    ),
+    (
+        &["legacy", "h:1", ""],
+        "COMMAND is empty; write what to run there; see `remex legacy --help`",
+    ),
+    (
+        &["legacy", "h:1/exec", "x"],
+        "HOST:PORT \"h:1/exec\" has \"/exec\" at its end: end it after HOST:PORT, and say the wire with --wire; see `remex legacy --help`",
+    ),
+    (
+        &["legacy", "--wire", "json", "h:1", "x"],
+        "--wire \"json\" is none of json-header, length, ascii-length, raw; see `remex legacy --help`",
+    ),
+    (
+        &["legacy", "--charset", "klingon", "h:1", "x"],
+        "--charset \"klingon\" is no character set: write a label of the WHATWG's such as utf-8, gbk or shift_jis; see `remex legacy --help`",
+    ),
+    // An escape sequence is not obeyed, wherever it comes from.
+    (
+        &["run", "--timeout", "\u{1b}[2J", "x"],
+        "--timeout \"\\u{1b}[2J\" is no duration: write for example 30s, 500ms, 1h30m, 1.5s or a number of seconds; see `remex run --help`",
+    ),
+];
+
+#[test]
+fn each_wrong_line_has_its_one_line() {
+    let server = Fake::start();
+    for (words, said) in WRONG {
+        let (code, stdout, stderr) = result(&mut remex(&server, *words));
+        assert_eq!(
+            (code, &*stdout, &*stderr),
+            (255, "", &*format!("remex: {said}\n")),
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
+fn the_environment_is_blamed_for_what_it_says_and_empty_says_nothing() {
+    let server = Fake::start();
+    let (code, _, stderr) = result(remex(&server, ["ps"]).env("REMEX_SERVER", "ftp://x"));
+    assert_eq!(code, 255);
+    assert_eq!(
+        stderr,
+        "remex: REMEX_SERVER: \"ftp\" is no scheme of remex: write http://HOST:PORT, unix:/PATH or HOST:PORT; see `remex ps --help`\n"
+    );
+    let uri = server.endpoint.to_string();
+    let mut command = remex(&server, ["ps", "--server", &uri]);
+    assert_eq!(result(command.env("REMEX_SERVER", "")).0, 0);
+    // Without its scheme, on this machine.
+    let mut command = remex(&server, ["ps"]);
+    command.env("REMEX_SERVER", server.endpoint.authority());
+    assert_eq!(result(&mut command).0, 0);
+}
+
+#[test]
+fn bare_remex_shows_what_it_can_do() {
+    let server = Fake::start();
+    let (code, stdout, stderr) = result(&mut remex(&server, [""; 0]));
+    assert_eq!((code, &*stderr), (0, ""));
+    for verb in ["run", "ps", "wait", "kill", "rm", "echo", "ping", "legacy"] {
+        let mut lines = stdout.lines().map(str::trim);
+        assert!(lines.any(|line| line.starts_with(verb)), "{verb}: {stdout}");
+    }
+    assert!(!stdout.contains("attach"), "{stdout}");
+}
+
+#[test]
+fn the_help_of_run_is_short_and_its_long_help_has_the_shape_of_json() {
+    let server = Fake::start();
+    for option in ["-h", "--help"] {
+        let (code, stdout, _) = result(&mut remex(&server, ["run", option]));
+        assert_eq!(code, 0);
+        assert!(!stdout.contains("data_base64"), "{stdout}");
+        assert!(stdout.contains("remex help run"), "{stdout}");
+    }
+    let (code, stdout, _) = result(&mut remex(&server, ["help", "run"]));
+    assert_eq!(code, 0);
+    let line = "  started  execution_id, pid";
+    assert!(stdout.lines().any(|shown| shown == line), "{stdout}");
+    let schema = stdout.split_once("With --json").expect("the shape").1;
+    assert!(schema.lines().all(|line| line.len() < 80), "{schema}");
+    assert!(schema.contains("max_rss_bytes (or null)"), "{schema}");
+}

@@ -1,0 +1,356 @@
+//! Logs: one event a line on stderr. Nothing that came from outside can act on a terminal or begin a line of its own, and
+//! nobody who logs waits for whoever reads: see `queue`.
+
+mod queue;
+
+use std::{
+    env::{self, VarError},
+    io::{self, Write},
+    panic,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::ParseError,
+    fmt::{self, MakeWriter},
+    util::{SubscriberInitExt, TryInitError},
+};
+
+use self::queue::Queue;
+pub(crate) use self::queue::write_all;
+pub use self::queue::{BYTES, LINES};
+use super::{
+    console::LAST_WORDS,
+    escape::{Spelling, escape},
+};
+
+/// What is logged beside `--log-level`, as in `debug` or `remex_gateway=trace`.
+pub const FILTER_VARIABLE: &str = "REMEX_LOG";
+
+/// What [`init`] has begun.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Which log lines are written: those of this level and of graver ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// None.
+    Off,
+    /// What keeps the daemon from doing what it is for.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Starts, ends, and each command that has ended.
+    #[default]
+    Info,
+    /// What is of use in the search for a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    const fn directive(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Logging cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoggingError {
+    /// The variable cannot be understood.
+    #[error("{FILTER_VARIABLE}: {0}; write a level such as debug, or remex_gateway=trace")]
+    Filter(#[from] ParseError),
+    /// The variable is no text.
+    #[error("{FILTER_VARIABLE} is not UTF-8")]
+    NotUtf8,
+    /// There is no thread to write with.
+    #[error("cannot start threads: {0}")]
+    Thread(io::Error),
+    /// Called twice.
+    #[error("logging has begun already")]
+    Twice,
+}
+
+impl From<TryInitError> for LoggingError {
+    fn from(_: TryInitError) -> Self {
+        Self::Twice
+    }
+}
+
+/// Begins logging to stderr. Panics are logged from here on, too.
+pub fn init(format: LogFormat, level: LogLevel) -> Result<(), LoggingError> {
+    let filter = filter(level)?;
+    let queue = Queue::start(rustix::stdio::stderr(), move |dropped| {
+        lost(format, dropped)
+    })
+    .map_err(LoggingError::Thread)?;
+    QUEUE.set(queue.clone()).map_err(|_| LoggingError::Twice)?;
+    subscriber(format, filter, move || Line(queue.clone())).try_init()?;
+    // The default hook writes to stderr itself, and would wait for it.
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(())
+}
+
+/// Waits for what was logged to be written, for as long as an end may wait for a reader.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST_WORDS);
+    }
+}
+
+/// One event on its way into the queue.
+struct Line(Queue);
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The line that says how many there should have been.
+fn lost(format: LogFormat, dropped: u64) -> Vec<u8> {
+    let line = Collected::default();
+    let writer = line.clone();
+    let all = EnvFilter::new(Level::WARN.as_str());
+    tracing::subscriber::with_default(subscriber(format, all, move || writer.clone()), || {
+        tracing::warn!(dropped, "log lines were dropped: nobody read them");
+    });
+    line.take()
+}
+
+/// What a subscriber writes, kept.
+#[derive(Clone, Default)]
+struct Collected(Arc<Mutex<Vec<u8>>>);
+
+impl Collected {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Collected {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn filter(level: LogLevel) -> Result<EnvFilter, LoggingError> {
+    let directives = match env::var(FILTER_VARIABLE) {
+        Ok(directives) => directives,
+        Err(VarError::NotPresent) => String::new(),
+        Err(VarError::NotUnicode(_)) => return Err(LoggingError::NotUtf8),
+    };
+    Ok(parse_filter(level, &directives)?)
+}
+
+/// `directives` beat `level`, where they say something else.
+fn parse_filter(level: LogLevel, directives: &str) -> Result<EnvFilter, ParseError> {
+    let level = level.directive();
+    EnvFilter::builder().parse(format!("{level},{directives}"))
+}
+
+fn subscriber<W>(
+    format: LogFormat,
+    filter: EnvFilter,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = fmt::Subscriber::builder()
+        .with_env_filter(filter)
+        // Colours are escape sequences: none are written, so all that are found came from outside.
+        .with_ansi(false)
+        // What would be said of a stderr that is gone would go to stderr, and panic.
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => Box::new(
+            builder
+                .with_writer(escaping(writer, Spelling::Text))
+                .finish(),
+        ),
+        LogFormat::Json => Box::new(
+            builder
+                .json()
+                .with_writer(escaping(writer, Spelling::Json))
+                .finish(),
+        ),
+    }
+}
+
+fn escaping<W>(inner: W, spelling: Spelling) -> Escaping<W> {
+    Escaping { inner, spelling }
+}
+
+/// Makes writers that escape.
+struct Escaping<W> {
+    inner: W,
+    spelling: Spelling,
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Escaping<W> {
+    type Writer = Escaping<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        escaping(self.inner.make_writer(), self.spelling)
+    }
+}
+
+impl<W: Write> Write for Escaping<W> {
+    /// Takes one event at a time, which is how tracing-subscriber writes: the last newline is its own.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let mut safe = escape(line, self.spelling).into_owned();
+        safe.push('\n');
+        self.inner.write_all(safe.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(format: LogFormat, directives: &str, log: impl FnOnce()) -> String {
+        let sink = Collected::default();
+        let made = sink.clone();
+        let filter = parse_filter(LogLevel::Info, directives).unwrap();
+        let subscriber = subscriber(format, filter, move || made.clone());
+        tracing::subscriber::with_default(subscriber, log);
+        String::from_utf8(sink.take()).unwrap()
+    }
+
+    const HOSTILE: &str = "a\r\n2026 ERROR forged \u{1b}]0;x\u{7}\u{9b}2J\u{202e}";
+
+    fn log_hostile() {
+        tracing::info!(command = HOSTILE, shown = %HOSTILE, "message {HOSTILE}");
+    }
+
+    #[test]
+    fn nothing_hostile_gets_into_text() {
+        let text = logged(LogFormat::Text, "", log_hostile);
+        let line = text.strip_suffix('\n').unwrap();
+        assert!(
+            !line.chars().any(super::super::escape::is_harmful),
+            "{line:?}"
+        );
+        assert!(line.contains("forged"), "{line}");
+    }
+
+    #[test]
+    fn nothing_hostile_gets_into_json_and_it_parses_back() {
+        let text = logged(LogFormat::Json, "", log_hostile);
+        let line = text.strip_suffix('\n').unwrap();
+        assert!(
+            !line.chars().any(super::super::escape::is_harmful),
+            "{line:?}"
+        );
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["fields"]["command"], HOSTILE);
+        assert_eq!(event["level"], "INFO");
+    }
+
+    #[test]
+    fn info_is_the_default_and_directives_change_it() {
+        let both = || {
+            tracing::debug!("small");
+            tracing::info!("large");
+        };
+        let text = logged(LogFormat::Text, "", both);
+        assert!(text.contains("large") && !text.contains("small"), "{text}");
+        assert!(logged(LogFormat::Text, "debug", both).contains("small"));
+        assert_eq!(logged(LogFormat::Text, "off", both), "");
+        let error = LoggingError::from(parse_filter(LogLevel::Info, "=,").unwrap_err());
+        assert!(error.to_string().starts_with("REMEX_LOG: "), "{error}");
+    }
+
+    #[test]
+    fn a_level_is_a_flags_and_a_files_word_and_a_directive() {
+        for level in LogLevel::value_variants() {
+            let name = level.directive();
+            assert_eq!(LogLevel::from_str(name, false), Ok(*level));
+            let quoted = format!("\"{name}\"");
+            assert_eq!(serde_json::from_str::<LogLevel>(&quoted).unwrap(), *level);
+            let filter = parse_filter(*level, "").unwrap();
+            assert_eq!(filter.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_is_said_in_the_form_of_all_lines() {
+        let text = String::from_utf8(lost(LogFormat::Text, 7)).unwrap();
+        assert!(
+            text.contains("WARN") && text.contains("dropped=7"),
+            "{text}"
+        );
+        let json: serde_json::Value = serde_json::from_slice(&lost(LogFormat::Json, 7)).unwrap();
+        assert_eq!(json["fields"]["dropped"], 7);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_does_no_harm() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let filter = parse_filter(LogLevel::Info, "").unwrap();
+        let subscriber = subscriber(LogFormat::Text, filter, || Gone);
+        tracing::subscriber::with_default(subscriber, log_hostile);
+    }
+
+    #[test]
+    fn formats_are_named_alike_everywhere() {
+        for (format, name) in [(LogFormat::Text, "text"), (LogFormat::Json, "json")] {
+            assert_eq!(LogFormat::from_str(name, false), Ok(format));
+            let quoted = format!("\"{name}\"");
+            assert_eq!(serde_json::from_str::<LogFormat>(&quoted).unwrap(), format);
+        }
+    }
+}

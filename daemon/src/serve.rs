@@ -1,0 +1,97 @@
+//! What is around a daemon's serving, in the order in which it begins: its log, its signals, its runtime.
+
+use std::{any::Any, fmt::Display, io, panic};
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    Exit, console,
+    logging::{self, LogFormat, LogLevel, LoggingError},
+    shutdown::{self, Shutdown},
+};
+
+/// A daemon cannot begin to serve.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The kernel, a container's seccomp profile or a limit does not let it.
+    #[error("cannot start threads: {0}; raise the limit of processes, or allow clone(2)")]
+    Threads(String),
+    #[error("cannot start: {0}")]
+    Runtime(#[from] io::Error),
+}
+
+impl From<&StartError> for Exit {
+    fn from(error: &StartError) -> Self {
+        match error {
+            StartError::Logging(LoggingError::Filter(_) | LoggingError::NotUtf8) => Self::Usage,
+            StartError::Logging(LoggingError::Twice) => Self::Internal,
+            StartError::Logging(LoggingError::Thread(_))
+            | StartError::Threads(_)
+            | StartError::Runtime(_) => Self::Unavailable,
+        }
+    }
+}
+
+/// Serves until signals end it, or `serving` fails; says on stderr why `program` does not serve.
+pub fn serve<F, E>(
+    program: &str,
+    (format, level): (LogFormat, LogLevel),
+    serving: impl FnOnce(Shutdown) -> F,
+) -> Exit
+where
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+    for<'a> Exit: From<&'a E>,
+{
+    let (runtime, shutdown) = match begun(program, format, level) {
+        Ok(begun) => begun,
+        Err(exit) => return exit,
+    };
+    let served = runtime.block_on(serving(shutdown.clone()));
+    // What was open to the end is cut off.
+    runtime.shutdown_background();
+    match served {
+        Ok(()) => {
+            logging::flush();
+            shutdown.exit()
+        }
+        Err(error) => fail(program, &error, Exit::from(&error)),
+    }
+}
+
+/// Says why `program` ends, behind what it has logged.
+pub fn fail(program: &str, why: &dyn Display, exit: Exit) -> Exit {
+    logging::flush();
+    console::complain(program, why);
+    exit
+}
+
+fn begun(program: &str, format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), Exit> {
+    begin(format, level).map_err(|error| fail(program, &error, Exit::from(&error)))
+}
+
+fn begin(format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), StartError> {
+    logging::init(format, level)?;
+    let shutdown = shutdown::on_signals()?;
+    Ok((runtime()?, shutdown))
+}
+
+/// tokio panics where it is denied a thread.
+fn runtime() -> Result<Runtime, StartError> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let built = panic::catch_unwind(|| Builder::new_multi_thread().enable_all().build());
+    panic::set_hook(hook);
+    match built {
+        Ok(built) => Ok(built?),
+        Err(panic) => Err(StartError::Threads(message(panic.as_ref()))),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("the kernel denies them").to_owned()
+}

@@ -1,0 +1,301 @@
+//! The memory that requests take which have not arrived whole: bounded for a connection, for a peer and in all, and each
+//! for a time. A request that finds no room waits with its next bytes unread, so that HTTP/2 holds its sender up.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use remex::error::Reason;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+use tonic::Status;
+
+use super::{
+    message::{Arrived, Messages},
+    peers::Place,
+    routes::MAX_REQUEST_BYTES,
+};
+
+/// Unfinished messages of one connection, in bytes.
+pub const CONNECTION_BYTES: usize = 16 * 1024 * 1024;
+
+/// Those of one peer.
+pub const PEER_BYTES: usize = 64 * 1024 * 1024;
+
+/// All of them.
+pub const ALL_BYTES: usize = 256 * 1024 * 1024;
+
+/// Requests that wait for such room, each with a frame in hand; further ones are refused.
+pub const WAITING_REQUESTS: usize = 4096;
+
+/// How long a message may be on its way, not counting the time in which nobody reads it; and how long the first one may be
+/// waited for.
+pub const MESSAGE_TIME: Duration = Duration::from_mins(1);
+
+/// So many bytes of it have a second more.
+pub const SLOWEST_BYTES_A_SECOND: usize = 16 * 1024;
+
+/// A clock that is looked at this long after its time has run while nobody read.
+const NOBODY_READ: Duration = Duration::from_secs(1);
+
+/// When to ask again who was refused.
+const RETRY: Duration = Duration::from_secs(1);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Held = Vec<OwnedSemaphorePermit>;
+
+/// What is left, from a connection's own share to all. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Budget {
+    levels: [Arc<Semaphore>; 3],
+    waiting: Arc<Semaphore>,
+}
+
+/// The part of the budget that all connections share.
+#[derive(Debug, Clone)]
+pub(super) struct SharedBudget {
+    bytes: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for SharedBudget {
+    fn default() -> Self {
+        Self {
+            bytes: Arc::new(Semaphore::new(ALL_BYTES)),
+            waiting: Arc::new(Semaphore::new(WAITING_REQUESTS)),
+        }
+    }
+}
+
+impl SharedBudget {
+    /// That of a new connection.
+    pub(super) fn of_connection(&self, place: &Place) -> Budget {
+        let own = Arc::new(Semaphore::new(CONNECTION_BYTES));
+        Budget {
+            levels: [own, Arc::clone(&place.bytes), Arc::clone(&self.bytes)],
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
+}
+
+impl Budget {
+    fn try_take(&self, bytes: u32) -> Option<Held> {
+        let taken = self
+            .levels
+            .iter()
+            .map(|level| Arc::clone(level).try_acquire_many_owned(bytes).ok());
+        taken.collect()
+    }
+
+    /// Takes from all levels, one after the other and each in the order of arrival; `None`: too many wait already.
+    fn take(&self, bytes: u32) -> Option<impl Future<Output = Option<Held>> + Send + 'static> {
+        let place = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
+        let levels = self.levels.clone();
+        Some(async move {
+            let mut held = Held::new();
+            for level in levels {
+                held.push(level.acquire_many_owned(bytes).await.ok()?);
+            }
+            drop(place);
+            Some(held)
+        })
+    }
+}
+
+/// A request's body, within its budget.
+pub(super) struct Metered<B> {
+    body: B,
+    /// Messages may follow each other at any time.
+    streaming: bool,
+    messages: Messages,
+    budget: Budget,
+    held: Held,
+    /// Which message it is held for.
+    held_for: usize,
+    waiting: Option<Waiting>,
+    clock: Clock,
+}
+
+/// A frame for which there is no room yet.
+struct Waiting {
+    frame: Frame<Bytes>,
+    granted: Pin<Box<dyn Future<Output = Option<Held>> + Send>>,
+}
+
+/// The time that a message has left.
+struct Clock {
+    left: Duration,
+    /// While the sender is waited for.
+    running: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl<B> Metered<B> {
+    pub(super) fn new(body: B, budget: Budget, streaming: bool) -> Self {
+        Self {
+            body,
+            streaming,
+            messages: Messages::default(),
+            budget,
+            held: Held::new(),
+            held_for: 0,
+            waiting: None,
+            clock: Clock {
+                left: MESSAGE_TIME,
+                running: None,
+            },
+        }
+    }
+
+    /// Whether the sender owes something: the first message, the rest of one, or the end of a call that has only one.
+    fn is_owed(&self) -> bool {
+        let between = self.streaming && self.messages.seen() > 0;
+        !between || self.messages.arrived() != Arrived::Whole
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Metered<B> {
+    /// Passes a frame of data on as soon as there is room for the message that it belongs to.
+    fn admit(
+        &mut self,
+        context: &mut Context<'_>,
+        frame: Frame<Bytes>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let seen = self.messages.seen();
+        let cost = self.messages.cost(MAX_REQUEST_BYTES);
+        if seen != self.held_for {
+            self.held.clear();
+            self.held_for = seen;
+            self.clock.left = allowed(cost);
+        }
+        let is_whole = self.messages.arrived() == Arrived::Whole;
+        // What has arrived whole is the service's, which a call of one message gets only at the request's end.
+        let is_passed_on = is_whole && (self.streaming || self.body.is_end_stream());
+        if seen == 0 || is_passed_on || !self.held.is_empty() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        // Bounded by MAX_REQUEST_BYTES.
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        if let Some(held) = self.budget.try_take(cost) {
+            self.held = held;
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let Some(granted) = self.budget.take(cost) else {
+            return Poll::Ready(Some(Err(no_room().into())));
+        };
+        let granted = Box::pin(granted);
+        self.waiting = Some(Waiting { frame, granted });
+        self.poll_waiting(context)
+    }
+
+    fn poll_waiting(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(waiting) = &mut self.waiting else {
+            return Poll::Pending;
+        };
+        let held = ready!(waiting.granted.as_mut().poll(context));
+        self.held = held.unwrap_or_default();
+        let frame = self.waiting.take().map(|waiting| Ok(waiting.frame));
+        Poll::Ready(frame)
+    }
+}
+
+impl Clock {
+    /// Ready when the time has run out.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let left = self.left;
+        let (_, sleep) = self
+            .running
+            .get_or_insert_with(|| (now, Box::pin(sleep(left))));
+        ready!(sleep.as_mut().poll(context));
+        if now < sleep.deadline() + NOBODY_READ {
+            return Poll::Ready(());
+        }
+        let mut again = Box::pin(sleep_until(now + left));
+        let polled = again.as_mut().poll(context);
+        self.running = Some((now, again));
+        polled
+    }
+
+    fn stop(&mut self) {
+        if let Some((since, _)) = self.running.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
+    }
+}
+
+fn allowed(cost: usize) -> Duration {
+    let seconds = u64::try_from(cost / SLOWEST_BYTES_A_SECOND).unwrap_or(u64::MAX);
+    MESSAGE_TIME.saturating_add(Duration::from_secs(seconds))
+}
+
+fn no_room() -> Status {
+    Reason::SpawnFailed.retry_after(
+        RETRY,
+        "requests that have not arrived whole hold all the memory that there is for them; try again",
+    )
+}
+
+fn too_late() -> Status {
+    Status::deadline_exceeded(
+        "the request did not arrive whole in time; send it faster, or in chunks, and end it",
+    )
+}
+
+impl<B> Body for Metered<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if this.waiting.is_some() {
+            return this.poll_waiting(context);
+        }
+        if this.streaming && this.messages.arrived() == Arrived::Whole {
+            // Its reader has what came before.
+            this.held.clear();
+        }
+        let frame = match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Pending if this.is_owed() => {
+                ready!(this.clock.poll(context));
+                return Poll::Ready(Some(Err(too_late().into())));
+            }
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(frame)) => frame.map_err(Into::into)?,
+        };
+        this.clock.stop();
+        let Some(data) = frame.data_ref() else {
+            return Poll::Ready(Some(Ok(frame)));
+        };
+        this.messages.take(data);
+        this.admit(context, frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.waiting.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

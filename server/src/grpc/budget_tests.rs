@@ -1,0 +1,199 @@
+use std::{collections::VecDeque, future::poll_fn};
+
+use futures_util::FutureExt;
+use remex_daemon::net::Caller;
+use tokio::time::advance;
+use tonic::Code;
+
+use super::*;
+use crate::grpc::peers::Peers;
+
+/// A body that is fed by hand.
+#[derive(Default)]
+struct Fed {
+    frames: VecDeque<Bytes>,
+    ended: bool,
+}
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.frames.pop_front() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None if self.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended && self.frames.is_empty()
+    }
+}
+
+/// The beginning of a message.
+fn part(length: u32) -> Bytes {
+    [&[0][..], &length.to_be_bytes(), b"x"].concat().into()
+}
+
+fn rest(length: usize) -> Bytes {
+    vec![b'x'; length - 1].into()
+}
+
+struct Bench {
+    shared: SharedBudget,
+    place: Place,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let place = Peers::default().enter(&Caller::unix(1000)).unwrap();
+        let shared = SharedBudget::default();
+        Self { shared, place }
+    }
+
+    fn body(&self, streaming: bool) -> Metered<Fed> {
+        let budget = self.shared.of_connection(&self.place);
+        Metered::new(Fed::default(), budget, streaming)
+    }
+
+    fn taken(&self) -> usize {
+        ALL_BYTES - self.shared.bytes.available_permits()
+    }
+}
+
+type Polled = Option<Option<Result<Frame<Bytes>, BoxError>>>;
+
+fn poll(body: &mut Metered<Fed>) -> Polled {
+    poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).now_or_never()
+}
+
+fn feed(body: &mut Metered<Fed>, bytes: Bytes) -> Polled {
+    body.body.frames.push_back(bytes);
+    poll(body)
+}
+
+fn code(polled: Polled) -> Code {
+    let error = polled.unwrap().unwrap().unwrap_err();
+    Status::from_error(error).code()
+}
+
+const MIB: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn a_message_counts_from_its_first_part_to_its_end() {
+    let bench = Bench::new();
+    let mut body = bench.body(true);
+    assert!(feed(&mut body, part(u32::try_from(MIB).unwrap())).is_some());
+    assert_eq!(bench.taken(), MIB);
+    assert!(feed(&mut body, rest(MIB)).is_some());
+    // Its reader asks for more, so it has it.
+    assert!(poll(&mut body).is_none());
+    assert_eq!(bench.taken(), 0);
+    assert!(feed(&mut body, part(10)).is_some());
+    drop(body);
+    assert_eq!(bench.taken(), 0);
+}
+
+#[tokio::test]
+async fn a_call_of_one_message_counts_until_its_request_ends() {
+    let bench = Bench::new();
+    let mut body = bench.body(false);
+    assert!(feed(&mut body, part(1)).is_some());
+    assert!(poll(&mut body).is_none());
+    assert_eq!(bench.taken(), 1);
+    // One that comes whole and at once takes nothing.
+    let mut whole = bench.body(false);
+    whole.body.ended = true;
+    assert!(feed(&mut whole, part(1)).is_some());
+    assert_eq!(bench.taken(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_a_peer_and_all_have_their_bounds() {
+    let bench = Bench::new();
+    let longest = u32::try_from(MAX_REQUEST_BYTES).unwrap();
+    let budget = bench.shared.of_connection(&bench.place);
+    let mut of_one: Vec<_> = (0..=CONNECTION_BYTES / MAX_REQUEST_BYTES)
+        .map(|_| Metered::new(Fed::default(), budget.clone(), true))
+        .collect();
+    let passed: Vec<_> = of_one
+        .iter_mut()
+        .map(|body| feed(body, part(longest)).is_some())
+        .collect();
+    assert_eq!(passed, [true, true, true, true, false]);
+    // The one that waits goes on when another ends, and its frame is not lost.
+    of_one.remove(0);
+    let frame = poll(&mut of_one[3]).unwrap().unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), part(longest));
+    // Each further one is of a connection of its own.
+    let mut further: Vec<_> = (0..100).map(|_| bench.body(true)).collect();
+    for body in &mut further {
+        feed(body, part(longest));
+    }
+    assert_eq!(bench.taken(), PEER_BYTES);
+    drop((of_one, further));
+    assert_eq!(bench.taken(), 0);
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_too() {
+    let bench = Bench::new();
+    let longest = u32::try_from(MAX_REQUEST_BYTES).unwrap();
+    let mut bodies: Vec<_> = (0..=PEER_BYTES / MAX_REQUEST_BYTES + WAITING_REQUESTS)
+        .map(|_| bench.body(true))
+        .collect();
+    let last = bodies.len() - 1;
+    for body in &mut bodies[..last] {
+        feed(body, part(longest));
+    }
+    assert_eq!(
+        code(feed(&mut bodies[last], part(longest))),
+        Code::ResourceExhausted
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_has_its_time_and_a_pause_between_two_has_none() {
+    let bench = Bench::new();
+    let mut body = bench.body(true);
+    assert!(poll(&mut body).is_none());
+    advance(MESSAGE_TIME / 2).await;
+    assert!(feed(&mut body, part(1)).is_some());
+    assert!(poll(&mut body).is_none());
+    advance(MESSAGE_TIME * 10).await;
+    assert!(poll(&mut body).is_none());
+    assert!(feed(&mut body, part(2)).is_some());
+    assert!(poll(&mut body).is_none());
+    advance(MESSAGE_TIME).await;
+    assert_eq!(code(poll(&mut body)), Code::DeadlineExceeded);
+    // The first one, and the end of a call of one message.
+    let mut first = bench.body(true);
+    assert!(poll(&mut first).is_none());
+    let mut whole = bench.body(false);
+    assert!(feed(&mut whole, part(1)).is_some());
+    assert!(poll(&mut whole).is_none());
+    advance(MESSAGE_TIME).await;
+    assert_eq!(code(poll(&mut first)), Code::DeadlineExceeded);
+    assert_eq!(code(poll(&mut whole)), Code::DeadlineExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_message_counts_only_while_it_is_read() {
+    let bench = Bench::new();
+    let mut body = bench.body(true);
+    assert!(feed(&mut body, part(3)).is_some());
+    assert!(poll(&mut body).is_none());
+    // Nobody reads for long; then it is waited for anew.
+    advance(MESSAGE_TIME * 10).await;
+    assert!(poll(&mut body).is_none());
+    advance(MESSAGE_TIME / 2).await;
+    assert!(feed(&mut body, b"x"[..].into()).is_some());
+    assert!(poll(&mut body).is_none());
+    advance(MESSAGE_TIME / 2).await;
+    assert_eq!(code(poll(&mut body)), Code::DeadlineExceeded);
+}

@@ -1,0 +1,111 @@
+//! Where refused connections are told so: a small room of their own, which costs the others nothing. What finds it full is
+//! closed unheard.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use remex::error::Reason;
+use remex_daemon::{
+    admission::{Refusals, Refused},
+    net::{PeerUnknown, Stream},
+};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+
+use super::{connection::builder, peers::MAX_CONNECTIONS_OF_A_PEER, preface, with_version};
+
+/// Refused connections that are told so at once.
+pub const REFUSED_AT_ONCE: usize = 64;
+
+/// How long one may stay.
+pub const REFUSED_STAY: Duration = Duration::from_secs(1);
+
+/// How long one may be silent before it is told to go, GOAWAY.
+const REFUSED_SILENCE: Duration = Duration::from_millis(500);
+
+/// Why a connection is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("user {0} of this machine may not connect; remexd's --users names those that may")]
+    User(u32),
+    #[error(transparent)]
+    Unknown(#[from] PeerUnknown),
+    #[error(
+        "{0} has {MAX_CONNECTIONS_OF_A_PEER} connections, which is the limit; make further calls on one of them"
+    )]
+    TooMany(String),
+}
+
+impl Refusal {
+    const fn kind(&self) -> Refused {
+        match self {
+            Self::User(_) | Self::Unknown(_) => Refused::Peer,
+            Self::TooMany(_) => Refused::Connections,
+        }
+    }
+}
+
+/// Clones share the room.
+#[derive(Debug, Clone)]
+pub(super) struct RefusedRoom {
+    places: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
+    tasks: TaskTracker,
+}
+
+impl RefusedRoom {
+    pub(super) fn new(tasks: TaskTracker) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+            refusals: Arc::default(),
+            tasks,
+        }
+    }
+
+    /// Answers each call of `stream` that `refusal` is why it is not run, and closes it soon.
+    pub(super) fn show_in(&self, stream: Stream, refusal: &Refusal) {
+        self.refusals
+            .note(refusal.kind(), &"a client of gRPC", refusal);
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return;
+        };
+        let status = Reason::PeerNotAllowed.status(refusal.to_string());
+        let tasks = self.tasks.clone();
+        self.tasks.spawn(async move {
+            // Whoever does not go by itself is cut off.
+            let _ = timeout(REFUSED_STAY, tell(stream, status, tasks)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn tell(stream: Stream, status: tonic::Status, tasks: TaskTracker) {
+    let Ok(opened) = preface::open(stream).await else {
+        return;
+    };
+    let told = Arc::new(Notify::new());
+    let service = {
+        let told = Arc::clone(&told);
+        service_fn(move |_: Request<Incoming>| {
+            let response = with_version(status.clone().into_http::<Body>());
+            told.notify_one();
+            async move { Ok::<_, Infallible>(response) }
+        })
+    };
+    let connection = builder(tasks).serve_connection(TokioIo::new(opened), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // How it ended is of no interest any more.
+        _ = connection.as_mut() => return,
+        () = told.notified() => {}
+        () = sleep(REFUSED_SILENCE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}

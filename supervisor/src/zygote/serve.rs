@@ -1,0 +1,95 @@
+//! The zygote's own side.
+
+#![expect(
+    unsafe_code,
+    reason = "takes over a descriptor by its number, and forks"
+)]
+
+use std::{
+    env,
+    ffi::CString,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+};
+
+use rustix::{
+    io::{DupFlags, dup3},
+    net::{SocketType, sockopt},
+};
+
+use super::{
+    NAME, REQUESTS,
+    message::{Request, may_go_on, next_request, read_plan, send_born, send_failure},
+};
+use crate::process::{
+    child::{Failure, Fourth, Job, Step},
+    clone::{Work, fork_sibling},
+    raw,
+};
+
+/// The socket of requests, if this process was executed as the zygote: by its parent, which made that socket.
+pub(crate) fn inherited() -> Option<OwnedFd> {
+    let name = CString::new(env::args_os().next()?.into_vec()).ok()?;
+    if *name != *NAME {
+        return None;
+    }
+    // SAFETY: only looked at, and taken over if it is what the parent has left there; nothing else is open that early.
+    let socket = unsafe { BorrowedFd::borrow_raw(REQUESTS) };
+    let is_packets = sockopt::socket_type(socket).is_ok_and(|kind| kind == SocketType::SEQPACKET);
+    let maker = sockopt::socket_peercred(socket).ok()?.pid;
+    if !is_packets || Some(maker) != rustix::process::getppid() {
+        return None;
+    }
+    // SAFETY: as above.
+    Some(unsafe { OwnedFd::from_raw_fd(REQUESTS) })
+}
+
+/// Makes a child for each request until nobody can send one any more.
+pub(crate) fn serve(requests: &OwnedFd) -> ! {
+    // It was executed as /proc/self/exe, which says nothing.
+    let _ = rustix::thread::set_name(c"remexd-zygote");
+    // Its children close it, or make their own channel of it, before anything else.
+    while let Ok(Some(request)) = next_request(requests.as_fd()) {
+        let cgroup = request.cgroup.as_ref().map(AsFd::as_fd);
+        // SAFETY: this process never makes a thread.
+        let born = match unsafe { fork_sibling(cgroup) } {
+            Ok(None) => be_child(&request),
+            Ok(Some(cloned)) => Ok(cloned),
+            Err(error) => Err(error),
+        };
+        // One that nobody can be told of sees its channel end, and ends.
+        let _ = send_born(request.channel.as_fd(), &born);
+    }
+    raw::exit(0)
+}
+
+/// A child's life, in memory of its own. Panics end it.
+extern "C" fn be_child(request: &Request) -> ! {
+    // SAFETY: the number of a descriptor of this process; dup3 closes what it was.
+    let mut channel = unsafe { OwnedFd::from_raw_fd(REQUESTS) };
+    if dup3(&request.channel, &mut channel, DupFlags::CLOEXEC).is_err() {
+        raw::exit(127);
+    }
+    if !may_go_on(channel.as_fd()) {
+        raw::exit(127);
+    }
+    let failed = match read_plan(&request.plan) {
+        Some(plan) => {
+            let stdio = request.stdio.each_ref().map(AsRawFd::as_raw_fd);
+            let mut job = Job::new(plan, stdio, Fourth::Kept);
+            job.run();
+            job.outcome().and_then(Result::err)
+        }
+        None => Some(Failure {
+            step: Step::Stdio,
+            errno: libc::EBADMSG,
+            seen: None,
+        }),
+    };
+    if let Some(failure) = failed {
+        let _ = send_failure(channel.as_fd(), &failure);
+    }
+    raw::exit(127)
+}

@@ -1,0 +1,236 @@
+//! What the .proto says of fields and errors, held against the server.
+
+use remex::{
+    error::Reason::{
+        ExecutionNotFound, InvalidField, NotYet, ProgramNotFound, UserNotFound,
+        WorkingDirectoryNotFound as Directory,
+    },
+    v1::{self, Command, ListRequest, RunRequest, StartRequest, WaitRequest},
+};
+
+use crate::{
+    bad_input::{argv, assert_refused, assert_status, directory, environment},
+    calls::assert_error,
+    harness::{Daemon, http2::Http2, soon},
+};
+
+/// What this version lacks is refused by name, never ignored.
+#[tokio::test]
+async fn fields_of_a_later_version() {
+    let daemon = Daemon::start(&[]).await;
+    let mut exec = daemon.client().await.exec();
+    let isolated = Command {
+        isolation: Some(v1::Isolation::default()),
+        ..argv(&["true"])
+    };
+    assert_refused(&daemon, isolated, NotYet, "command.isolation").await;
+    let run = || RunRequest {
+        command: Some(argv(&["true"])),
+        ..RunRequest::default()
+    };
+    let grace = v1::OnDisconnect::Grace.into();
+    let detach = v1::OnDisconnect::Detach.into();
+    for (request, field) in [
+        (
+            RunRequest {
+                request_id: "mine".into(),
+                ..run()
+            },
+            "request_id",
+        ),
+        (
+            RunRequest {
+                on_disconnect: grace,
+                ..run()
+            },
+            "on_disconnect",
+        ),
+        (
+            RunRequest {
+                on_disconnect: detach,
+                ..run()
+            },
+            "on_disconnect",
+        ),
+        (
+            RunRequest {
+                disconnect_grace: Some(prost_types::Duration::default()),
+                ..run()
+            },
+            "disconnect_grace",
+        ),
+        (
+            RunRequest {
+                keep: Some(v1::Keep::default()),
+                ..run()
+            },
+            "keep",
+        ),
+    ] {
+        let start = StartRequest {
+            command: request.command.clone(),
+            request_id: request.request_id.clone(),
+            on_disconnect: request.on_disconnect,
+            disconnect_grace: request.disconnect_grace,
+            keep: request.keep,
+            ..StartRequest::default()
+        };
+        assert_status(&exec.run(request).await.unwrap_err(), NotYet, field);
+        assert_status(&exec.start(start).await.unwrap_err(), NotYet, field);
+    }
+    let by_request_id = v1::GetRequest {
+        request_id: "mine".into(),
+        ..v1::GetRequest::default()
+    };
+    let status = exec.get(by_request_id).await.unwrap_err();
+    assert_status(&status, NotYet, "request_id");
+    daemon.stop().await;
+}
+
+/// PITFALLS 52: from 0 to protobuf's longest they are taken without overflow; others are no durations.
+#[tokio::test]
+async fn durations() {
+    const LONGEST: i64 = 315_576_000_000;
+    let daemon = Daemon::start(&[]).await;
+    let mut exec = daemon.client().await.exec();
+    let of = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+    let timed = |timeout| Command {
+        timeout,
+        ..argv(&["true"])
+    };
+    for seconds in [0, 1, i64::from(u32::MAX), LONGEST] {
+        let request = RunRequest {
+            command: Some(timed(of(seconds, 0))),
+            ..RunRequest::default()
+        };
+        let ran = soon("a run", exec.run(request)).await.unwrap().into_inner();
+        assert_eq!(ran.exit.unwrap().code, Some(0), "{seconds}");
+        let list = exec
+            .list(ListRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        let wait = WaitRequest {
+            execution_id: list.executions[0].execution_id.clone(),
+            timeout: of(seconds, 0),
+        };
+        soon("a wait", exec.wait(wait)).await.unwrap();
+        let start = StartRequest {
+            command: Some(timed(of(seconds, 0))),
+            keepalive_interval: of(seconds, 0),
+            ..StartRequest::default()
+        };
+        let mut events = exec.start(start).await.unwrap().into_inner();
+        while soon("an event", events.message()).await.unwrap().is_some() {}
+    }
+    for bad in [
+        of(-1, 0),
+        of(0, -1),
+        of(LONGEST, 1),
+        of(LONGEST + 1, 0),
+        of(i64::MAX, 999_999_999),
+        of(i64::MIN, -1),
+        of(i64::MIN, 0),
+        of(0, i32::MAX),
+        of(0, i32::MIN),
+    ] {
+        let kill_after = Command {
+            kill_after: bad,
+            ..argv(&["true"])
+        };
+        let cpu_time = Command {
+            limits: Some(v1::Limits {
+                cpu_time: bad,
+                ..v1::Limits::default()
+            }),
+            ..argv(&["true"])
+        };
+        for (command, field) in [
+            (timed(bad), "command.timeout"),
+            (kill_after, "command.kill_after"),
+            (cpu_time, "command.limits.cpu_time"),
+        ] {
+            assert_refused(&daemon, command, InvalidField, field).await;
+        }
+        let start = StartRequest {
+            command: Some(argv(&["true"])),
+            keepalive_interval: bad,
+            ..StartRequest::default()
+        };
+        let status = exec.start(start).await.unwrap_err();
+        assert_status(&status, InvalidField, "keepalive_interval");
+    }
+    daemon.stop().await;
+}
+
+/// PITFALLS 52: a client takes 8 KiB of headers; an error with more of them reads as overload there.
+#[tokio::test]
+async fn pitfall_52_errors_fit_their_clients() {
+    let daemon = Daemon::start(&[]).await;
+    let mut http2 = Http2::connect(&daemon).await;
+    let long = |text: &str| text.repeat(100_000 / text.len());
+    let path = format!("/{}", long("é/"));
+    let searched = Command {
+        environment: [("PATH".to_owned(), long("/\u{1}:"))].into(),
+        ..argv(&[&long("\u{2}")])
+    };
+    let user = Command {
+        user: long("€"),
+        ..argv(&["true"])
+    };
+    let run = |command| RunRequest {
+        command: Some(command),
+        ..RunRequest::default()
+    };
+    for (command, reason) in [
+        (argv(&[&long("x")]), ProgramNotFound),
+        (argv(&[&path]), ProgramNotFound),
+        (searched, ProgramNotFound),
+        (directory(&path), Directory),
+        (user, UserNotFound),
+        (environment(&long("=\""), "x"), InvalidField),
+    ] {
+        assert_error(&http2.call("Run", &run(command)).await, reason);
+    }
+    let labelled = RunRequest {
+        labels: [(long("é"), String::new())].into(),
+        ..run(argv(&["true"]))
+    };
+    assert_error(&http2.call("Run", &labelled).await, InvalidField);
+    let wait = WaitRequest {
+        execution_id: long("\""),
+        timeout: None,
+    };
+    assert_error(&http2.call("Wait", &wait).await, ExecutionNotFound);
+    daemon.stop().await;
+}
+
+/// It tells what there is, and bounds that hold.
+#[tokio::test]
+async fn what_the_server_is() {
+    let daemon = Daemon::start(&["--max-executions", "7"]).await;
+    let mut exec = daemon.client().await.exec();
+    let info = exec.get_server_info(v1::GetServerInfoRequest {}).await;
+    let info = soon("an answer", async { info })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(info.version, remex::VERSION);
+    assert!(info.features.is_sorted());
+    for feature in ["drain", "limits", "refused", "terminal", "user"] {
+        assert!(info.features.iter().any(|name| name == feature), "{info:?}");
+    }
+    for later in ["durable", "isolation"] {
+        assert!(!info.features.iter().any(|name| name == later), "{info:?}");
+    }
+    assert!(!info.containment.is_empty());
+    let limits = info.limits.unwrap();
+    assert_eq!(limits.max_executions, 7);
+    assert_eq!(limits.max_request_bytes, 4 * 1024 * 1024);
+    assert_eq!(limits.max_connection_streams, 1024);
+    assert_eq!(limits.max_string_bytes + 1, 128 * 1024);
+    assert_eq!(limits.max_strings, 65_536);
+    assert_eq!(limits.max_ended_records, 1000);
+    assert_eq!(limits.ended_record_age.unwrap().seconds, 600);
+    daemon.stop().await;
+}

@@ -1,0 +1,155 @@
+//! Requests that do not end and replies that nobody reads take bounded memory, and cost an honest caller nothing: PITFALLS 53.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use remex::v1::{Command, RunRequest, StartRequest};
+use tokio::net::TcpStream;
+
+use crate::harness::{Daemon, soon};
+
+const MIB: usize = 1024 * 1024;
+
+/// What unfinished requests may take, in MiB: a peer's share, a window for each connection, and what waits.
+const BOUND_MIB: usize = 256;
+
+/// What waits of a call before it comes to HTTP/2: four events of 64 KiB, and one that is being made.
+const QUEUE_KIB: usize = 320;
+
+/// Nothing has moved for so many looks: all there is to be sent has been.
+const LOOKS: usize = 20;
+
+async fn connect(daemon: &Daemon) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    // Ends with the connection.
+    tokio::spawn(connection);
+    sender.ready().await.unwrap()
+}
+
+fn request(path: &str) -> Request<()> {
+    Request::post(format!("http://localhost{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap()
+}
+
+/// Sends all of a message of 4 MiB but its last byte, as fast as it is taken.
+async fn send_unfinished(
+    mut sender: SendRequest<Bytes>,
+    sent: Arc<AtomicUsize>,
+) -> Result<(), h2::Error> {
+    let length = 4 * MIB - 64;
+    let (_response, mut stream) = sender.send_request(request(ECHO), false)?;
+    let header = [&[0][..], &u32::try_from(length).unwrap().to_be_bytes()].concat();
+    stream.send_data(header.into(), false)?;
+    let mut left = length - 1;
+    while left > 0 {
+        stream.reserve_capacity(left.min(64 * 1024));
+        let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
+        let Some(room) = room else { break };
+        let bytes = room?.min(left);
+        stream.send_data(vec![b'x'; bytes].into(), false)?;
+        sent.fetch_add(bytes, Ordering::Relaxed);
+        left -= bytes;
+    }
+    std::future::pending().await
+}
+
+const ECHO: &str = "/remex.v1.EchoService/Echo";
+
+async fn run(daemon: &Daemon) {
+    let request = RunRequest {
+        command: Some(Command {
+            argv: vec!["true".to_owned()],
+            ..Command::default()
+        }),
+        ..RunRequest::default()
+    };
+    let ran = soon("a run", daemon.client().await.exec().run(request)).await;
+    assert_eq!(ran.unwrap().get_ref().exit.as_ref().unwrap().code, Some(0));
+}
+
+#[tokio::test]
+async fn pitfall_53_requests_that_do_not_end_have_a_budget() {
+    let daemon = Daemon::start(&[]).await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut attack = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let sender = connect(&daemon).await;
+        for _ in 0..500 {
+            attack.spawn(send_unfinished(sender.clone(), Arc::clone(&sent)));
+        }
+    }
+    let (mut before, mut looks) = (0, 0);
+    soon("a standstill", async {
+        while looks < LOOKS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = sent.load(Ordering::Relaxed);
+            looks = if now == before && now > 0 {
+                looks + 1
+            } else {
+                0
+            };
+            before = now;
+            let memory = daemon.memory_mib();
+            assert!(memory < BOUND_MIB, "{memory} MiB, {} MiB sent", now / MIB);
+        }
+    })
+    .await;
+    run(&daemon).await;
+    println!(
+        "{} MiB sent, {} MiB held",
+        before / MIB,
+        daemon.memory_mib()
+    );
+    drop(attack);
+    run(&daemon).await;
+    println!("{} MiB afterwards", daemon.memory_mib());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn pitfall_53_replies_that_nobody_reads_have_a_bound() {
+    const CALLS: usize = 900;
+    let daemon = Daemon::start(&[]).await;
+    let client = daemon.client().await;
+    let mut unread = Vec::new();
+    for _ in 0..CALLS {
+        let request = StartRequest {
+            command: Some(Command {
+                argv: vec!["yes".to_owned()],
+                ..Command::default()
+            }),
+            ..StartRequest::default()
+        };
+        let started = soon("a start", client.exec().start(request)).await;
+        unread.push(started.unwrap());
+    }
+    let (mut before, mut looks) = (0, 0);
+    soon("a standstill", async {
+        while looks < LOOKS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = daemon.memory_mib();
+            looks = if now == before { looks + 1 } else { 0 };
+            before = now;
+        }
+    })
+    .await;
+    println!("{before} MiB for {CALLS} calls that nobody reads");
+    // All that waits in HTTP/2 has 64 MiB; in front of it, each call has its queue.
+    let bound = 64 + CALLS * QUEUE_KIB / 1024;
+    assert!(before < bound, "{before} MiB");
+    run(&daemon).await;
+    drop(unread);
+    daemon.stop().await;
+}
