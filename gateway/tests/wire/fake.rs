@@ -182,7 +182,7 @@ async fn play(
             "timeout" => return send(exited(-1, 15, v1::exit::Reason::Timeout)).await,
             "shutdown" => return send(exited(-1, 15, v1::exit::Reason::Shutdown)).await,
             "output-cut" => {
-                let cut = Status::aborted("the server shuts down");
+                let cut = Reason::OutputCut.status("the server shuts down");
                 return sender.send(Err(cut)).await.ok();
             }
             "wait" => sender.closed().await,
