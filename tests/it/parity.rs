@@ -276,7 +276,12 @@ async fn over_udp(address: SocketAddr, text: &str, local: &Seen) {
         .expect("a datagram");
     let seen = String::from_utf8_lossy(&datagram[..size]).into_owned();
     let expected = replaced(&local.stdout) + &replaced(&local.stderr);
-    if expected.is_empty() {
+    // A datagram has no status, so what a signal ended says so in a last line.
+    let signal = text.strip_prefix("kill -");
+    if let Some(signal) = signal.and_then(|rest| rest.split(' ').next()) {
+        let told = format!("[remex: the command was ended by signal SIG{signal}]\n");
+        assert_eq!(seen, expected + &told, "{text:?} over UDP");
+    } else if expected.is_empty() {
         assert!(
             seen.starts_with("(no output, "),
             "{text:?} over UDP: {seen:?}"
