@@ -249,10 +249,8 @@ impl Life {
         let is_draining = self.streams.are_open() && self.is_tree_settled();
         let drain = self.drain.as_ref().filter(|_| is_draining);
         let drain = drain.and_then(|drain| self.drained_at(drain));
-        [ending, timeout, drain, self.cut_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let cut = self.cut_at.filter(|_| is_draining);
+        [ending, timeout, drain, cut].into_iter().flatten().min()
     }
 
     /// How many bytes of the stream at an index may be read: beyond what the leader had written at its end there is a bound.

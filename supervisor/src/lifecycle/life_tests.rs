@@ -868,6 +868,23 @@ fn a_shutdown_waits_for_what_is_owed_and_then_says_that_it_cut_it() {
     );
 }
 
+/// Until its tree is gone, no time of the cut is waited for.
+#[test]
+fn a_kill_behind_a_shutdown_that_waits_for_its_reader_does_not_spin() {
+    let mut life = life(None);
+    play(
+        &mut life,
+        &[
+            (ms(1), exited(SUCCESS, 9), &[]),
+            (ms(2), Fact::End(Cause::Shutdown), &[]),
+            (ms(3), Fact::Signal(KILL), &[Action::KillTree]),
+        ],
+    );
+    let late = ms(3) + SHUTDOWN_PATIENCE;
+    life.on_fact(late, Fact::Deadline);
+    assert!(life.deadline().is_some_and(|deadline| deadline > late));
+}
+
 #[test]
 fn what_is_drained_to_its_end_is_ended_as_what_runs() {
     let mut life = without_stderr(Life::new(Some(ms(500)), KILL_AFTER).until_end(true));
