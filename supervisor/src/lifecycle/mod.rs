@@ -1,6 +1,7 @@
 //! The life of one execution, from its spawn to its last event.
 //!
-//! [`life`] decides what is done when, [`output`] what becomes an event, [`stdin`] what is accepted: all three are pure.
+//! [`life`] decides what is done when, [`output`] what becomes an event, [`stdin`] what is accepted, [`presence`] what becomes
+//! of it without its callers: all four are pure.
 //! [`engine`] is what does it: it owns the descriptors, each in a [`port`], reads the `outputs`, feeds stdin through the
 //! [`feeder`], and passes what it reads to an [`outlet`] as numbered [`event`]s. [`counters`] tell others how far it has come.
 
@@ -10,6 +11,7 @@ pub mod life;
 mod life_tests;
 pub mod output;
 pub mod stdin;
+pub mod presence;
 pub mod event;
 pub mod counters;
 pub mod port;
