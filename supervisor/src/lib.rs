@@ -4,6 +4,8 @@
 //! [`process`] spawns, signals and reaps, and keeps a command's process tree together. [`lifecycle`] decides what is done when.
 //! [`journal`] keeps on disk what happened to a durable execution.
 
+mod codec;
+mod packet;
 pub mod process;
 pub mod lifecycle;
 pub mod journal;

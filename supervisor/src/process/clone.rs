@@ -302,17 +302,35 @@ fn is_denied(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }
 
-/// A child in memory of its own, as fork(2) makes it, whose parent is this process's own parent. `None` in the child.
-/// Returns as it is called, but for signal handlers, which only clone3 resets.
+/// Whose child a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// That of the process which makes it.
+    This,
+    /// That of this process's own parent.
+    Ours,
+}
+
+/// A child in memory of its own, as fork(2) makes it. `None` in the child. Returns as it is called, but for signal handlers,
+/// which only clone3 resets.
 ///
 /// # Safety
 ///
 /// This process has one thread.
-pub(crate) unsafe fn fork_sibling(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Option<Cloned>> {
+pub(crate) unsafe fn fork(
+    cgroup: Option<BorrowedFd<'_>>,
+    parent: Parent,
+) -> io::Result<Option<Cloned>> {
     let mut pidfd: RawFd = -1;
+    let (whose, exit_signal) = match parent {
+        Parent::This => (0, libc::SIGCHLD as u64),
+        // It ends with the signal that this process ends with.
+        Parent::Ours => (libc::CLONE_PARENT as u64, 0),
+    };
     let mut args = CloneArgs {
-        flags: libc::CLONE_PARENT as u64 | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
+        flags: whose | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
         pidfd: ptr::from_mut(&mut pidfd) as u64,
+        exit_signal,
         ..CloneArgs::default()
     };
     if let Some(cgroup) = cgroup {
@@ -323,7 +341,7 @@ pub(crate) unsafe fn fork_sibling(cgroup: Option<BorrowedFd<'_>>) -> io::Result<
     // SAFETY: a whole clone_args; without CLONE_VM, the child goes on with a copy of this stack.
     let mut result = unsafe { raw::syscall(libc::SYS_clone3, [address, size, 0, 0, 0, 0]) };
     if matches!(result, Err(libc::ENOSYS | libc::EPERM)) && cgroup.is_none() {
-        let flags = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as usize;
+        let flags = raw::long(whose | libc::CLONE_PIDFD as u64 | exit_signal);
         let pidfd = ptr::from_mut(&mut pidfd) as usize;
         // SAFETY: as above; CLONE_PIDFD writes to where the parent's tid would go.
         result = unsafe { raw::syscall(libc::SYS_clone, [flags, 0, pidfd, 0, 0, 0]) };

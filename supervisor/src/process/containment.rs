@@ -115,6 +115,16 @@ impl Containment {
         Ok((containment, killed))
     }
 
+    /// The way that was taken.
+    pub(super) fn way(&self) -> &Way {
+        &self.kept.way
+    }
+
+    /// This server's name for itself.
+    pub(super) fn instance(&self) -> &str {
+        &self.kept.instance
+    }
+
     /// For the start-up line.
     pub(super) fn describe(&self) -> String {
         match &self.kept.way {
@@ -170,6 +180,11 @@ impl Containment {
         }
     }
 
+    /// Has the keeper remove a group when it is empty.
+    pub(super) fn leave_path(&self, left: Left) {
+        self.kept.desk.leave(left);
+    }
+
     /// Tells the keeper that something is asked of `tree`.
     pub(super) fn tell(&self, tree: &Tree, keeper: tree::Keeper) {
         if keeper == tree::Keeper::IsAsked {
@@ -200,6 +215,7 @@ impl Containment {
                 }
                 sweep.end();
             }
+            Tree::Descent(_) => self.bury(leader),
         }
     }
 
@@ -214,6 +230,7 @@ impl Containment {
             }
             // The leader's number is the tree's until all of it is gone.
             Tree::Sweep(sweep) => self.kept.desk.bury_with(sweep),
+            Tree::Descent(_) => self.bury(leader),
         }
     }
 
@@ -240,7 +257,7 @@ fn adopt(way: &Way, instance: &str, names: Vec<(String, Slot)>) -> Vec<Left> {
     let left = names.into_iter().map(|(name, slot)| match way {
         Way::Cgroup(hierarchy) => Left::Path {
             path: hierarchy.base().join(name),
-            slot,
+            slot: Some(slot),
         },
         // No pid is known any more; 0 is nobody's session.
         Way::Sweep { .. } => Left::Sweep {

@@ -23,6 +23,7 @@ use super::{
     names::Names,
     plan::{Plan, Rlimit, argument_bytes},
     prepare::Prepared,
+    resolving::Resolving,
     signal,
     spawning::Spawning,
     spec::{CommandSpec, StdinSpec},
@@ -101,14 +102,16 @@ impl Spawner {
         };
         let own = Own::read()?;
         let zygote = match settings.prepared {
-            Some(_) if own.may_switch() => {
+            Some(_) => {
                 let null = low_fds.null().try_clone_to_owned()?;
                 let helpers = Helpers::new(&cloner, &containment);
                 let zygote = Zygote::new(helpers, null, reset.clone());
-                zygote.start()?;
+                if own.may_switch() {
+                    zygote.start()?;
+                }
                 Some(zygote)
             }
-            _ => None,
+            None => None,
         };
         let spawner = Self {
             directory: CString::new(settings.directory.into_os_string().into_vec())?,
@@ -156,6 +159,12 @@ impl Spawner {
         stdin: StdinSpec,
     ) -> Spawning<'a> {
         Spawning::begin(self, id, spec, stdin)
+    }
+
+    /// Begins to resolve `spec` to a plan that is carried out elsewhere. This thread stands still for 2 ms at most, by which
+    /// most are there; [`Resolving::poll`] says how it goes on.
+    pub fn resolve<'a>(&'a self, spec: &'a CommandSpec) -> Resolving<'a> {
+        Resolving::begin(self, spec)
     }
 
     /// All of the plan for `spec`, run as `user` if one is named, that nobody needs to be waited for.

@@ -1,47 +1,35 @@
-//! One spawn on its way: from a name in the user database over the search for the program to its execution. Each step
-//! may be held by the kernel; none holds the thread that asks for more than a moment, and all of them together have to
-//! be done in time.
+//! One spawn on its way: a command is resolved to a plan, then its program is executed. Each step may be held by the kernel; none
+//! holds the thread that asks for more than a moment, and all of them together have to be done in time.
 
 use std::{
     ffi::CString,
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    child::{Failure, Fourth, Job, Step},
+    child::{Fourth, Job},
     clone::Birth,
     containment::Place,
-    error::StartError,
+    error::{self, StartError},
     leader::Leader,
-    limits,
-    lookup::{self, How, Search, Seen, directory_error, exec_error},
+    lookup::{self, How, Seen},
     low_fds::Taken,
-    names::Question,
     plan::Plan,
     pty::Master,
-    running::Process,
-    spawn::{Draft, Spawner},
+    resolving::{Patience, Resolution, STANDSTILL},
+    running::{Care, Process},
+    spawn::Spawner,
     spec::{CommandSpec, StdinSpec},
     stdio::{self, ChildStdio, Stdio},
     stuck::{Stuck, Uses},
     table,
 };
 use crate::zygote::{self, Answer};
-
-/// How long the thread that starts a command stands still for it. More than most take.
-const STANDSTILL: Duration = Duration::from_millis(2);
-
-/// How long a spawn may take before it is killed and given up.
-pub const SPAWN_BOUND: Duration = Duration::from_secs(10);
-
-/// How often a spawn that takes longer than a moment is looked at: first, and at last.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a zygote that has died is started anew for one spawn.
 const MAX_ZYGOTES: usize = 2;
@@ -53,9 +41,8 @@ pub struct Spawning<'a> {
     id: &'a str,
     spec: &'a CommandSpec,
     stdin: StdinSpec,
-    give_up: Instant,
-    pause: Duration,
-    stage: Stage,
+    patience: Patience,
+    stage: Stage<'a>,
 }
 
 /// How far a spawn is.
@@ -70,22 +57,12 @@ pub enum SpawnProgress {
 }
 
 #[derive(Debug)]
-enum Stage {
-    Naming(Question),
-    Searching(Searching),
+enum Stage<'a> {
+    Resolving(Resolution<'a>),
     Executing(Executing),
     Switching(Switching),
     Done(Box<Result<(Process, Stdio), StartError>>),
     Over,
-}
-
-/// A child looks for the program.
-#[derive(Debug)]
-struct Searching {
-    leader: Leader,
-    birth: Birth<Search>,
-    plan: Plan,
-    path: Option<Vec<u8>>,
 }
 
 /// The server's side of a command that is to be.
@@ -120,7 +97,7 @@ struct Switching {
 }
 
 /// What a step comes to: the next stage, or the same because it is not done.
-type Advance = Result<(Stage, bool), StartError>;
+type Advance<'a> = Result<(Stage<'a>, bool), StartError>;
 
 impl<'a> Spawning<'a> {
     pub(super) fn begin(
@@ -135,17 +112,9 @@ impl<'a> Spawning<'a> {
             id,
             spec,
             stdin,
-            give_up: now + SPAWN_BOUND,
-            pause: FIRST_PAUSE,
-            stage: Stage::Over,
+            patience: Patience::new(now),
+            stage: Stage::Resolving(Resolution::begin(spawner, spec)),
         };
-        let first = match &spec.user {
-            Some(text) => spawner.names.ask(text).map(Stage::Naming),
-            None => spawner
-                .draft(spec, None)
-                .and_then(|draft| spawning.search(draft)),
-        };
-        spawning.stage = first.unwrap_or_else(failed);
         spawning.advance(now + STANDSTILL);
         spawning
     }
@@ -158,31 +127,28 @@ impl<'a> Spawning<'a> {
                 Ok((process, stdio)) => SpawnProgress::Started(process, stdio),
                 Err(error) => SpawnProgress::Failed(error),
             },
-            stage if now < self.give_up => {
-                self.stage = stage;
-                let next = now + self.pause;
-                self.pause = (self.pause * 2).min(LAST_PAUSE);
-                SpawnProgress::WaitUntil(next.min(self.give_up))
-            }
-            stage => {
-                self.spawner.count_held();
-                let what = match &stage {
-                    Stage::Naming(_) => "the user database does not answer",
-                    Stage::Searching(_) => {
-                        "a folder of PATH, or the working directory, does not answer"
-                    }
-                    _ => "the program or the working directory does not answer",
-                };
-                self.abandon(stage);
-                SpawnProgress::Failed(StartError::Held { what })
-            }
+            stage => match (self.patience.next(now), stage) {
+                (Some(next), stage) => {
+                    self.stage = stage;
+                    SpawnProgress::WaitUntil(next)
+                }
+                (None, Stage::Resolving(mut resolution)) => {
+                    SpawnProgress::Failed(resolution.give_up())
+                }
+                (None, stage) => {
+                    self.spawner.count_held();
+                    self.abandon(stage);
+                    let what = "the program or the working directory does not answer";
+                    SpawnProgress::Failed(StartError::Held { what })
+                }
+            },
         }
     }
 
     /// Waits until it has started or failed.
     pub fn wait(mut self) -> Result<(Process, Stdio), StartError> {
         loop {
-            self.advance(self.give_up);
+            self.advance(self.patience.give_up());
             match self.poll(Instant::now()) {
                 SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
                 SpawnProgress::Failed(error) => return Err(error),
@@ -196,8 +162,7 @@ impl<'a> Spawning<'a> {
         loop {
             let stage = std::mem::replace(&mut self.stage, Stage::Over);
             let advanced = match stage {
-                Stage::Naming(question) => self.name(question, until),
-                Stage::Searching(searching) => self.found(searching, until),
+                Stage::Resolving(resolution) => self.resolve(resolution, until),
                 Stage::Executing(executing) => self.executed(executing, until),
                 Stage::Switching(switching) => self.switched(switching, until),
                 stage @ (Stage::Done(_) | Stage::Over) => Ok((stage, false)),
@@ -210,77 +175,32 @@ impl<'a> Spawning<'a> {
         }
     }
 
-    fn name(&self, question: Question, until: Instant) -> Advance {
-        let Some(user) = question.wait(until) else {
-            return Ok((Stage::Naming(question), false));
+    fn resolve(&self, mut resolution: Resolution<'a>, until: Instant) -> Advance<'a> {
+        resolution.advance(until);
+        let Some(plan) = resolution.take() else {
+            return Ok((Stage::Resolving(resolution), false));
         };
-        let draft = self.spawner.draft(self.spec, Some(&user?))?;
-        Ok((self.search(draft)?, true))
-    }
-
-    /// Looks for the program where the kernel knows of it, else has a child do so.
-    fn search(&self, Draft { mut plan, path }: Draft) -> Result<Stage, StartError> {
-        let name = &plan.argv[0];
-        // A name with a slash is a path, whatever is there: that is for the kernel to say.
-        if name.as_bytes().contains(&b'/') {
-            plan.program = name.clone();
-            if self.spawner.is_crowded() && !is_known(&plan) {
-                return Err(crowded());
-            }
-            return self.launch(plan);
+        let plan = plan?;
+        // What was found by a search is known to answer.
+        let is_path = plan.argv[0].as_bytes().contains(&b'/');
+        if is_path && self.spawner.is_crowded() && !is_known(&plan) {
+            return Err(error::crowded());
         }
-        let as_self = plan.identity.is_none();
-        let mut search = Search::new(name, path.as_deref(), &plan.directory, as_self);
-        if search.look(How::Cached) {
-            plan.program = search.outcome(name, path.as_deref())?;
-            return self.launch(plan);
-        }
-        if self.spawner.is_crowded() {
-            return Err(crowded());
-        }
-        let mut birth = None;
-        let spawner = self.spawner;
-        let leader = spawner.containment.guard(|| {
-            let (leader, started) = spawner.cloner.start(search, None)?;
-            birth = Some(started);
-            Ok(leader)
-        });
-        let leader = leader.map_err(StartError::resources("make a process"))?;
-        let birth = birth.ok_or_else(no_child)?;
-        Ok(Stage::Searching(Searching {
-            leader,
-            birth,
-            plan,
-            path,
-        }))
-    }
-
-    fn found(&self, searching: Searching, until: Instant) -> Advance {
-        if !searching.birth.wait(until) {
-            return Ok((Stage::Searching(searching), false));
-        }
-        let Searching {
-            leader,
-            birth,
-            mut plan,
-            path,
-        } = searching;
-        let search = self.spawner.cloner.finish(birth);
-        self.spawner.containment.bury(&Arc::new(leader));
-        let search = search.ok_or_else(no_child)?;
-        plan.program = search.outcome(&plan.argv[0], path.as_deref())?;
         Ok((self.launch(plan)?, true))
     }
 
     /// Makes everything that the command needs, then the child. What is needed to supervise it is there before it is.
-    fn launch(&self, mut plan: Plan) -> Result<Stage, StartError> {
+    fn launch(&self, mut plan: Plan) -> Result<Stage<'a>, StartError> {
         let spawner = self.spawner;
         let switches = plan.identity.as_ref().map(|identity| identity.uid);
         if let (Some(text), Some(_), None) = (&self.spec.user, switches, &spawner.zygote) {
-            return Err(no_zygote(text, "this program has no helper for that"));
+            return Err(error::no_switch(
+                text,
+                "this program has no helper for that",
+            ));
         }
         let streams = match &self.spec.terminal {
-            Some(terminal) => stdio::terminal(terminal, switches)
+            Some(terminal) => stdio::terminal(terminal.size, switches)
                 .map(|(ours, childs, master)| (ours, childs, Some(master))),
             None => stdio::pipes(self.stdin).map(|(ours, childs)| (ours, childs, None)),
         };
@@ -302,7 +222,7 @@ impl<'a> Spawning<'a> {
         self.execute(plan, ours, childs)
     }
 
-    fn execute(&self, plan: Plan, ours: Ours, childs: ChildStdio) -> Result<Stage, StartError> {
+    fn execute(&self, plan: Plan, ours: Ours, childs: ChildStdio) -> Result<Stage<'a>, StartError> {
         let spawner = self.spawner;
         let ends = childs.ends(spawner.low_fds.null());
         let low_fds = match spawner.low_fds.take(ends) {
@@ -338,7 +258,7 @@ impl<'a> Spawning<'a> {
         }
     }
 
-    fn executed(&self, executing: Executing, until: Instant) -> Advance {
+    fn executed(&self, executing: Executing, until: Instant) -> Advance<'a> {
         if !executing.birth.wait(until) {
             return Ok((Stage::Executing(executing), false));
         }
@@ -354,10 +274,10 @@ impl<'a> Spawning<'a> {
         let error = match job.as_ref().and_then(Job::outcome) {
             Some(Ok(())) => return Ok((self.started(leader, ours), false)),
             Some(Err(failure)) => match job.map(Job::into_plan) {
-                Some(plan) => self.failure(failure, &plan),
-                None => no_child(),
+                Some(plan) => failure.meaning(&plan, self.spec.user.as_deref()),
+                None => error::no_child(),
             },
-            None => no_child(),
+            None => error::no_child(),
         };
         self.buried(leader, ours, error)
     }
@@ -369,7 +289,7 @@ impl<'a> Spawning<'a> {
         ours: Ours,
         childs: ChildStdio,
         asked: usize,
-    ) -> Result<Stage, StartError> {
+    ) -> Result<Stage<'a>, StartError> {
         let ends = childs.ends(self.spawner.low_fds.null());
         let zygote = self.spawner.zygote.as_ref();
         let channel = zygote
@@ -387,12 +307,12 @@ impl<'a> Spawning<'a> {
             Err(error) => {
                 self.spawner.containment.abandon(ours.place);
                 let text = self.spec.user.as_deref().unwrap_or_default();
-                Err(no_zygote(text, &error.to_string()))
+                Err(error::no_switch(text, &error.to_string()))
             }
         }
     }
 
-    fn switched(&self, mut switching: Switching, until: Instant) -> Advance {
+    fn switched(&self, mut switching: Switching, until: Instant) -> Advance<'a> {
         loop {
             let Some(answer) = wait_answer(&switching.channel, until) else {
                 return Ok((Stage::Switching(switching), false));
@@ -411,7 +331,8 @@ impl<'a> Spawning<'a> {
                     return Ok((self.started(leader, switching.ours), false));
                 }
                 (Answer::Failed(failure), Some(leader)) => {
-                    let error = self.failure(failure, &switching.plan);
+                    let user = self.spec.user.as_deref();
+                    let error = failure.meaning(&switching.plan, user);
                     return self.buried(leader, switching.ours, error);
                 }
                 // The zygote has died. No child goes on that we have not told to.
@@ -432,7 +353,7 @@ impl<'a> Spawning<'a> {
                 (answer, leader) => {
                     tracing::warn!(?answer, "cannot make a child that changes its user");
                     let text = self.spec.user.as_deref().unwrap_or_default();
-                    let error = no_zygote(text, "the helper for that has died");
+                    let error = error::no_switch(text, "the helper for that has died");
                     let Some(leader) = leader else {
                         containment.abandon(switching.ours.place);
                         return Err(error);
@@ -445,26 +366,23 @@ impl<'a> Spawning<'a> {
         }
     }
 
-    fn started(&self, leader: Leader, ours: Ours) -> Stage {
+    fn started(&self, leader: Leader, ours: Ours) -> Stage<'a> {
         let tree = ours.place.into_tree(&leader);
-        let containment = Arc::clone(&self.spawner.containment);
-        let process = Process::new(leader, tree, ours.terminal, containment);
+        let care = Care::Kept(Arc::clone(&self.spawner.containment));
+        let process = Process::new(leader, tree, ours.terminal, care);
         Stage::Done(Box::new(Ok((process, ours.stdio))))
     }
 
     /// Takes leave of a child that has ended without executing anything.
-    fn buried(&self, leader: Leader, ours: Ours, error: StartError) -> Advance {
+    fn buried(&self, leader: Leader, ours: Ours, error: StartError) -> Advance<'a> {
         self.spawner.containment.bury(&Arc::new(leader));
         self.spawner.containment.abandon(ours.place);
         Err(error)
     }
 
     /// Kills what is on its way.
-    fn abandon(&self, stage: Stage) {
+    fn abandon(&self, stage: Stage<'a>) {
         let stuck = match stage {
-            Stage::Searching(searching) => {
-                Stuck::kill(searching.leader, None, Uses::Search(searching.birth))
-            }
             Stage::Executing(executing) => {
                 let uses = Uses::Command {
                     birth: executing.birth,
@@ -476,9 +394,10 @@ impl<'a> Spawning<'a> {
             Stage::Switching(switching) => {
                 let Some(leader) = switching.leader else {
                     // A child that it still makes is not told to go on.
-                    if let (Some(zygote), true) =
-                        (&self.spawner.zygote, Instant::now() >= self.give_up)
-                    {
+                    if let (Some(zygote), true) = (
+                        &self.spawner.zygote,
+                        Instant::now() >= self.patience.give_up(),
+                    ) {
                         zygote.kill();
                     }
                     self.spawner.containment.abandon(switching.ours.place);
@@ -486,34 +405,10 @@ impl<'a> Spawning<'a> {
                 };
                 Stuck::kill(leader, Some(switching.ours.place), Uses::Nothing)
             }
-            // A process that is dropped is killed.
-            Stage::Naming(_) | Stage::Done(_) | Stage::Over => return,
+            // What is dropped is given up, and a process is killed.
+            Stage::Resolving(_) | Stage::Done(_) | Stage::Over => return,
         };
         self.spawner.put_to_rest(stuck);
-    }
-
-    /// What the failure of a step in the child means to the caller.
-    fn failure(&self, failure: Failure, plan: &Plan) -> StartError {
-        let Failure { step, errno, seen } = failure;
-        let source = || io::Error::from_raw_os_error(errno);
-        let why = source().to_string();
-        let resources = |step| StartError::resources(step)(source());
-        match step {
-            Step::Session => resources("make a session"),
-            Step::Terminal => resources("take the terminal"),
-            Step::Stdio => resources("place the streams"),
-            Step::Limit(index) => StartError::LimitUnavailable {
-                limit: plan.limits.get(index).map_or("limit", limits::name),
-                why,
-            },
-            Step::Niceness => StartError::LimitUnavailable {
-                limit: "niceness",
-                why,
-            },
-            Step::Identity => no_zygote(self.spec.user.as_deref().unwrap_or_default(), &why),
-            Step::WorkingDirectory => directory_error(&plan.directory, source()),
-            Step::Exec => exec_error(&plan.program, seen, errno),
-        }
     }
 }
 
@@ -553,23 +448,6 @@ fn is_known(plan: &Plan) -> bool {
         .all(|path| lookup::look(path, How::Cached, false) != Seen::Unknown)
 }
 
-fn failed(error: StartError) -> Stage {
+fn failed<'a>(error: StartError) -> Stage<'a> {
     Stage::Done(Box::new(Err(error)))
-}
-
-fn crowded() -> StartError {
-    let error = io::Error::other("the kernel holds too many that were killed");
-    StartError::resources("find the program")(error)
-}
-
-fn no_child() -> StartError {
-    let error = io::Error::other("it was killed before it could execute its program");
-    StartError::resources("make a process")(error)
-}
-
-fn no_zygote(user: &str, why: &str) -> StartError {
-    StartError::UserSwitch {
-        user: user.to_owned(),
-        why: why.to_owned(),
-    }
 }
