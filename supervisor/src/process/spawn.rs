@@ -30,7 +30,7 @@ use super::{
     stuck::Stuck,
     user::{Own, User},
 };
-use crate::zygote::Zygote;
+use crate::{durable::Link, zygote::Zygote};
 
 /// Most spawns that the kernel holds, though they were killed, with which another one may still be started that has to ask
 /// a file system.
@@ -165,6 +165,13 @@ impl Spawner {
     /// most are there; [`Resolving::poll`] says how it goes on.
     pub fn resolve<'a>(&'a self, spec: &'a CommandSpec) -> Resolving<'a> {
         Resolving::begin(self, spec)
+    }
+
+    /// Makes the supervisor of an execution that is to outlive this server. It ends if its link ends before it has an execution.
+    pub fn fork_supervisor(&self) -> io::Result<Link> {
+        let zygote = self.zygote.as_ref();
+        let zygote = zygote.ok_or(io::ErrorKind::Unsupported)?;
+        Ok(Link::new(zygote.ask_for_supervisor()?))
     }
 
     /// All of the plan for `spec`, run as `user` if one is named, that nobody needs to be waited for.

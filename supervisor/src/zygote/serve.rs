@@ -17,16 +17,20 @@ use std::{
 use rustix::{
     io::{DupFlags, dup3},
     net::{SocketType, sockopt},
+    process::{Pid, WaitOptions, waitpid},
 };
 
 use super::{
     NAME, REQUESTS,
     message::{ChildRequest, Request, may_go_on, next_request, read_plan, send_born, send_failure},
 };
-use crate::process::{
-    child::{Failure, Fourth, Job, Step},
-    clone::{Parent, Work, fork},
-    raw,
+use crate::{
+    durable,
+    process::{
+        child::{Failure, Fourth, Job, Step},
+        clone::{Parent, Work, fork},
+        raw,
+    },
 };
 
 /// The socket of requests, if this process was executed as the zygote: by its parent, which made that socket.
@@ -54,8 +58,7 @@ pub(crate) fn serve(requests: &OwnedFd) -> ! {
     while let Ok(Some(request)) = next_request(requests.as_fd()) {
         match request {
             Request::Child(request) => make_child(&request),
-            // Nobody asks for one yet.
-            Request::Supervisor(link) => drop(link),
+            Request::Supervisor(link) => make_supervisor(link),
         }
     }
     raw::exit(0)
@@ -71,6 +74,25 @@ fn make_child(request: &ChildRequest) {
     };
     // One that nobody can be told of sees its channel end, and ends.
     let _ = send_born(request.channel.as_fd(), &born);
+}
+
+/// Makes a process that is nobody's child but that of whoever adopts orphans: it outlives both the server and this process. If
+/// there is no room for another, its link ends.
+fn make_supervisor(link: OwnedFd) {
+    // SAFETY: this process never makes a thread.
+    match unsafe { libc::fork() } {
+        // SAFETY: as above.
+        0 => match unsafe { libc::fork() } {
+            0 => durable::supervise(link),
+            _ => raw::exit(0),
+        },
+        child => {
+            if let Some(child) = Pid::from_raw(child) {
+                // An error says that there is nobody to be waited for.
+                let _ = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
+            }
+        }
+    }
 }
 
 /// A child's life, in memory of its own. Panics end it.

@@ -64,7 +64,7 @@ fn unread_and_killed() {
     command.stdin_open = true;
     let mut running = command.start();
     running.until_ready();
-    running.write(&[b'y'; 60_000], false);
+    running.write(&b"y".repeat(60_000), false);
     running.signal(9);
     assert_eq!(running.end().ending().1, ExitReason::Signal);
 }
