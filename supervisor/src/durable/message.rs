@@ -1,4 +1,4 @@
-//! What a server and a supervisor tell each other: pure.
+//! What a server and a supervisor tell each other. Pure.
 //!
 //! A packet is its length, the version of the protocol, a tag, and what the tag says, little-endian. What is behind the fields that
 //! a side knows, and tags that it does not know, it ignores. [`Request::Hello`], [`Report::Welcome`] and the header are the

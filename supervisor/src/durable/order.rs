@@ -3,6 +3,7 @@
 
 use std::{
     ffi::{CString, OsStr},
+    fmt,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     time::Duration,
@@ -20,8 +21,7 @@ use crate::{
 /// Longest order: a plan, stdin that came with the request, and what the server wants back of it.
 pub(super) const MAX_ORDER_BYTES: usize = 32 * 1024 * 1024;
 
-/// What to run.
-#[derive(Debug)]
+/// What to run. Its arguments, environment and stdin may be secrets, which a log is not told.
 pub struct Order {
     /// The command.
     pub resolved: Resolved,
@@ -45,8 +45,16 @@ pub struct Order {
     pub reservation: Reservation,
 }
 
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order")
+            .field("on_disconnect", &self.on_disconnect)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The same, as a supervisor has it.
-#[derive(Debug)]
 pub(super) struct Received {
     pub(super) plan: Plan,
     pub(super) terminal: Option<WindowSize>,

@@ -2,6 +2,7 @@
 //! database or a file system that does not answer; neither holds the thread that asks for more than a moment.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,12 +61,19 @@ impl Patience {
     }
 }
 
-/// A command of which everything is looked up and decided.
-#[derive(Debug)]
+/// A command of which everything is looked up and decided. Its arguments and environment may be secrets, which a log is not told.
 pub struct Resolved {
     pub(crate) plan: Plan,
     /// The user to run as, as the caller named it.
     pub(crate) user: Option<String>,
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A command on its way to a plan that is carried out elsewhere. Dropped before its end, it is given up.

@@ -49,8 +49,9 @@ use crate::{
 /// More than the failure of a child takes.
 const MAX_FAILURE_BYTES: usize = 16;
 
-/// Signals that are meant for others and reach this process, too: from a terminal, or sent to all of a service.
-const IGNORED: [i32; 11] = [
+/// Signals that are meant for others and reach this process, too: from a terminal, or sent to all of a service; and those of limits on
+/// files and time, which this process has from whoever started the server: what cannot be written is an error.
+const IGNORED: [i32; 13] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -62,6 +63,8 @@ const IGNORED: [i32; 11] = [
     libc::SIGTSTP,
     libc::SIGTTIN,
     libc::SIGTTOU,
+    libc::SIGXFSZ,
+    libc::SIGXCPU,
 ];
 
 /// The descriptor at which a child has its channel until it executes. It is the null device in this process, so that nothing

@@ -5,7 +5,7 @@ use std::time::Duration;
 use remex_supervisor::{
     durable::{
         OUTPUT_WINDOW,
-        message::{Attached, BlockedBy, Report, Request, Status},
+        message::{Attached, BlockedBy, Report, Request, Stage, Status},
     },
     journal::{Keep, OnFull, Settings},
     lifecycle::{
@@ -17,6 +17,7 @@ use remex_supervisor::{
 use crate::{
     commands::{Command, Running, shell},
     scenarios::told::{code, signal},
+    server::Server,
 };
 
 /// More than is kept here.
@@ -263,4 +264,93 @@ fn output_that_is_not_kept_waits_for_nobody_where_nobody_is() {
         assert_eq!(exit.outcome.status, Some(code(6)));
         assert_eq!((kept, lost), (0, MUCH));
     }
+}
+
+/// Has all that a process writes beyond so many bytes of a file fail.
+#[expect(
+    unsafe_code,
+    reason = "another process's limits are out of rustix's reach"
+)]
+fn limit_files(pid: i32, bytes: u64) {
+    let limit = libc::rlimit64 {
+        rlim_cur: bytes,
+        rlim_max: bytes,
+    };
+    // SAFETY: a whole limit to read, and nowhere to write the old one.
+    let set = unsafe {
+        libc::prlimit64(
+            pid,
+            libc::RLIMIT_FSIZE,
+            &raw const limit,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A write that fails is final for the journal, and the command goes on by its caller's rule; the supervisor keeps what became of
+/// it for a server that asks.
+#[test]
+fn where_storage_fails_the_outcome_waits_for_a_server() {
+    let keep = Keep {
+        on_full: OnFull::DropOldest,
+        ..Keep::default()
+    };
+    let mut command = keeping(
+        keep,
+        "echo ready; read line; head -c 1000000 /dev/zero; exit 6",
+    );
+    command.stdin_open = true;
+    let mut running = command.start();
+    running.until_ready();
+    limit_files(running.server.supervisor().unwrap(), 1000);
+    running.write(b"\n", true);
+    let ended = |report: &Report| match report {
+        Report::Ended { exit, kept, .. } => Some((exit.outcome.status, *kept)),
+        _ => None,
+    };
+    let until_ended = |server: &mut Server| loop {
+        if let Some(ended) = ended(&server.report().expect("it waits")) {
+            return ended;
+        }
+    };
+    assert_eq!(until_ended(&mut running.server), (Some(code(6)), false));
+    // Another server is told, too.
+    let mut server = Server::find(&running.server.path);
+    server.greet(Stage::Ended);
+    assert_eq!(until_ended(&mut server), (Some(code(6)), false));
+    server.send(&Request::Release);
+    assert_eq!(server.report(), None);
+    // What was written before is there.
+    let (events, _) = server.events_and_gaps(2);
+    assert_eq!(events.len(), 2);
+    let summary = remex_supervisor::journal::inspect(&server.folder).unwrap();
+    assert!(summary.storage_error.is_some());
+}
+
+#[test]
+fn a_command_that_waits_for_storage_that_has_failed_can_be_killed() {
+    let mut command = keeping(
+        Keep::default(),
+        "echo ready; read line; head -c 1000000 /dev/zero; exit 6",
+    );
+    command.stdin_open = true;
+    let mut running = command.start();
+    running.until_ready();
+    limit_files(running.server.supervisor().unwrap(), 1000);
+    running.write(b"\n", true);
+    while status(&mut running).storage_error.is_empty() {}
+    assert!(running.signal(9));
+    let outcome = loop {
+        match running.server.report().expect("it waits") {
+            Report::Ended { exit, kept, .. } => {
+                assert!(!kept);
+                break exit.outcome;
+            }
+            _ => {}
+        }
+    };
+    assert_eq!(outcome.reason, ExitReason::Signal);
+    running.server.send(&Request::Release);
+    assert_eq!(running.server.report(), None);
 }

@@ -358,6 +358,23 @@ fn pitfall_22_a_dead_supervisors_lock_is_free_and_its_tree_can_be_killed() {
     marker.assert_gone();
 }
 
+#[test]
+fn pitfall_11_orphans_of_its_tree_are_reaped_while_it_runs() {
+    let mut command =
+        shell("i=0; while [ $i -lt 50 ]; do (true &); i=$((i+1)); done; echo ready; read line");
+    command.stdin_open = true;
+    let mut running = command.start();
+    running.until_ready();
+    let supervisor = running.server.supervisor().unwrap();
+    let leader = running.leader().unwrap();
+    until("alone with its leader", || {
+        let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"));
+        children.unwrap().trim() == leader.to_string()
+    });
+    running.write(b"\n", true);
+    running.end();
+}
+
 /// The start of a server kills what one before it has left, but no durable execution.
 #[test]
 fn the_start_of_another_server_leaves_it_alone() {
