@@ -9,6 +9,7 @@ pub(crate) mod clone;
 mod containment;
 mod descriptors;
 mod desk;
+mod disposition;
 mod environment;
 mod error;
 mod group;
