@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     clone::Cloner,
-    containment::{Choice, Containment},
+    containment::Containment,
     disposition,
     environment::Environment,
     error::StartError,
@@ -28,6 +28,7 @@ use super::{
     spec::{CommandSpec, StdinSpec},
     stuck::Stuck,
     user::{Own, User},
+    way::Choice,
 };
 use crate::zygote::Zygote;
 
