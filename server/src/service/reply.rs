@@ -12,9 +12,12 @@ use remex_supervisor::{
     },
     process::{CommandSpec, ExitStatus, ResourceLimits},
 };
+use tonic::Status;
 
+use super::status;
 use crate::{
-    attached::answer::{CAP_MARGIN, Capture},
+    attached::answer::{Answered, CAP_MARGIN, Capture},
+    budget::Share,
     execution::{ENDED_KEPT, Execution},
 };
 
@@ -92,17 +95,47 @@ fn reason(outcome: Outcome) -> exit::Reason {
     }
 }
 
+/// What Run answers with, and the memory that it takes.
+pub(super) fn run(
+    execution: &Execution,
+    answered: Answered,
+    cap: usize,
+    text: bool,
+) -> Result<(v1::RunResponse, Share), Status> {
+    let Answered {
+        collected,
+        exit,
+        share,
+    } = answered;
+    status::complete(&exit)?;
+    let stdout = captured(collected.stdout, cap, text);
+    let stderr = captured(collected.stderr, cap, text);
+    let response = v1::RunResponse {
+        execution_id: execution.id.to_string(),
+        exit: Some(self::exit(&exit)),
+        stdout_data: stdout.data,
+        stderr_data: stderr.data,
+        stdout_text: stdout.text,
+        stderr_text: stderr.text,
+        stdout_bytes_total: stdout.total,
+        stderr_bytes_total: stderr.total,
+        stdout_truncated: stdout.truncated,
+        stderr_truncated: stderr.truncated,
+    };
+    Ok((response, share))
+}
+
 /// What Run sends of one stream.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Captured {
-    pub(super) data: Bytes,
-    pub(super) text: String,
-    pub(super) total: u64,
-    pub(super) truncated: bool,
+struct Captured {
+    data: Bytes,
+    text: String,
+    total: u64,
+    truncated: bool,
 }
 
 /// The first `cap` bytes of a stream, as sent.
-pub(super) fn captured(capture: Capture, cap: usize, text: bool) -> Captured {
+fn captured(capture: Capture, cap: usize, text: bool) -> Captured {
     let total = capture.total;
     if text {
         let more = total > capture.bytes.len() as u64;
