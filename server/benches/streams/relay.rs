@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{Outcome, remexd::Remexd};
+use crate::{remexd::Remexd, support::Outcome};
 
 const DELAY: Duration = Duration::from_millis(50);
 const PIECE_BYTES: usize = 256 << 10;
