@@ -49,6 +49,10 @@ pub const MIDDLE_CONNECTIONS: usize = 480;
 /// The rest has HTTP/2's smallest: all connections together never have more unread than about 1.2 GiB.
 pub const NARROW_WINDOW: u32 = 65_535;
 
+/// The largest DATA frame that those with a [`CONNECTION_WINDOW`] may send: a frame is read whole, and written with a system
+/// call of its own. The others keep HTTP/2's smallest, 16 KiB, since each may leave one unfinished.
+pub const WIDE_FRAME_BYTES: u32 = 128 * 1024;
+
 /// What waits to be sent on one stream before the service is asked for more.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -164,6 +168,9 @@ impl Server {
         });
         let mut builder = builder(self.tasks);
         builder.initial_connection_window_size(window(place.connections));
+        if place.connections <= WIDE_CONNECTIONS {
+            builder.max_frame_size(WIDE_FRAME_BYTES);
+        }
         let connection = builder.serve_connection(TokioIo::new(opened), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
