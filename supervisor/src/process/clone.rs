@@ -135,13 +135,14 @@ impl Cloner {
             work: UnsafeCell::new(work),
         });
         let blocked = SignalsBlocked::new();
+        let born = Instant::now();
         // SAFETY: the stack is used by nobody else, and it and `shared` stay as long as the word is not zero, which
         // `Birth` sees to.
         let cloned = unsafe { self.clone(&shared, &stack, cgroup) };
         drop(blocked);
         match cloned {
             Ok(cloned) => Ok((
-                Leader::new(cloned),
+                Leader::new(cloned, born),
                 Birth {
                     shared: Some(shared),
                     stack: Some(stack),
