@@ -13,6 +13,7 @@ mod blocked_log;
 mod calls;
 mod connections;
 mod contract;
+mod dialing;
 mod drain;
 mod gateway;
 mod grpcurl;
