@@ -41,6 +41,7 @@ mod execution;
 mod exit;
 mod features;
 mod interaction;
+pub mod net;
 mod records;
 mod signal;
 mod transport;

@@ -2,7 +2,6 @@
 //! bound.
 
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -200,23 +199,11 @@ pub fn check_spool(folder: &Path) -> Result<(), ConfigError> {
 
 fn endpoint((text, origin): &Text<'_>, allow: Allow) -> Result<Endpoint, ConfigError> {
     let endpoint: Endpoint = text.parse().map_err(|error| origin.wrong(error))?;
-    if allow.plaintext || is_local(&endpoint) {
+    // A name other than localhost may be anybody's.
+    if allow.plaintext || endpoint.is_local() {
         return Ok(endpoint);
     }
     Err(origin.wrong(format!("{endpoint}: {}", Unsafe::PlaintextUpstream)))
-}
-
-/// Names other than localhost are not looked up here, so they count as other machines.
-fn is_local(endpoint: &Endpoint) -> bool {
-    match endpoint {
-        Endpoint::Unix(_) => true,
-        Endpoint::Http { host, .. } => {
-            host.eq_ignore_ascii_case("localhost")
-                || host
-                    .parse()
-                    .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -318,6 +305,7 @@ mod tests {
             "http://127.0.0.1:1",
             "http://localhost",
             "http://[::1]:1",
+            "http://[::ffff:127.0.0.1]:1",
             "unix:/p",
         ] {
             assert!(built(&format!("--upstream {local}"), "").is_ok(), "{local}");

@@ -3,9 +3,8 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::ValueEnum;
+use remex_client::net::{self, HostPort, NoHostPort};
 use thiserror::Error;
-
-use super::{HostPort, ValueError};
 
 /// How a server of the old protocol lays out its replies: the keys of a listener's URL.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -84,7 +83,7 @@ pub(crate) enum AddressError {
     #[error("has {0:?} at its end: end it after HOST:PORT, and say the wire with --wire")]
     Path(String),
     #[error(transparent)]
-    HostPort(#[from] ValueError),
+    HostPort(#[from] NoHostPort),
 }
 
 impl FromStr for LegacyAddress {
@@ -92,28 +91,29 @@ impl FromStr for LegacyAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if !path.starts_with('/') {
-                return Err(AddressError::Unknown);
+            if let Some(at) = path.find('?') {
+                return Err(AddressError::Path(path[at..].to_owned()));
             }
-            return match path.find('?') {
-                Some(at) => Err(AddressError::Path(path[at..].to_owned())),
-                None => Ok(Self::Stream(StreamAddress::Unix(path.into()))),
-            };
+            let path = net::socket_path(path).ok_or(AddressError::Unknown)?;
+            return Ok(Self::Stream(StreamAddress::Unix(path)));
         }
         match text.split_once("://") {
-            None => Ok(Self::Stream(StreamAddress::Tcp(host_port(text)?))),
-            Some(("tcp", rest)) => Ok(Self::Stream(StreamAddress::Tcp(host_port(rest)?))),
-            Some(("udp", rest)) => Ok(Self::Datagram(host_port(rest)?)),
+            None => Ok(Self::Stream(StreamAddress::Tcp(alone(text)?.parse()?))),
+            Some(("tcp", rest)) => {
+                let server = HostPort::from_uri(alone(rest)?)?;
+                Ok(Self::Stream(StreamAddress::Tcp(server)))
+            }
+            Some(("udp", rest)) => Ok(Self::Datagram(HostPort::from_uri(alone(rest)?)?)),
             Some(_) => Err(AddressError::Unknown),
         }
     }
 }
 
-fn host_port(text: &str) -> Result<HostPort, AddressError> {
+/// `text`, if no path and no query follow it.
+fn alone(text: &str) -> Result<&str, AddressError> {
     match text.find(['/', '?']) {
         Some(at) => Err(AddressError::Path(text[at..].to_owned())),
-        None => Ok(text.parse()?),
+        None => Ok(text),
     }
 }
 
@@ -123,17 +123,20 @@ mod tests {
 
     #[test]
     fn addresses_say_what_carries_the_command() {
-        let at = |host: &str| HostPort {
-            host: host.to_owned(),
-            port: 8080,
-        };
+        let at = |host: &str| format!("{host}:8080").parse().unwrap();
         let tcp = |host| LegacyAddress::Stream(StreamAddress::Tcp(at(host)));
         let unix = LegacyAddress::Stream(StreamAddress::Unix("/run/x".into()));
         for (text, expected) in [
             ("example.org:8080", tcp("example.org")),
-            ("[::1]:8080", tcp("::1")),
+            ("[::1]:8080", tcp("[::1]")),
             ("tcp://127.0.0.1:8080", tcp("127.0.0.1")),
-            ("udp://[::1]:8080", LegacyAddress::Datagram(at("::1"))),
+            ("udp://[::1]:8080", LegacyAddress::Datagram(at("[::1]"))),
+            ("[FE80:0::1%eth0]:8080", tcp("[fe80::1%eth0]")),
+            ("tcp://[fe80::1%25eth0]:8080", tcp("[fe80::1%eth0]")),
+            (
+                "udp://[::ffff:192.0.2.7]:8080",
+                LegacyAddress::Datagram(at("[::ffff:192.0.2.7]")),
+            ),
             ("unix:/run/x", unix.clone()),
             ("unix:///run/x", unix),
         ] {
