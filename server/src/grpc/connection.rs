@@ -13,7 +13,9 @@ use tonic::{body::Body, service::Routes};
 use super::{
     budget::{Budget, Metered, SharedBudget},
     calls::{Calls, GOING, MAX_IDLE},
-    codec, deadline, gate,
+    codec, deadline,
+    fairness::{self, WaitingCall},
+    gate,
     peers::{Peers, Place},
     preface::{self, Opened},
     refused::{Refusal, RefusedRoom},
@@ -160,11 +162,11 @@ impl Server {
             calls: Arc::clone(&calls),
             tasks: self.tasks.clone(),
         };
+        let (opened, waiting) = fairness::in_turns(opened);
         let (routes, caller) = (self.routes, Arc::new(caller));
         let service = service_fn(move |request| {
-            scope
-                .clone()
-                .answer(routes.clone(), Arc::clone(&caller), request)
+            let scope = scope.clone();
+            scope.answer(waiting.call(), routes.clone(), Arc::clone(&caller), request)
         });
         let mut builder = builder(self.tasks);
         builder.initial_connection_window_size(window(place.connections));
@@ -234,10 +236,12 @@ impl Scope {
     /// A call, whose request and response stay within their bounds.
     async fn answer(
         self,
+        waiting: WaitingCall,
         mut routes: Routes,
         caller: Arc<Caller>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
+        drop(waiting);
         let call = self.calls.begin();
         let (parts, body) = request.into_parts();
         if let Err(no_call) = gate::check(&parts) {
