@@ -523,3 +523,6 @@ impl Ending {
         self.stage == Stage::Gone { unkillable: true }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,6 @@
 
 pub mod drain;
 pub mod life;
-#[cfg(test)]
-mod life_tests;
 pub mod output;
 pub mod stdin;
 pub mod event;
