@@ -251,7 +251,7 @@ fn what_claims_to_be_pure_is() {
         .filter(|(_, text)| claims_to_be_pure(text))
         .collect();
     let names: Vec<_> = pure.iter().map(|(name, _)| name.as_str()).collect();
-    for name in ["life", "output", "stdin"] {
+    for name in ["drain", "ending", "life", "output", "stdin"] {
         let file = format!("supervisor/src/lifecycle/{name}.rs");
         assert!(
             names.contains(&file.as_str()),

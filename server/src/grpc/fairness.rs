@@ -17,10 +17,10 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long a connection is read without a pause while it always has more.
-pub const TURN: Duration = Duration::from_micros(500);
+pub(super) const TURN: Duration = Duration::from_micros(500);
 
 /// Calls of a connection that wait to begin, from which on it is not read.
-pub const WAITING_CALLS: usize = 32;
+pub(super) const WAITING_CALLS: usize = 32;
 
 /// The calls of a connection that have not begun. Clones share them.
 #[derive(Debug, Clone, Default)]

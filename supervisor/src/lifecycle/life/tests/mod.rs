@@ -8,7 +8,10 @@ mod signals;
 mod until_end;
 
 use super::{
-    super::drain::{DRAIN_BOUND, DRAIN_BYTES, DRAIN_QUIET},
+    super::{
+        drain::{DRAIN_BOUND, DRAIN_BYTES, DRAIN_QUIET},
+        ending::{KILL_BOUND, KILL_LIMIT, TREE_POLL},
+    },
     *,
 };
 
