@@ -36,7 +36,8 @@ pub async fn lookup(server: &HostPort) -> io::Result<Vec<std::net::SocketAddr>> 
     let HostPort { host, port } = server;
     Ok(match host {
         Host::Name(name) => lookup_host((name.as_str(), *port)).await?.collect(),
-        Host::Address(address) => vec![(*address, *port).into()],
+        // IPv4 within IPv6 needs no IPv6 on this machine.
+        Host::Address(address) => vec![(address.to_canonical(), *port).into()],
         Host::Zoned { address, zone } => {
             vec![SocketAddrV6::new(*address, *port, 0, index_of(zone)?).into()]
         }

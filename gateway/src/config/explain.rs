@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use remex_daemon::net::{Address, Users};
+use remex_daemon::net::{Address, Users, authority};
 
 use super::{DatagramService, Drain, Exec, Framing, Kind, Listener, StreamService};
 use crate::wire::{Ack, Endian, Filename, Wire};
@@ -41,10 +41,10 @@ impl Listener {
     pub fn url(&self) -> String {
         match &self.kind {
             Kind::Stream { address, .. } => match address {
-                Address::Tcp(address) => format!("tcp://{address}"),
+                Address::Tcp(address) => format!("tcp://{}", authority(*address)),
                 Address::Unix(address) => format!("unix://{}", address.path.display()),
             },
-            Kind::Datagram { address, .. } => format!("udp://{address}"),
+            Kind::Datagram { address, .. } => format!("udp://{}", authority(*address)),
         }
     }
 

@@ -263,7 +263,7 @@ fn parse(url: &str) -> Result<Listener, Problem> {
 /// `127.0.0.1:8080/exec` as address and service.
 fn address(rest: &str) -> Result<(SocketAddr, &str), Problem> {
     let (authority, service) = rest.split_once('/').ok_or(Problem::NoService)?;
-    match authority.parse::<Address>()? {
+    match Address::from_uri(authority)? {
         Address::Tcp(address) => Ok((address, service)),
         Address::Unix(_) => Err(Problem::Scheme),
     }

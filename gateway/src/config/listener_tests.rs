@@ -261,6 +261,30 @@ fn what_can_never_apply_is_refused() {
 }
 
 #[test]
+fn addresses_have_every_form_of_ipv6() {
+    for (url, address) in [
+        ("tcp://[::FFFF:127.0.0.1]:1/echo", "tcp://127.0.0.1:1"),
+        ("udp://[0:0::1]:1/echo", "udp://[::1]:1"),
+        ("tcp://[fe80::1%25lo]:1/echo", "tcp://[fe80::1%251]:1"),
+        ("udp://[FE80::1%lo]:1/echo", "udp://[fe80::1%251]:1"),
+        (
+            "tcp://[fe80::1%251]:1/echo?gather=1",
+            "tcp://[fe80::1%251]:1",
+        ),
+    ] {
+        let listener: Listener = url.parse().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(listener.url(), address, "{url}");
+    }
+    let error = "tcp://[fe80::1%25none]:1/echo"
+        .parse::<Listener>()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("`none` is no network interface"),
+        "{error}"
+    );
+}
+
+#[test]
 fn wrong_values_say_what_would_be_right() {
     for (pair, message) in [
         (

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Parser;
+use remex::duration;
 use remex_client::Endpoint;
 use remex_daemon::{
     ConfigError, File, Origin, Text,
@@ -18,12 +19,12 @@ use toml::Spanned;
 
 use crate::body::Spool;
 
-use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy, parse_duration};
+use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy};
 
 /// How long what runs may go on after a signal, unless `--drain-timeout` says otherwise.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-const DURATION: &str =
-    "a time is written as in 30s, 500ms, 1h30m or a number of seconds, and is at most a year";
+/// The longest that it may say.
+const MAX_DRAIN_TIMEOUT: Duration = Duration::from_hours(24);
 /// Survives a restart of the machine less often than it is on a disk: where large files of a moment belong.
 const SPOOL_FOLDER: &str = "/var/tmp";
 
@@ -165,15 +166,25 @@ impl Config {
                 .or(settings.log_format)
                 .unwrap_or_default(),
             log_level: shared.log_level.or(settings.log_level).unwrap_or_default(),
-            drain_timeout: drain.map_or(Ok(DRAIN_TIMEOUT), |(text, origin)| {
-                parse_duration(&text).ok_or_else(|| origin.wrong(format!("{text}: {DURATION}")))
-            })?,
+            drain_timeout: drain_timeout(drain)?,
             spool_folder: shared
                 .spool_dir
                 .clone()
                 .or(settings.spool_dir)
                 .unwrap_or_else(|| SPOOL_FOLDER.into()),
         })
+    }
+}
+
+/// What `--drain-timeout` says, if it says anything.
+pub fn drain_timeout(text: Option<Text<'_>>) -> Result<Duration, ConfigError> {
+    let Some((text, origin)) = text else {
+        return Ok(DRAIN_TIMEOUT);
+    };
+    match duration::parse(&text) {
+        Ok(time) if time <= MAX_DRAIN_TIMEOUT => Ok(time),
+        Ok(_) => Err(origin.wrong(format!("{text:?} is longer than a day"))),
+        Err(error) => Err(origin.wrong(format!("{text:?} {error}"))),
     }
 }
 
@@ -282,7 +293,7 @@ mod tests {
             (
                 "--drain-timeout soon",
                 "",
-                "--drain-timeout: soon: a time is",
+                "--drain-timeout: \"soon\" is no duration: write for example",
             ),
             (
                 "--legacy udp://0.0.0.0:1/exec",

@@ -45,7 +45,7 @@ pub(super) fn datagram(text: &str) -> Option<usize> {
 }
 
 /// A duration as it is typed everywhere, at most a year; `None` if it is something else.
-pub fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     remex::duration::parse(text)
         .ok()
         .filter(|time| *time <= MOST_TIMEOUT)

@@ -23,7 +23,7 @@ pub(super) async fn stream(server: &StreamAddress) -> Result<Box<dyn Connection>
     Ok(match server {
         StreamAddress::Tcp(server) => Box::new(within_time(server, connect_tcp(server)).await?),
         StreamAddress::Unix(path) => {
-            Box::new(within_time(&path.display(), connect_unix(path)).await?)
+            Box::new(within_time(&format!("unix:{}", path.display()), connect_unix(path)).await?)
         }
     })
 }

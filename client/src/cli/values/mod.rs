@@ -20,6 +20,10 @@ const LABEL_VALUE_BYTES_MAX: usize = 256;
 pub(crate) enum ValueError {
     #[error("is no variable: write NAME=VALUE, or NAME alone for the local value")]
     EnvVar,
+    #[error("is empty: write what to run")]
+    NoCommand,
+    #[error("is empty: write a name, a number or UID:GID")]
+    NoUser,
     #[error("is no label: write KEY=VALUE")]
     Label,
     #[error("has a key that no label may have: write 1 to 63 characters of a-z, 0-9 and ._/-")]
@@ -49,6 +53,24 @@ pub(crate) fn folder(path: &str) -> Result<String, ValueError> {
         Ok(path.to_owned())
     } else {
         Err(ValueError::RelativeFolder)
+    }
+}
+
+/// What /bin/sh is to run.
+pub(crate) fn shell(text: &str) -> Result<String, ValueError> {
+    not_empty(text, ValueError::NoCommand)
+}
+
+/// A user of the server's machine, which knows whether there is one.
+pub(crate) fn user(name: &str) -> Result<String, ValueError> {
+    not_empty(name, ValueError::NoUser)
+}
+
+fn not_empty(text: &str, error: ValueError) -> Result<String, ValueError> {
+    if text.is_empty() {
+        Err(error)
+    } else {
+        Ok(text.to_owned())
     }
 }
 
