@@ -25,7 +25,8 @@ use remex_supervisor::{
         counters::Counters,
         engine::Engine,
         event::Exit,
-        life::{Cause, Life},
+        life::Life,
+        outcome::Cause,
         stdin::{Stdin, StdinChunk, StdinError},
     },
     process::{

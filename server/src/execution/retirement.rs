@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use remex_supervisor::{
-    lifecycle::{event::Exit, life::Outcome},
+    lifecycle::{event::Exit, outcome::Outcome},
     process::Usage,
 };
 
