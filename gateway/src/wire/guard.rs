@@ -208,7 +208,7 @@ impl Guard {
     /// The message was taken; what comes is the next, or goes on with this one.
     pub fn next(&mut self) {
         for state in self.message.drain(..) {
-            if !State::FRESH.contains(&state) && !self.earlier.contains(&state) {
+            if !self.earlier.contains(&state) {
                 self.earlier.push(state);
             }
         }

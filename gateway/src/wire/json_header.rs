@@ -79,7 +79,7 @@ struct Header<'a> {
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { size_key, summary } = self;
-        let mut map = serializer.serialize_map(Some(1 + FIXED_KEYS.len()))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(size_key, &summary.body_bytes())?;
         map.serialize_entry("md5", &hex(summary.md5))?;
         let filename = summary.filename.as_deref().unwrap_or(FILENAME);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_reply_may_be_named_after_its_command() {
-        let longest = "f".repeat(MOST_FILENAME_BYTES);
+        let longest = "f".repeat(255);
         for (command, expected) in [
             ("get a.txt", Some("a.txt")),
             ("get 文件.txt\n", Some("文件.txt")),
@@ -184,6 +184,26 @@ mod tests {
         assert!(head.bytes[4..].is_ascii());
         let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
         assert_eq!(json["filename"], "文\"🦀");
+    }
+
+    #[test]
+    fn an_id_that_is_more_than_printable_ascii_is_left_out() {
+        for (id, expected) in [
+            ("0198-a~!", "0198-a~!"),
+            ("é", ""),
+            ("0198é", ""),
+            ("01 98", ""),
+            ("0198\n", ""),
+            ("", ""),
+        ] {
+            let summary = Summary {
+                execution_id: id.to_owned(),
+                ..summary()
+            };
+            let head = head("total_size", Endian::Little, &summary);
+            let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
+            assert_eq!(json["execution_id"], expected, "{id:?}");
+        }
     }
 
     proptest! {

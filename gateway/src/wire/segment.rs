@@ -103,6 +103,16 @@ mod tests {
     }
 
     #[test]
+    fn a_full_segment_of_a_narrow_path_is_short_elsewhere() {
+        let narrow = |rcv_mss| Segments {
+            snd_mss: 1000,
+            ..ethernet(rcv_mss)
+        };
+        assert_eq!(arrival(936, narrow(936)), Wait);
+        assert_eq!(arrival(935, narrow(935)), Complete);
+    }
+
+    #[test]
     fn a_path_that_loses_is_waited_for_longer_and_for_no_more() {
         let lossy = Segments {
             total_retrans: 1,

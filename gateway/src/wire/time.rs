@@ -116,7 +116,8 @@ mod tests {
             ("%c", "Tue Nov  3 04:05:06 2026"),
             ("%x %D %F", "11/03/26 11/03/26 2026-11-03"),
             ("%a %A %b %h %B", "Tue Tuesday Nov Nov November"),
-            ("%H %I %k %l %M %S %p", "04 04  4  4 05 06 AM"),
+            ("%H %I %k %l %M %S %p %P", "04 04  4  4 05 06 AM am"),
+            ("%s", "1793678706"),
             (
                 "%j %U %V %W %u %w %G %g %C %y",
                 "307 44 45 44 2 2 2026 26 20 26",
@@ -150,10 +151,15 @@ mod tests {
 
     #[test]
     fn the_reply_has_an_end() {
-        let text = format(&"%c".repeat(MOST_REPLY_BYTES), &now());
-        assert_eq!(text.len(), MOST_REPLY_BYTES);
-        let text = format(&"年".repeat(MOST_REPLY_BYTES), &now());
-        assert!(text.len() <= MOST_REPLY_BYTES);
+        for (text, expected) in [
+            ("a".repeat(8192), 8192),
+            ("a".repeat(8193), 8192),
+            ("%c".repeat(8192), 8192),
+            // Behind a whole character, of three bytes.
+            ("年".repeat(8192), 8190),
+        ] {
+            assert_eq!(format(&text, &now()).len(), expected);
+        }
     }
 
     proptest! {

@@ -82,8 +82,8 @@ impl Coders {
     fn decode(&mut self, mut bytes: &[u8], last: bool) {
         self.text.clear();
         loop {
-            // A character that was held back and a replacement for each byte are the worst case.
-            self.text.reserve(3 * bytes.len() + 16);
+            let most = self.decoder.max_utf8_buffer_length(bytes.len());
+            self.text.reserve(most.unwrap_or(bytes.len()));
             let (result, read, _) = self.decoder.decode_to_string(bytes, &mut self.text, last);
             bytes = &bytes[read..];
             if result == CoderResult::InputEmpty {
@@ -94,7 +94,10 @@ impl Coders {
 
     fn encode(&mut self, mut text: &str, last: bool, out: &mut Vec<u8>) {
         loop {
-            out.reserve(text.len() + 16);
+            let most = self
+                .encoder
+                .max_buffer_length_from_utf8_without_replacement(text.len());
+            out.reserve(most.unwrap_or(text.len()));
             let (result, read) = self
                 .encoder
                 .encode_from_utf8_to_vec_without_replacement(text, out, last);

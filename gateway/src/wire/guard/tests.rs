@@ -15,8 +15,11 @@ fn other_protocols_are_seen() {
         (b"ls http://127.0.0.1:8080/ HTTP/1.1\r\n", Foreign::Http1),
         (b"rm * HTTP/1.9\r", Foreign::Http1),
         (b"\r\n\r\nGET / HTTP/1.1\r\n", Foreign::Http1),
+        (b"\xef\xbb\xbfGET / HTTP/1.1\r\n", Foreign::Http1),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Foreign::Http2),
         (hello, Foreign::Tls),
+        (b"\x16\x03\x00\x00\x00\x01", Foreign::Tls),
+        (b"\x16\x03\x04\xff\xff\x01", Foreign::Tls),
         (b"SSH-2.0-OpenSSH_9.6\r\n", Foreign::Ssh),
         (b"SSH-1.99-x", Foreign::Ssh),
     ] {
@@ -42,11 +45,22 @@ fn commands_are_none() {
         b"echo a HTTP/1.x\n",
         b"echo a HTTP/1.10\n",
         b"echo a HTTP/2.0\n",
+        b"echo a HTTP/1.1 \n",
+        b"echo(a HTTP/1.1\n",
+        b"echo a\tb HTTP/1.1\n",
+        b"echo \ta HTTP/1.1\n",
         b"(echo a HTTP/1.1\n)",
         b"printf 'GET / HTTP/1.1\\r\\n'",
         b"date\nGET / HTTP/1.1\n",
         b"SSH-add",
+        b"SSH-2x",
+        b"SSG-2.0",
         b"PRIntf x",
+        b"\x16\x02\x01\x00\x00\x01",
+        b"\x16\x03\x05\x00\x00\x01",
+        b"\x16\x03\x01\x00\x00\x02",
+        b"\x15\x03\x01\x00\x00\x01",
+        b"\x16\x03\x01\x00\x00",
     ] {
         assert_eq!(foreign(bytes), None, "{}", bytes.escape_ascii());
     }
@@ -85,8 +99,8 @@ fn pieces_wait_and_commands_do_not() {
         (b"S", Verdict::Piece),
         (b"SSH-2", Verdict::Piece),
         (long.as_bytes(), Verdict::Piece),
-        (&long.as_bytes()[..LONG_PIECE_BYTES], Verdict::Piece),
-        (&long.as_bytes()[..LONG_PIECE_BYTES - 1], Verdict::Clear),
+        (&long.as_bytes()[..1024], Verdict::Piece),
+        (&long.as_bytes()[..1023], Verdict::Clear),
         (b"ls /tmp", Verdict::Clear),
         (b"ls", Verdict::Clear),
         (b"get file", Verdict::Clear),
@@ -100,6 +114,70 @@ fn pieces_wait_and_commands_do_not() {
     // A long word is none: a request has a space behind its method.
     let word = [b'a'; 4 * LONG_PIECE_BYTES];
     assert_eq!(Guard::default().judge(&word), Verdict::Clear);
+}
+
+#[test]
+fn what_begins_with_a_method_waits_at_any_length() {
+    for method in [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ] {
+        let line = format!("\r\n{method} /x HTTP/1.1\r\n");
+        for end in 3..line.len() - 1 {
+            let piece = &line.as_bytes()[..end];
+            let mut guard = Guard::default();
+            assert_eq!(guard.judge(piece), Verdict::Piece, "{method}, {end} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_could_go_on_with_an_earlier_one_waits_only_if_it_is_long() {
+    let long = [b'x'; 1024];
+    for (earlier, message, expected) in [
+        ("ls /tmp", &b"pwd"[..], Verdict::Clear),
+        ("ls /tmp", &long[..1023], Verdict::Clear),
+        ("ls /tmp", &long, Verdict::Piece),
+        // A method cannot be followed by anything but a space.
+        ("date", &long, Verdict::Clear),
+    ] {
+        let mut guard = Guard::default();
+        guard.judge(earlier.as_bytes());
+        guard.next();
+        assert_eq!(
+            guard.judge(message),
+            expected,
+            "{earlier}, {}",
+            message.len()
+        );
+    }
+}
+
+#[test]
+fn a_message_that_grows_is_judged_once() {
+    let mut guard = Guard::default();
+    assert_eq!(guard.judge(b"GET /x HTT"), Verdict::Piece);
+    assert_eq!(guard.judge(b"GET /x HTTP/1.1"), Verdict::Piece);
+    assert_eq!(
+        guard.judge(b"GET /x HTTP/1.1\n"),
+        Verdict::Foreign(Foreign::Http1)
+    );
+    let mut guard = Guard::default();
+    assert_eq!(guard.judge(b"POST /x"), Verdict::Piece);
+    assert_eq!(guard.judge(b"POST /x y"), Verdict::Clear);
+    // Behind what is none, nothing begins anew.
+    assert_eq!(guard.judge(b"POST /x yGET / HTTP/1.1\n"), Verdict::Clear);
+}
+
+#[test]
+fn names_are_those_of_the_protocols() {
+    for (foreign, name) in [
+        (Foreign::Http1, "HTTP/1"),
+        (Foreign::Http2, "HTTP/2"),
+        (Foreign::Tls, "TLS"),
+        (Foreign::Ssh, "SSH"),
+    ] {
+        assert_eq!(foreign.to_string(), name);
+    }
 }
 
 #[test]
@@ -128,7 +206,10 @@ fn what_no_command_begins_with_is_refused_without_its_rest() {
         (b"\x16\x03", Some(Foreign::Tls)),
         (b"SSH-", Some(Foreign::Ssh)),
         (b"GET", None),
-        (b"PR", None),
+        (b"PRI", None),
+        (b"PRI ", Some(Foreign::Http2)),
+        (b"SSH", None),
+        (b"\x16", None),
         (b"echo a HTTP/1.1", None),
     ] {
         let mut guard = Guard::default();
