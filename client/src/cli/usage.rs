@@ -107,6 +107,7 @@ impl Line<'_> {
 
     fn no_utf8(&self) -> Option<String> {
         let word = self.words.iter().find(|word| word.to_str().is_none())?;
+        let word = word.to_string_lossy();
         Some(format!("{word:?} is not UTF-8, as it has to be here"))
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use remex_supervisor::{
     lifecycle::{
         event::Exit,
-        life::{Cause, ExitReason},
+        outcome::{Cause, ExitReason},
     },
     process::ExitStatus,
 };
