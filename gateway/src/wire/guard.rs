@@ -117,6 +117,11 @@ impl State {
         }
     }
 
+    /// The request line has begun, and has not ended.
+    fn is_in_request_line(self) -> bool {
+        self == Self::Method || self.is_behind_method()
+    }
+
     /// A method and a space were there.
     fn is_behind_method(self) -> bool {
         matches!(self, Self::TargetStart | Self::Target | Self::Version(_))
@@ -186,7 +191,7 @@ impl Guard {
         if let Some(foreign) = self.message.iter().chain(&self.earlier).find_map(seen) {
             return Verdict::Foreign(foreign);
         }
-        let goes_on = |state: &State| is_long(message) && state.is_behind_method();
+        let goes_on = |state: &State| is_long(message) && state.is_in_request_line();
         if self.message.iter().any(|state| is_piece(*state, message))
             || self.earlier.iter().any(goes_on)
         {
@@ -237,7 +242,7 @@ fn is_piece(state: State, message: &[u8]) -> bool {
     match state {
         State::Method => {
             let word = begin(message);
-            METHODS.iter().any(|method| method.starts_with(word))
+            is_long(message) || METHODS.iter().any(|method| method.starts_with(word))
         }
         State::TargetStart | State::Target | State::Version(0) => {
             is_long(message) || has_method(message)

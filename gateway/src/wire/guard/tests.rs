@@ -111,9 +111,9 @@ fn pieces_wait_and_commands_do_not() {
         let mut guard = Guard::default();
         assert_eq!(guard.judge(bytes), expected, "{}", bytes.escape_ascii());
     }
-    // A long word is none: a request has a space behind its method.
-    let word = [b'a'; 4 * LONG_PIECE_BYTES];
-    assert_eq!(Guard::default().judge(&word), Verdict::Clear);
+    // A page may choose a method that a shell would run, and that is longer than a segment.
+    let method = format!("touch$IFS.x&{}", "#".repeat(LONG_PIECE_BYTES));
+    assert_eq!(Guard::default().judge(method.as_bytes()), Verdict::Piece);
 }
 
 #[test]
@@ -137,8 +137,9 @@ fn a_command_that_could_go_on_with_an_earlier_one_waits_only_if_it_is_long() {
         ("ls /tmp", &b"pwd"[..], Verdict::Clear),
         ("ls /tmp", &long[..1023], Verdict::Clear),
         ("ls /tmp", &long, Verdict::Piece),
-        // A method cannot be followed by anything but a space.
-        ("date", &long, Verdict::Clear),
+        // A method goes on, or is followed by a space.
+        ("date", &long, Verdict::Piece),
+        ("date", &[b'('; 1024], Verdict::Clear),
     ] {
         let mut guard = Guard::default();
         guard.judge(earlier.as_bytes());
@@ -252,10 +253,12 @@ proptest! {
     #[test]
     fn pieces_of_any_size_do_not_run(
         method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,9}",
+        long_method in prop_oneof![Just(0_usize), 0_usize..9000],
         target in "[!-~]{1,40}",
         filler in 0_usize..9000,
         cuts in proptest::collection::vec(1_usize..5000, 0..9),
     ) {
+        let method = method + &"#".repeat(long_method);
         let line = format!("{method} /{target}{} HTTP/1.1\r\n", "A".repeat(filler));
         let request = format!("{line}Host: localhost\r\n\r\ntouch F");
         let (mut rest, mut pieces) = (request.as_bytes(), Vec::new());
