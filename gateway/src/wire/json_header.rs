@@ -31,7 +31,7 @@ pub(super) fn head(size_key: &str, endian: Endian, summary: &Summary) -> Head {
     // Written behind room for its length; a Vec takes all that is written, and nothing in it fails to serialize.
     let mut bytes = vec![0; 4];
     let header = Header { size_key, summary };
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Python);
     if header.serialize(&mut serializer).is_err() {
         bytes.truncate(4);
     }
@@ -43,10 +43,23 @@ pub(super) fn head(size_key: &str, endian: Endian, summary: &Summary) -> Head {
     }
 }
 
-/// JSON as it always is, but for what is not ASCII: that is escaped.
-struct Ascii;
+/// JSON as Python writes it, since clients without a parser look for `"total_size": ` as it stands: with a space behind each
+/// colon and comma, and what is not ASCII escaped.
+struct Python;
 
-impl Formatter for Ascii {
+impl Formatter for Python {
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,
@@ -132,8 +145,8 @@ mod tests {
     fn the_layout_is_the_tutorials_and_more() {
         let head = head("total_size", Endian::Little, &summary());
         let json = concat!(
-            r#"{"total_size":7,"md5":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a","filename":"output.txt","stdout_size":3,"#,
-            r#""stderr_size":4,"exit_code":0,"signal":null,"truncated":false,"execution_id":"0198"}"#
+            r#"{"total_size": 7, "md5": "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "filename": "output.txt", "stdout_size": 3, "#,
+            r#""stderr_size": 4, "exit_code": 0, "signal": null, "truncated": false, "execution_id": "0198"}"#
         );
         let length = u8::try_from(json.len()).unwrap();
         assert_eq!(&head.bytes[..4], [length, 0, 0, 0]);
@@ -145,7 +158,7 @@ mod tests {
     fn key_and_byte_order_are_the_listeners() {
         let head = head("data_size", Endian::Big, &summary());
         assert_eq!(&head.bytes[..3], [0, 0, 0]);
-        assert!(head.bytes[4..].starts_with(br#"{"data_size":7,"#));
+        assert!(head.bytes[4..].starts_with(br#"{"data_size": 7, "#));
     }
 
     #[test]

@@ -229,7 +229,7 @@ mod tests {
             ..Summary::default()
         };
         let [json, length, ascii_length, raw, ended] = wires().map(|wire| wire.head(&summary));
-        assert!(json.bytes[4..].starts_with(br#"{"size":263,"#));
+        assert!(json.bytes[4..].starts_with(br#"{"size": 263, "#));
         assert_eq!(json.then, Then::Body);
         assert_eq!(
             (&length.bytes[..], length.then),

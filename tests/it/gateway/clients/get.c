@@ -7,11 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What is behind a key, up to the next comma. */
-static char *value(char *header, const char *key) {
-    char *at = strstr(header, key);
-    return at == NULL ? NULL : at + strlen(key) + strspn(at + strlen(key), ": \"");
-}
+/* As Python writes them. */
+static const char KEY[] = "\"filename\": \"";
+static const char SIZE[] = "\"total_size\": ";
 
 int main(int argc, char **argv) {
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -31,12 +29,12 @@ int main(int argc, char **argv) {
             return 4;
         }
         header[length] = 0;
-        char *name = value(header, "\"filename\""), *size = value(header, "\"total_size\"");
+        char *name = strstr(header, KEY), *size = strstr(header, SIZE);
         if (name == NULL || size == NULL) {
             return 5;
         }
-        long left = atol(size);
-        FILE *file = fopen(strtok(name, "\""), "wb");
+        long left = atol(size + strlen(SIZE));
+        FILE *file = fopen(strtok(name + strlen(KEY), "\""), "wb");
         while (left > 0) {
             long got = recv(peer, data, sizeof data, 0);
             if (got <= 0 || file == NULL || fwrite(data, 1, got, file) != (size_t)got) {
