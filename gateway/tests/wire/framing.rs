@@ -107,8 +107,8 @@ async fn pieces_that_are_full_segments_are_one_command() {
     let probe = narrow(site.address()).await;
     let segment =
         usize::try_from(socket2::SockRef::from(&probe.stream).tcp_mss().unwrap()).unwrap();
-    // Of more than two words, so that no piece of it looks like HTTP's.
-    let text = format!("out a b{}", "y".repeat(2 * segment + 100));
+    // Of more than two words, and no token, so that no piece of it looks like HTTP's.
+    let text = format!("out a b{}", "(".repeat(2 * segment + 100));
     let mut expected = Vec::new();
     let mut whole = 0;
     for cut in 1..text.len() {

@@ -5,11 +5,11 @@ use std::{ffi::CString, io, sync::Arc};
 use super::{
     super::{
         child::{Failure, Step},
-        containment::Place,
         error::StartError,
         leader::Leader,
         limits,
         lookup::{directory_error, exec_error},
+        place::Place,
         plan::Plan,
         pty::Master,
         running::Process,
