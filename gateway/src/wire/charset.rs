@@ -336,4 +336,15 @@ print(count)
         }
         assert_eq!(Charset::for_label("utf8"), Some(Charset::UTF_8));
     }
+
+    #[test]
+    fn a_charset_has_the_name_of_its_encoding_whatever_its_label() {
+        for (label, name) in [
+            ("utf8", "UTF-8"),
+            ("gb2312", "GBK"),
+            ("latin1", "windows-1252"),
+        ] {
+            assert_eq!(Charset::for_label(label).unwrap().name(), name);
+        }
+    }
 }
