@@ -116,7 +116,10 @@ mod tests {
             ("%c", "Tue Nov  3 04:05:06 2026"),
             ("%x %D %F", "11/03/26 11/03/26 2026-11-03"),
             ("%a %A %b %h %B", "Tue Tuesday Nov Nov November"),
-            ("%H %I %k %l %M %S %p %P", "04 04  4  4 05 06 AM am"),
+            (
+                "%d %e|%H %I %k %l|%M %S|%p %P",
+                "03  3|04 04  4  4|05 06|AM am",
+            ),
             ("%s", "1793678706"),
             (
                 "%j %U %V %W %u %w %G %g %C %y",
