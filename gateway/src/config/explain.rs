@@ -4,10 +4,10 @@ use std::{borrow::Cow, fmt};
 
 use remex_daemon::net::{Address, Users, authority};
 
-use super::{DatagramService, Drain, Exec, Framing, Kind, Listener, StreamService};
+use super::{DatagramService, Drain, Exec, Framing, Kind, ListenerConfig, StreamService};
 use crate::wire::{Ack, Endian, Filename, Wire};
 
-impl Listener {
+impl ListenerConfig {
     /// What it does, and for whom; `users` are those of this machine that may connect.
     pub fn explain(&self, users: &Users) -> String {
         let what: Cow<'_, str> = match &self.kind {
@@ -175,7 +175,7 @@ mod tests {
                 "udp://[::]:13: sends back each datagram, upper-cased; for WHO, and every other machine that reaches it.",
             ),
         ] {
-            let listener: Listener = url.parse().unwrap();
+            let listener: ListenerConfig = url.parse().unwrap();
             let users = Users::parse("4321").unwrap();
             let sentence = sentence.replace("WHO", &users.explain());
             assert_eq!(listener.explain(&users), sentence);

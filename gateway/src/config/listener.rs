@@ -12,9 +12,9 @@ use crate::{
     wire::{Ack, Charset, DEFAULT_SIZE_KEY, Endian, Filename, Wire},
 };
 
-/// A legacy listener.
+/// The settings of a legacy listener.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
+pub struct ListenerConfig {
     /// Where it listens, and what it does there.
     pub kind: Kind,
     /// `users`: local users that may connect beside those of `--users`; names, numbers or `*`, separated by commas.
@@ -113,7 +113,7 @@ pub enum Drain {
     Eof,
 }
 
-impl Listener {
+impl ListenerConfig {
     /// One that takes the daemon's own user and root, and every other machine.
     pub fn new(kind: Kind) -> Self {
         Self {
@@ -204,7 +204,7 @@ impl Listener {
     }
 }
 
-impl FromStr for Listener {
+impl FromStr for ListenerConfig {
     type Err = ListenerError;
 
     fn from_str(url: &str) -> Result<Self, ListenerError> {
@@ -215,7 +215,7 @@ impl FromStr for Listener {
     }
 }
 
-fn parse(url: &str) -> Result<Listener, Problem> {
+fn parse(url: &str) -> Result<ListenerConfig, Problem> {
     if url.contains('#') {
         return Err(Problem::Fragment);
     }
@@ -250,7 +250,7 @@ fn parse(url: &str) -> Result<Listener, Problem> {
             what: "a Unix socket".to_owned(),
         });
     }
-    let listener = Listener {
+    let listener = ListenerConfig {
         kind,
         users,
         allow: allow.unwrap_or_default(),

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::ser::Formatter;
 
 use super::{Endian, Head, Summary, Then};
+use crate::limits::MOST_FILENAME_BYTES;
 
 /// The key for the body's size that most clients look for.
 pub const DEFAULT_SIZE_KEY: &str = "total_size";
@@ -24,8 +25,6 @@ pub const FIXED_KEYS: [&str; 8] = [
 ];
 /// Clients that store what they receive store it under this name.
 const FILENAME: &str = "output.txt";
-/// Longer ones no file system takes, and clients read the header with one recv.
-const MOST_FILENAME_BYTES: usize = 255;
 
 pub(super) fn head(size_key: &str, endian: Endian, summary: &Summary) -> Head {
     // Written behind room for its length; a Vec takes all that is written, and nothing in it fails to serialize.
