@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use remex_client::wire::{Ack, Endian, Filename, Wire};
 use remex_daemon::net::{Address, AddressError};
 
 use super::*;
-use crate::wire::{Ack, Charset, Endian, Filename, Wire};
+use crate::wire::Charset;
 
 fn parse(url: &str) -> ListenerConfig {
     url.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -30,7 +31,7 @@ fn the_contracts_examples() {
     let (wire, exec) =
         stream("tcp://127.0.0.1:8080/exec?wire=json-header&charset=gbk&size_key=data_size");
     let expected = Wire::JsonHeader {
-        size_key: "data_size".to_owned(),
+        size_key: Some("data_size".to_owned()),
         endian: Endian::Little,
         filename: Filename::Fixed,
     };
@@ -52,7 +53,7 @@ fn defaults_are_the_tutorials() {
     assert_eq!(
         wire,
         Wire::JsonHeader {
-            size_key: "total_size".to_owned(),
+            size_key: None,
             endian: Endian::Little,
             filename: Filename::Fixed,
         }

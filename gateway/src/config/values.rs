@@ -3,12 +3,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
+use remex_client::wire;
 
-use crate::{
-    limits::{
-        DATAGRAM_BYTES, LEAST_DATAGRAM_BYTES, MOST_GATHER, MOST_SIZE_KEY_BYTES, MOST_TIMEOUT,
-    },
-    wire::FIXED_KEYS,
+use crate::limits::{
+    DATAGRAM_BYTES, LEAST_DATAGRAM_BYTES, MOST_GATHER, MOST_SIZE_KEY_BYTES, MOST_TIMEOUT,
 };
 
 pub(super) const NETWORKS: &str =
@@ -63,7 +61,7 @@ pub(super) fn mark(text: &str) -> Option<u8> {
 pub(super) fn size_key(key: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     let fits = (1..=MOST_SIZE_KEY_BYTES).contains(&key.len());
-    (fits && key.bytes().all(plain) && !FIXED_KEYS.contains(&key)).then(|| key.to_owned())
+    (fits && key.bytes().all(plain) && !wire::key::ALL.contains(&key)).then(|| key.to_owned())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use remex_client::wire::Wire;
 use remex_daemon::admission::{Denied, Refused};
 use tokio::{
     select,
@@ -19,7 +20,7 @@ use crate::{
     config::{Exec, Framing},
     handler::{Answer, Form, Handler, Reply},
     limits::Limits,
-    wire::{Then, Wire, request::is_lone_newline},
+    wire::{Then, head, request::is_lone_newline},
 };
 
 /// What a connection's commands need.
@@ -145,7 +146,7 @@ impl Session<'_> {
     async fn reply(&self, connection: &mut Connection, reply: &Reply) -> io::Result<()> {
         let limits = self.limits();
         let pace = Pace::of(limits);
-        let head = self.wire.head(&reply.summary);
+        let head = head(self.wire, &reply.summary);
         match head.then {
             Then::Body => {
                 return send::reply(

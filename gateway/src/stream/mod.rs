@@ -12,6 +12,7 @@ mod send;
 
 use std::{sync::Arc, time::Duration};
 
+use remex_client::wire::Wire;
 use remex_daemon::{
     admission::{Access, Denied, Refused},
     net::{Accepted, Acceptor, Caller},
@@ -130,7 +131,7 @@ impl Service {
 
     fn exec<'a>(
         &'a self,
-        wire: &'a crate::wire::Wire,
+        wire: &'a Wire,
         exec: &'a crate::config::Exec,
         framing: crate::config::Framing,
     ) -> exec::Session<'a> {
