@@ -99,10 +99,10 @@ impl Refusal {
     /// Says it.
     pub(crate) fn report(self) -> ExitCode {
         match self {
-            Self::Asked(text) => {
-                print::asked(&text);
-                ExitCode::SUCCESS
-            }
+            Self::Asked(text) => match print::out(&format!("{}\n", text.trim_end())) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => failure.report(),
+            },
             Self::Wrong(failure) => failure.report(),
         }
     }

@@ -41,7 +41,7 @@ impl AcceptLimits {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Accepted {
     /// Its bytes.
     pub stream: Stream,
     /// Who it is from; the unknown are to be refused.
@@ -124,7 +124,7 @@ impl Acceptor {
 
     /// The next connection, once there is a permit for it. Cancel-safe: a connection is accepted and returned, or stays
     /// in the queue. Pends for ever if the permits' semaphore is closed.
-    pub async fn accept(&mut self) -> Connection {
+    pub async fn accept(&mut self) -> Accepted {
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return future::pending().await;
         };
@@ -138,7 +138,7 @@ impl Acceptor {
             match self.socket.accept().await {
                 Ok((stream, caller)) => {
                     self.succeed();
-                    return Connection {
+                    return Accepted {
                         stream,
                         caller,
                         permit,

@@ -1,5 +1,5 @@
-//! What a daemon may listen on: a TCP address or a Unix socket. Once parsed, an [`Address`] needs no more checks. Pure, but
-//! that the kernel is asked for the number of a zone.
+//! What a daemon may listen on: a TCP address or a Unix socket. Once parsed, an [`Address`] needs no more checks. Nothing is
+//! looked up but the number of a zone, which the kernel knows.
 
 use std::{
     fmt,

@@ -17,14 +17,12 @@ use remex_daemon::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::body::Spool;
+use crate::{body::Spool, limits::MOST_DRAIN_TIMEOUT};
 
 use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy};
 
 /// How long what runs may go on after a signal, unless `--drain-timeout` says otherwise.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest that it may say.
-const MAX_DRAIN_TIMEOUT: Duration = Duration::from_hours(24);
 /// Survives a restart of the machine less often than it is on a disk: where large files of a moment belong.
 const SPOOL_FOLDER: &str = "/var/tmp";
 
@@ -182,7 +180,7 @@ pub fn drain_timeout(text: Option<Text<'_>>) -> Result<Duration, ConfigError> {
         return Ok(DRAIN_TIMEOUT);
     };
     match duration::parse(&text) {
-        Ok(time) if time <= MAX_DRAIN_TIMEOUT => Ok(time),
+        Ok(time) if time <= MOST_DRAIN_TIMEOUT => Ok(time),
         Ok(_) => Err(origin.wrong(format!("{text:?} is longer than a day"))),
         Err(error) => Err(origin.wrong(format!("{text:?} {error}"))),
     }

@@ -24,9 +24,9 @@ pub struct Segments {
 pub enum Arrival {
     /// It is.
     Complete,
-    /// More may be on its way: wait for it, up to [`SEGMENT_WAIT`](crate::limits::SEGMENT_WAIT).
+    /// More may be on its way: wait for it, up to [`segment_wait`](crate::limits::Limits::segment_wait).
     Wait,
-    /// The same, up to [`SEGMENT_WAIT_LOSSY`](crate::limits::SEGMENT_WAIT_LOSSY): the path has lost something.
+    /// The same, up to [`segment_wait_lossy`](crate::limits::Limits::segment_wait_lossy): the path has lost something.
     WaitLong,
 }
 

@@ -3,12 +3,12 @@
 
 use jiff::Zoned;
 
+use crate::limits::MOST_TIME_BYTES;
+
 /// What an empty request asks for.
 pub const DEFAULT_FORMAT: &str = "%Y-%m-%d %X";
-/// The longest reply in any case, in bytes.
-pub const MOST_REPLY_BYTES: usize = 8 * 1024;
 
-/// `now` in `format`, cut behind a whole character at [`MOST_REPLY_BYTES`].
+/// `now` in `format`, cut behind a whole character at [`MOST_TIME_BYTES`].
 pub fn format(format: &str, now: &Zoned) -> String {
     let format = if format.is_empty() {
         DEFAULT_FORMAT
@@ -22,7 +22,7 @@ pub fn format(format: &str, now: &Zoned) -> String {
         rest = one(directive, now, &mut out);
     }
     out.push_str(rest);
-    let end = out.floor_char_boundary(MOST_REPLY_BYTES);
+    let end = out.floor_char_boundary(MOST_TIME_BYTES);
     out.truncate(end);
     out
 }

@@ -2,7 +2,7 @@
 //! the segments.
 
 use md5::{Digest, Md5};
-use remex_gateway::{limits::MEMORY_BYTES, wire::time::DEFAULT_FORMAT};
+use remex_gateway::{limits::Limits, wire::time::DEFAULT_FORMAT};
 
 use crate::{
     path::{Manner, Path},
@@ -165,7 +165,8 @@ async fn every_wire_has_its_bytes_in_its_segments() {
 /// One more than fits in memory, so that it is spooled, and as much as does.
 #[tokio::test]
 async fn a_long_reply_begins_with_all_that_stands_before_its_body() {
-    for bytes in [MEMORY_BYTES, MEMORY_BYTES + 1, 5_000_000] {
+    let in_memory = Limits::DEFAULT.memory_bytes;
+    for bytes in [in_memory, in_memory + 1, 5_000_000] {
         let body = vec![b'x'; bytes];
         let md5: [u8; 16] = Md5::digest(&body).into();
         let header = format!(

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use remex_gateway::{
-    limits::{Limits, REQUEST_BYTES},
+    limits::Limits,
     wire::request::{self, Request},
 };
 use socket2::{Domain, Socket, Type};
@@ -21,7 +21,7 @@ fn commands(pieces: [&[u8]; 2], charset: &'static encoding_rs::Encoding) -> (Vec
         if index > 0 && request::is_lone_newline(piece) {
             continue;
         }
-        match request::parse(piece, charset, REQUEST_BYTES) {
+        match request::parse(piece, charset, Limits::DEFAULT.request_bytes) {
             Ok(Request::Command(text)) => commands.push(text),
             Ok(Request::Blank) => {}
             Err(_) => return (commands, false),
@@ -74,7 +74,7 @@ async fn pieces_that_arrive_apart_are_commands_of_their_own() {
                 }
                 // What comes back tells that it has been taken.
                 let reply = peer.reply().await;
-                if request::parse(piece, charset, REQUEST_BYTES).is_err() {
+                if request::parse(piece, charset, Limits::DEFAULT.request_bytes).is_err() {
                     assert!(reply.text().ends_with("; nothing was run\n"));
                     peer.end().await;
                     break;

@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use clap::ValueEnum;
-use remex_client::net::{self, HostPort, NoHostPort};
+use remex_client::{
+    net::{self, HostPort, NoHostPort},
+    wire::{Ack, Endian, Filename, Wire, WireName},
+};
 use thiserror::Error;
 
 /// How a server of the old protocol lays out its replies: the keys of a listener's URL.
@@ -23,38 +25,64 @@ pub(crate) struct WireArgs {
     pub(crate) size_key: Option<String>,
 }
 
-/// The layout of a server's replies, by its name in `--wire`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WireName {
-    /// The length of a JSON header, the header, the output.
-    #[default]
-    JsonHeader,
-    /// The length of the output, the output.
-    Length,
-    /// The length in decimal, an acknowledgement or a pause, the output.
-    AsciiLength,
-    /// The output alone, up to the end of the connection.
-    Raw,
+/// An option that says nothing of the wire that was chosen.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum WireError {
+    #[error("--{option} goes with --wire {with}")]
+    Misplaced {
+        option: &'static str,
+        with: &'static str,
+    },
+    #[error("a datagram has no wire: leave out --{0}")]
+    Datagram(&'static str),
 }
 
-/// The order of a length's bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Endian {
-    /// The lowest first.
-    #[default]
-    Little,
-    /// The highest first.
-    Big,
-}
+impl WireArgs {
+    /// The wire that was typed.
+    pub(crate) fn wire(&self) -> Result<Wire, WireError> {
+        let name = self.wire.unwrap_or_default();
+        let with = |option, given: bool, fits: bool, with| {
+            if given && !fits {
+                return Err(WireError::Misplaced { option, with });
+            }
+            Ok(())
+        };
+        let counts = matches!(name, WireName::JsonHeader | WireName::Length);
+        let is_given = self.endian.is_some();
+        with("endian", is_given, counts, "json-header and length")?;
+        let acks = name == WireName::AsciiLength;
+        with("ack", self.ack.is_some(), acks, "ascii-length")?;
+        let has_header = name == WireName::JsonHeader;
+        let is_given = self.size_key.is_some();
+        with("size-key", is_given, has_header, "json-header")?;
+        let endian = self.endian.unwrap_or_default();
+        Ok(match name {
+            WireName::JsonHeader => Wire::JsonHeader {
+                endian,
+                size_key: self.size_key.clone(),
+                filename: Filename::default(),
+            },
+            WireName::Length => Wire::Length { endian },
+            WireName::AsciiLength => Wire::AsciiLength {
+                ack: self.ack.unwrap_or_default(),
+            },
+            WireName::Raw => Wire::Raw { reply_end: None },
+        })
+    }
 
-/// What a server expects between length and output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Ack {
-    /// It waits for an acknowledgement.
-    #[default]
-    Wait,
-    /// It pauses.
-    Pause,
+    /// Nothing was said of a wire, as it has to be for datagrams.
+    pub(crate) fn none(&self) -> Result<(), WireError> {
+        let given = [
+            ("wire", self.wire.is_some()),
+            ("endian", self.endian.is_some()),
+            ("ack", self.ack.is_some()),
+            ("size-key", self.size_key.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(WireError::Datagram(option)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The address of a server of the old protocol.
@@ -157,5 +185,42 @@ mod tests {
             let error = text.parse::<LegacyAddress>().unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn options_of_another_wire_are_refused() {
+        let given = WireArgs {
+            wire: None,
+            endian: Some(Endian::Big),
+            ack: None,
+            size_key: None,
+        };
+        let of = |wire| {
+            WireArgs {
+                wire,
+                ..given.clone()
+            }
+            .wire()
+        };
+        let endian = Endian::Big;
+        assert_eq!(of(Some(WireName::Length)), Ok(Wire::Length { endian }));
+        assert!(of(None).is_ok());
+        for wire in [WireName::AsciiLength, WireName::Raw] {
+            let said = of(Some(wire)).unwrap_err().to_string();
+            assert_eq!(said, "--endian goes with --wire json-header and length");
+        }
+        let ack = WireArgs {
+            ack: Some(Ack::Wait),
+            ..given.clone()
+        };
+        assert!(ack.wire().is_err());
+        let key = WireArgs {
+            wire: Some(WireName::Length),
+            size_key: Some("size".to_owned()),
+            ..given.clone()
+        };
+        assert!(key.wire().is_err());
+        assert_eq!(given.none(), Err(WireError::Datagram("endian")));
+        assert_eq!(WireArgs::default().none(), Ok(()));
     }
 }

@@ -8,7 +8,7 @@ use encoding_rs::{Encoding, REPLACEMENT, UTF_16BE, UTF_16LE};
 use remex_client::Signal;
 use thiserror::Error;
 
-pub(crate) use self::legacy::{Ack, Endian, LegacyAddress, StreamAddress, WireArgs, WireName};
+pub(crate) use self::legacy::{LegacyAddress, StreamAddress, WireArgs};
 
 /// The longest key of a label.
 const LABEL_KEY_BYTES_MAX: usize = 63;

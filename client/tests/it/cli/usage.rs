@@ -1,6 +1,6 @@
 //! What is typed wrong: the line, the one line that is printed of it, and the exit code, which is 255 always.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+use std::{ffi::OsStr, fs::File, os::unix::ffi::OsStrExt};
 
 use super::{remex, result};
 use crate::fake::Fake;
@@ -343,6 +343,16 @@ fn bare_remex_shows_what_it_can_do() {
         assert!(lines.any(|line| line.starts_with(verb)), "{verb}: {stdout}");
     }
     assert!(!stdout.contains("attach"), "{stdout}");
+}
+
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    let server = Fake::start();
+    for words in [&["--help"][..], &["run", "-h"], &["version"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (code, _, stderr) = result(remex(&server, words).stdout(full));
+        assert_eq!((code, stderr.lines().count()), (255, 1), "{stderr}");
+    }
 }
 
 #[test]
