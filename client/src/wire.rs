@@ -225,6 +225,51 @@ mod tests {
         assert_eq!(u64::try_from(i32::MAX), Ok(MOST_LENGTH));
     }
 
+    /// One of each kind, and what is asked of it.
+    fn wires() -> [Wire; 5] {
+        [
+            json_header(Filename::Fixed),
+            Wire::Length {
+                endian: Endian::Big,
+            },
+            Wire::AsciiLength { ack: Ack::Pause },
+            Wire::Raw { reply_end: None },
+            Wire::Raw {
+                reply_end: Some(0x04),
+            },
+        ]
+    }
+
+    fn json_header(filename: Filename) -> Wire {
+        Wire::JsonHeader {
+            size_key: None,
+            endian: Endian::Big,
+            filename,
+        }
+    }
+
+    #[test]
+    fn only_a_json_header_carries_more_than_a_length() {
+        let json = [true, false, false, false, false];
+        assert_eq!(wires().map(|wire| wire.has_header()), json);
+        assert!(json_header(Filename::LastWord).names_last_word());
+        assert_eq!(wires().map(|wire| wire.names_last_word()), [false; 5]);
+    }
+
+    #[test]
+    fn only_raw_is_bare_and_may_have_a_tail() {
+        let raw = [false, false, false, true, true];
+        assert_eq!(wires().map(|wire| wire.is_bare()), raw);
+        let tails = [None, None, None, None, Some(0x04)];
+        assert_eq!(wires().map(|wire| wire.tail()), tails);
+    }
+
+    #[test]
+    fn only_an_int32_bounds_a_body() {
+        let most = [u64::MAX, 2_147_483_647, u64::MAX, u64::MAX, u64::MAX];
+        assert_eq!(wires().map(|wire| wire.most_body_bytes()), most);
+    }
+
     #[test]
     fn a_wire_has_its_name() {
         for (index, (_, name)) in WireName::NAMES.into_iter().enumerate() {

@@ -123,7 +123,7 @@ impl Service {
             } => {
                 self.exec(wire, exec, *framing)
                     .deny(connection, denied)
-                    .await
+                    .await;
             }
             StreamService::Echo { gather } => self.echo(*gather).deny(connection, denied).await,
         }

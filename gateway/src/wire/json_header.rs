@@ -201,7 +201,7 @@ mod tests {
                 execution_id: id.to_owned(),
                 ..summary()
             };
-            let head = head("total_size", Endian::Little, &summary);
+            let head = head(None, Endian::Little, &summary);
             let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
             assert_eq!(json["execution_id"], expected, "{id:?}");
         }

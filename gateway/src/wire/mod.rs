@@ -88,30 +88,9 @@ pub fn head(wire: &Wire, summary: &Summary) -> Head {
 
 #[cfg(test)]
 mod tests {
+    use remex_client::wire::{Ack, Endian, Filename};
+
     use super::*;
-
-    /// One of each kind, and what is asked of it.
-    fn wires() -> [Wire; 5] {
-        [
-            json_header(Filename::Fixed),
-            Wire::Length {
-                endian: Endian::Big,
-            },
-            Wire::AsciiLength { ack: Ack::Pause },
-            Wire::Raw { reply_end: None },
-            Wire::Raw {
-                reply_end: Some(0x04),
-            },
-        ]
-    }
-
-    fn json_header(filename: Filename) -> Wire {
-        Wire::JsonHeader {
-            size_key: "size".to_owned(),
-            endian: Endian::Big,
-            filename,
-        }
-    }
 
     #[test]
     fn a_head_is_its_wires() {
@@ -120,42 +99,35 @@ mod tests {
             stderr_bytes: 3,
             ..Summary::default()
         };
-        let [json, length, ascii_length, raw, ended] = wires().map(|wire| wire.head(&summary));
+        let json = Wire::JsonHeader {
+            size_key: Some("size".to_owned()),
+            endian: Endian::Big,
+            filename: Filename::Fixed,
+        };
+        let json = head(&json, &summary);
         assert!(json.bytes[4..].starts_with(br#"{"size": 263, "#));
         assert_eq!(json.then, Then::Body);
-        assert_eq!(
-            (&length.bytes[..], length.then),
-            (&[0, 0, 1, 7][..], Then::Body)
-        );
-        assert_eq!(
-            (&ascii_length.bytes[..], ascii_length.then),
-            (&b"263"[..], Then::Pause)
-        );
-        for raw in [raw, ended] {
-            assert_eq!((&raw.bytes[..], raw.then), (&b""[..], Then::Body));
+        for (wire, bytes, then) in [
+            (
+                Wire::Length {
+                    endian: Endian::Big,
+                },
+                &[0, 0, 1, 7][..],
+                Then::Body,
+            ),
+            (Wire::AsciiLength { ack: Ack::Pause }, b"263", Then::Pause),
+            (Wire::AsciiLength { ack: Ack::Wait }, b"263", Then::Ack),
+            (Wire::Raw { reply_end: None }, b"", Then::Body),
+            (
+                Wire::Raw {
+                    reply_end: Some(0x04),
+                },
+                b"",
+                Then::Body,
+            ),
+        ] {
+            let head = head(&wire, &summary);
+            assert_eq!((&head.bytes[..], head.then), (bytes, then), "{wire:?}");
         }
-    }
-
-    #[test]
-    fn only_a_json_header_carries_more_than_a_length() {
-        let json = [true, false, false, false, false];
-        assert_eq!(wires().map(|wire| wire.has_digest()), json);
-        assert_eq!(wires().map(|wire| wire.tells_status()), json);
-        assert!(json_header(Filename::LastWord).names_last_word());
-        assert_eq!(wires().map(|wire| wire.names_last_word()), [false; 5]);
-    }
-
-    #[test]
-    fn only_raw_needs_a_body_and_may_have_a_tail() {
-        let raw = [false, false, false, true, true];
-        assert_eq!(wires().map(|wire| wire.needs_body()), raw);
-        let tails = [None, None, None, None, Some(0x04)];
-        assert_eq!(wires().map(|wire| wire.tail()), tails);
-    }
-
-    #[test]
-    fn only_an_int32_bounds_a_body() {
-        let most = [u64::MAX, 2_147_483_647, u64::MAX, u64::MAX, u64::MAX];
-        assert_eq!(wires().map(|wire| wire.most_body_bytes()), most);
     }
 }
