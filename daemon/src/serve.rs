@@ -7,6 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{
     Exit, console,
     logging::{self, LogSettings, LoggingError},
+    memory,
     shutdown::{self, Shutdown},
 };
 
@@ -45,6 +46,7 @@ where
         Ok(begun) => begun,
         Err(exit) => return exit,
     };
+    runtime.spawn(memory::give_back());
     let served = runtime.block_on(serving(shutdown.clone()));
     // What was open to the end is cut off.
     runtime.shutdown_background();
@@ -74,11 +76,20 @@ fn begin(log: LogSettings) -> Result<(Runtime, Shutdown), StartError> {
     Ok((runtime()?, shutdown))
 }
 
+/// After so many polls of tasks a thread looks whether the kernel has news. tokio's own 61 let whoever waits for it wait for
+/// as many turns of busy connections.
+const NEWS_INTERVAL: u32 = 16;
+
 /// tokio panics where it is denied a thread.
 fn runtime() -> Result<Runtime, StartError> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let built = panic::catch_unwind(|| Builder::new_multi_thread().enable_all().build());
+    let built = panic::catch_unwind(|| {
+        Builder::new_multi_thread()
+            .enable_all()
+            .event_interval(NEWS_INTERVAL)
+            .build()
+    });
     panic::set_hook(hook);
     match built {
         Ok(built) => Ok(built?),

@@ -1,7 +1,8 @@
 //! ExecService.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::Stream;
 use remex::{
     error::Reason,
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    info, interact, reply, status,
+    answer, info, interact, reply, status,
     stream::Events,
     translate::{self, Common},
 };
@@ -28,7 +29,7 @@ use crate::{
         live::Live,
         outlet::AttachedOutlet,
     },
-    budget::{Budget, Share},
+    budget::Budget,
     execution::{Execution, Executions, Filter, NewExecution, Through},
     grpc::codec,
 };
@@ -70,12 +71,11 @@ impl Exec {
             .ok_or_else(|| status::not_found(id))
     }
 
-    /// Starts what Run is to run; the answer comes when that has ended, with its memory, which is held until it has left.
+    /// Starts what Run is to run; the answer's frames come when that has ended.
     pub(super) async fn start_run(
         &self,
         request: Request<v1::RunRequest>,
-    ) -> Result<impl Future<Output = Result<(v1::RunResponse, Share), Status>> + use<>, Status>
-    {
+    ) -> Result<impl Future<Output = Result<VecDeque<Bytes>, Status>> + use<>, Status> {
         let origin = Origin::of(&request)?;
         let request = request.into_inner();
         let cap = translate::output_cap(request.max_output_bytes)?;
@@ -85,29 +85,22 @@ impl Exec {
         let execution = self.start(request, false, origin, |_| answer).await?;
         Ok(async move {
             let answered = answered.recv().await;
-            let Answered {
-                collected,
-                exit,
-                share,
-            } = *answered.ok_or_else(|| {
+            let Answered { collected, exit } = *answered.ok_or_else(|| {
                 Status::internal("the execution's supervision ended before it did")
             })?;
             status::complete(&exit)?;
-            let stdout = reply::captured(collected.stdout, cap, text);
-            let stderr = reply::captured(collected.stderr, cap, text);
+            let stdout = answer::captured(collected.stdout, cap, text);
+            let stderr = answer::captured(collected.stderr, cap, text);
             let response = v1::RunResponse {
                 execution_id: execution.id.to_string(),
                 exit: Some(reply::exit(&exit)),
-                stdout_data: stdout.data,
-                stderr_data: stderr.data,
-                stdout_text: stdout.text,
-                stderr_text: stderr.text,
                 stdout_bytes_total: stdout.total,
                 stderr_bytes_total: stderr.total,
                 stdout_truncated: stdout.truncated,
                 stderr_truncated: stderr.truncated,
+                ..v1::RunResponse::default()
             };
-            Ok((response, share))
+            answer::frames(&response, stdout, stderr)
         })
     }
 
@@ -195,8 +188,8 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 #[tonic::async_trait]
 impl ExecService for Exec {
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
-        let (response, _) = self.start_run(request).await?.await?;
-        Ok(Response::new(response))
+        let frames = self.start_run(request).await?.await?;
+        Ok(Response::new(answer::message(frames)?))
     }
 
     type StartStream = Events<v1::StartResponse>;

@@ -5,14 +5,18 @@
 //! the command has been started.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_util::{Stream, future::BoxFuture};
 use http::{Request, Response};
+use http_body::Frame;
 use remex::v1::{self, exec_service_server::ExecServiceServer};
+use tokio::sync::oneshot;
 use tonic::{
     Status,
     body::Body,
@@ -22,7 +26,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::exec::Exec;
-use crate::{budget::Share, grpc::routes::compressed};
+use crate::grpc::routes::compressed;
 
 const RUN: &str = "/remex.v1.ExecService/Run";
 
@@ -58,14 +62,24 @@ impl Service<Request<Body>> for ExecServer {
         if request.uri().path() != RUN {
             return self.generated.call(request);
         }
-        let run = Run(self.exec.clone());
+        let (frames, answer) = oneshot::channel();
+        let run = Run {
+            exec: self.exec.clone(),
+            frames: Some(frames),
+        };
         let mut grpc = compressed!(Grpc::new(ProstCodec::default()));
-        Box::pin(async move { Ok(grpc.server_streaming(run, request).await) })
+        Box::pin(async move {
+            let response = grpc.server_streaming(run, request).await;
+            Ok(response.map(|status| Body::new(AnswerBody::new(status, answer))))
+        })
     }
 }
 
 /// Run as a stream of its one answer, which on the wire is the same.
-struct Run(Exec);
+struct Run {
+    exec: Exec,
+    frames: Option<oneshot::Sender<VecDeque<Bytes>>>,
+}
 
 impl ServerStreamingService<v1::RunRequest> for Run {
     type Response = v1::RunResponse;
@@ -73,38 +87,90 @@ impl ServerStreamingService<v1::RunRequest> for Run {
     type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<v1::RunRequest>) -> Self::Future {
-        let exec = self.0.clone();
+        let (exec, frames) = (self.exec.clone(), self.frames.take());
         Box::pin(async move {
             let answer = exec.start_run(request).await?;
             Ok(tonic::Response::new(OneAnswer {
                 answer: Some(Box::pin(answer)),
-                share: None,
+                frames,
             }))
         })
     }
 }
 
-/// A stream of one message. Its memory is given back when the next is asked for, which is when this one has left.
+/// The answer, as a stream that tonic would copy whole into a buffer of its own: so it ends without a message, or with an
+/// error, and the frames go another way.
 struct OneAnswer {
     answer: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
-    share: Option<Share>,
+    frames: Option<oneshot::Sender<VecDeque<Bytes>>>,
 }
 
-type Answer = Result<(v1::RunResponse, Share), Status>;
+type Answer = Result<VecDeque<Bytes>, Status>;
 
 impl Stream for OneAnswer {
     type Item = Result<v1::RunResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(answer) = &mut self.answer else {
-            self.share = None;
             return Poll::Ready(None);
         };
         let answered = ready!(answer.as_mut().poll(context));
         self.answer = None;
-        Poll::Ready(Some(answered.map(|(response, share)| {
-            self.share = Some(share);
-            response
-        })))
+        Poll::Ready(match answered {
+            Ok(frames) => {
+                if let Some(to) = self.frames.take() {
+                    // Refused only when the caller has gone.
+                    let _ = to.send(frames);
+                }
+                None
+            }
+            Err(status) => Some(Err(status)),
+        })
+    }
+}
+
+/// The body of Run's response: the answer's frames, then the status that tonic makes.
+struct AnswerBody {
+    status: Body,
+    answer: oneshot::Receiver<VecDeque<Bytes>>,
+    frames: VecDeque<Bytes>,
+    /// What comes behind them.
+    trailers: Option<Frame<Bytes>>,
+}
+
+impl AnswerBody {
+    fn new(status: Body, answer: oneshot::Receiver<VecDeque<Bytes>>) -> Self {
+        Self {
+            status,
+            answer,
+            frames: VecDeque::new(),
+            trailers: None,
+        }
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if this.frames.is_empty() && this.trailers.is_none() {
+            match ready!(Pin::new(&mut this.status).poll_frame(context)) {
+                Some(Ok(frame)) if frame.is_trailers() => this.trailers = Some(frame),
+                other => return Poll::Ready(other),
+            }
+            // After an error there is none.
+            this.frames = this.answer.try_recv().unwrap_or_default();
+        }
+        let frame = this.frames.pop_front().map(Frame::data);
+        Poll::Ready(frame.or_else(|| this.trailers.take()).map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty() && self.trailers.is_none() && self.status.is_end_stream()
     }
 }
