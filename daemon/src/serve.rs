@@ -6,7 +6,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     Exit, console,
-    logging::{self, LogFormat, LogLevel, LoggingError},
+    logging::{self, LogSettings, LoggingError},
+    memory,
     shutdown::{self, Shutdown},
 };
 
@@ -35,20 +36,17 @@ impl From<&StartError> for Exit {
 }
 
 /// Serves until signals end it, or `serving` fails; says on stderr why `program` does not serve.
-pub fn serve<F, E>(
-    program: &str,
-    (format, level): (LogFormat, LogLevel),
-    serving: impl FnOnce(Shutdown) -> F,
-) -> Exit
+pub fn serve<F, E>(program: &str, log: LogSettings, serving: impl FnOnce(Shutdown) -> F) -> Exit
 where
     F: Future<Output = Result<(), E>>,
     E: Display,
     for<'a> Exit: From<&'a E>,
 {
-    let (runtime, shutdown) = match begun(program, format, level) {
+    let (runtime, shutdown) = match begun(program, log) {
         Ok(begun) => begun,
         Err(exit) => return exit,
     };
+    runtime.spawn(memory::give_back());
     let served = runtime.block_on(serving(shutdown.clone()));
     // What was open to the end is cut off.
     runtime.shutdown_background();
@@ -68,21 +66,30 @@ pub fn fail(program: &str, why: &dyn Display, exit: Exit) -> Exit {
     exit
 }
 
-fn begun(program: &str, format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), Exit> {
-    begin(format, level).map_err(|error| fail(program, &error, Exit::from(&error)))
+fn begun(program: &str, log: LogSettings) -> Result<(Runtime, Shutdown), Exit> {
+    begin(log).map_err(|error| fail(program, &error, Exit::from(&error)))
 }
 
-fn begin(format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), StartError> {
-    logging::init(format, level)?;
+fn begin(log: LogSettings) -> Result<(Runtime, Shutdown), StartError> {
+    logging::init(log)?;
     let shutdown = shutdown::on_signals()?;
     Ok((runtime()?, shutdown))
 }
+
+/// After so many polls of tasks a thread looks whether the kernel has news. tokio's own 61 let whoever waits for it wait for
+/// as many turns of busy connections.
+const NEWS_INTERVAL: u32 = 16;
 
 /// tokio panics where it is denied a thread.
 fn runtime() -> Result<Runtime, StartError> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let built = panic::catch_unwind(|| Builder::new_multi_thread().enable_all().build());
+    let built = panic::catch_unwind(|| {
+        Builder::new_multi_thread()
+            .enable_all()
+            .event_interval(NEWS_INTERVAL)
+            .build()
+    });
     panic::set_hook(hook);
     match built {
         Ok(built) => Ok(built?),

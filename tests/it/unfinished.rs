@@ -27,7 +27,7 @@ const QUEUE_KIB: usize = 320;
 /// Nothing has moved for so many looks: all there is to be sent has been.
 const LOOKS: usize = 20;
 
-async fn connect(daemon: &Daemon) -> SendRequest<Bytes> {
+pub(crate) async fn connect(daemon: &Daemon) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     // Ends with the connection.
@@ -44,7 +44,7 @@ fn request(path: &str) -> Request<()> {
 }
 
 /// Sends all of a message of 4 MiB but its last byte, as fast as it is taken.
-async fn send_unfinished(
+pub(crate) async fn send_unfinished(
     mut sender: SendRequest<Bytes>,
     sent: Arc<AtomicUsize>,
 ) -> Result<(), h2::Error> {

@@ -110,6 +110,7 @@ impl Executions {
         let id = new_id();
         let (memory, stdin_memory) = self.take_memory(&new)?;
         let (process, stdio) = self.spawn(id, &new).await?;
+        let spawned = process.born();
         let (link, mailbox) = mailbox();
         let counters = Arc::new(Counters::default());
         let execution = Arc::new(Execution {
@@ -136,7 +137,7 @@ impl Executions {
             counters,
         );
         // Boxed: the future would be moved about with all of it inside.
-        let host = Box::new(Host::new(engine, mailbox));
+        let host = Box::new(Host::new(engine, mailbox, spawned));
         self.registry.insert(Arc::clone(&execution));
         let retirement = Retirement::new(self.registry.clone(), Arc::clone(&execution));
         self.tasks.spawn(async move {

@@ -11,7 +11,7 @@ use tonic_reflection::{
     server::Builder,
 };
 
-use crate::service::{echo::Echo, exec::Exec};
+use crate::service::{echo::Echo, exec::Exec, run::ExecServer};
 
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -42,7 +42,7 @@ pub(super) fn is_streaming(path: &str) -> bool {
 
 /// remex's own services, as the gateway gets them in this process.
 pub fn own(exec: Exec) -> Routes {
-    let exec = compressed!(ExecServiceServer::new(exec));
+    let exec = ExecServer::new(compressed!(ExecServiceServer::new(exec)));
     let echo = compressed!(EchoServiceServer::new(Echo));
     Routes::new(exec).add_service(echo).prepare()
 }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    info, interact, reply,
+    answer, info, interact, reply,
     run::OneAnswer,
     status,
     stream::Events,
@@ -165,12 +165,12 @@ impl ExecService for Exec {
         let request = translate::Request::try_from(Common::from(request))?;
         let (answer, mut answered) = Answer::new(cap, &self.answers);
         let execution = self.start(request, false, origin, |_| answer).await?;
-        Ok(Response::new(OneAnswer::new(async move {
+        Ok(OneAnswer::response(async move {
             let answered = answered.recv().await.ok_or_else(|| {
                 Status::internal("the execution's supervision ended before it did")
             })?;
-            reply::run(&execution, *answered, cap, text)
-        })))
+            answer::of(&execution, *answered, cap, text)
+        }))
     }
 
     type StartStream = Events<v1::StartResponse>;

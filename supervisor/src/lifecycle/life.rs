@@ -281,11 +281,9 @@ impl Life {
                     return;
                 }
             }
-            self.streams.close();
             actions.push(Action::CloseOutput);
         }
         self.finished = true;
-        self.cut_at = None;
         actions.push(Action::Finish(Outcome {
             status: self.exit,
             reason: self.reason(),

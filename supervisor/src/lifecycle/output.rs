@@ -231,7 +231,7 @@ fn index(stream: OutputStream) -> usize {
 }
 
 /// How many bytes at the end of `bytes`, up to 3, are a UTF-8 character that has begun and may still be completed.
-fn begun_character(bytes: &[u8]) -> usize {
+pub fn begun_character(bytes: &[u8]) -> usize {
     for len in 1..=bytes.len().min(3) {
         let tail = &bytes[bytes.len() - len..];
         if tail[0] & 0b1100_0000 != 0b1000_0000 {

@@ -17,6 +17,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, RawFd},
     ptr,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use rustix::process::{WaitId, WaitIdOptions};
@@ -76,12 +77,13 @@ impl Cloner {
         let stack = self.take_stack()?;
         let shared = Box::new(Shared::new(work));
         let blocked = SignalsBlocked::new();
+        let born = Instant::now();
         // SAFETY: the stack is used by nobody else, and it and `shared` stay as long as the word is not zero, which
         // `Birth` sees to.
         let cloned = unsafe { self.clone(&shared, &stack, cgroup) };
         drop(blocked);
         match cloned {
-            Ok(cloned) => Ok((Leader::new(cloned), Birth::new(shared, stack))),
+            Ok(cloned) => Ok((Leader::new(cloned, born), Birth::new(shared, stack))),
             Err(error) => {
                 self.put_stack(stack);
                 Err(error)

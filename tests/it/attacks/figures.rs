@@ -36,6 +36,43 @@ impl Memory {
     }
 }
 
+/// Processor time that was used until it was looked at first.
+#[derive(Debug)]
+pub(crate) struct Cpu {
+    /// The kernel's file about whoever used it.
+    file: String,
+    used: Duration,
+}
+
+impl Cpu {
+    /// Of the process `pid`, with all its threads.
+    pub(crate) fn of(pid: Pid) -> Self {
+        Self::in_file(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+    }
+
+    pub(crate) fn of_this_thread() -> Self {
+        let thread = rustix::thread::gettid();
+        Self::in_file(format!("/proc/self/task/{}/stat", thread.as_raw_nonzero()))
+    }
+
+    fn in_file(file: String) -> Self {
+        let stat = fs::read_to_string(&file).expect("it lives");
+        // Behind the name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        let used = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
+        Self { file, used }
+    }
+
+    /// What was used since.
+    pub(crate) fn since(self) -> Duration {
+        Self::in_file(self.file).used.saturating_sub(self.used)
+    }
+}
+
 /// `bytes` in MiB, with a tenth.
 pub(crate) fn mib(bytes: u64) -> String {
     format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB)

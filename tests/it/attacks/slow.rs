@@ -1,21 +1,27 @@
 //! Whoever is slow: with the preface, with headers, with a message, with reading.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use remex_client::{Client, Endpoint};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::interval};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::interval};
 
 use super::{
-    frames::{
-        CONTINUATION, DATA, END_HEADERS, HEADERS, MAX_FRAME_BYTES, PREFACE, Raw, call, field,
-        frame, stream_id,
-    },
+    figures::mib,
+    frames::{CONTINUATION, DATA, END_HEADERS, HEADERS, PREFACE, Raw, call, field, frame},
     trial::{Bounds, Trial, attack_time, for_its_time},
 };
 use crate::{
     harness::soon,
     supervision::support::{Running, argv, count},
+    unfinished::{connect, send_unfinished},
 };
 
 const RUN: &str = "/remex.v1.ExecService/Run";
@@ -110,37 +116,39 @@ fn prefix() -> [u8; 5] {
     [0, len[0], len[1], len[2], len[3]]
 }
 
-/// Requests of which all has come but the last byte, as many as a connection takes.
+/// Requests of which all comes but the last byte, as fast as the server takes them.
 #[tokio::test]
 async fn requests_that_never_end() {
-    const STREAMS: u32 = 500;
+    const CONNECTIONS: usize = 3;
+    const STREAMS: usize = 500;
     long_only!();
+    let trial = Trial::start(&[]).await;
     let bounds = Bounds {
-        peak: 256,
-        after: 48,
+        // What they may hold together, each connection's window, and a frame of each that waits.
+        peak: 64 + 3 * 16 + 3 * 500 * 16 / 1024 + 32,
+        after: 24,
     };
-    on_trial("500 requests that never end", bounds, async |_, address| {
-        let raw = Raw::connect(address).await.expect("a connection");
-        let mut raw = raw.listen();
-        let piece = vec![b'x'; MAX_FRAME_BYTES];
-        let all = async {
-            for id in (0..STREAMS).map(stream_id) {
-                raw.send(&frame(HEADERS, END_HEADERS, id, &call(RUN)))
-                    .await?;
-                raw.send(&frame(DATA, 0, id, &prefix())).await?;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let daemon = &trial.server.daemon;
+    let mut senders = Vec::new();
+    for _ in 0..CONNECTIONS {
+        senders.push(connect(daemon).await);
+    }
+    let attack = async {
+        let mut requests = JoinSet::new();
+        for sender in senders {
+            for _ in 0..STREAMS {
+                requests.spawn(send_unfinished(sender.clone(), Arc::clone(&sent)));
             }
-            // A round over all streams at a time, each within the window that it has at first.
-            for _ in 0..(MESSAGE_BYTES - 64 * 1024) / MAX_FRAME_BYTES {
-                for id in (0..STREAMS).map(stream_id) {
-                    raw.send(&frame(DATA, 0, id, &piece)).await?;
-                }
-            }
-            Ok::<_, std::io::Error>(())
-        };
-        // The server may close the connection, or take no more.
-        let _ = tokio::time::timeout(3 * attack_time(), all).await;
-    })
-    .await;
+        }
+        tokio::time::sleep(attack_time()).await;
+    };
+    let trial = Box::pin(trial.attack("1,500 requests that never end", bounds, attack)).await;
+    eprintln!(
+        "{} of them were taken",
+        mib(sent.load(Ordering::Relaxed) as u64)
+    );
+    trial.stop().await;
 }
 
 /// Streams of output that nobody reads, each on a connection of its own: on one, the client's own window would hold up the next.

@@ -93,7 +93,7 @@ impl Spawning<'_> {
             match (answer, switching.leader.take()) {
                 (Answer::Born(cloned), None) => {
                     // It does nothing until it is known to be no orphan.
-                    let leader = containment.guard(|| Ok(Leader::new(cloned)));
+                    let leader = containment.guard(|| Ok(Leader::new(cloned, Instant::now())));
                     switching.leader = leader.ok();
                     if zygote::go_on(&switching.channel).is_err() {
                         // It has died, which the channel's end says.

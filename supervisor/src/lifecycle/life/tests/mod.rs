@@ -106,5 +106,6 @@ fn the_limits_are_those_that_callers_know() {
     assert_eq!(TREE_POLL, ms(5));
     assert_eq!(KILL_BOUND, ms(900));
     assert_eq!(KILL_LIMIT, ms(30_000));
+    assert_eq!(SHUTDOWN_PATIENCE, ms(2000));
     assert_eq!(MAX_SIGNAL, 64);
 }
