@@ -47,10 +47,7 @@ async fn pitfall_61_the_old_protocol_is_dialled_at_all_addresses_of_a_name() {
     let _dead = dead_hosts.map(|host| dead(SocketAddrV4::new(host, port)));
     // The resolver may turn their order round. Tried in turn, a dead one would take all of the time for connecting.
     let hosts = [dead_hosts[0], Ipv4Addr::LOCALHOST, dead_hosts[1]];
-    let lines: String = hosts
-        .iter()
-        .map(|host| format!("{host} {NAME}\n"))
-        .collect();
+    let lines = hosts.map(|host| format!("{host} {NAME}\n")).concat();
     let home = Home::new();
     fs::write(home.path("hosts"), lines).expect("a file");
     let script = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#;
