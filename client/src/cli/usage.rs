@@ -107,8 +107,8 @@ impl Line<'_> {
 
     fn no_utf8(&self) -> Option<String> {
         let word = self.words.iter().find(|word| word.to_str().is_none())?;
-        let word = word.to_string_lossy();
-        Some(format!("{word:?} is not UTF-8, as it has to be here"))
+        let shown = word.as_encoded_bytes().escape_ascii();
+        Some(format!("\"{shown}\" is not UTF-8, as it has to be here"))
     }
 
     /// `--timeout "soon" is no duration: …`: what a value's own error says follows the option and the value.

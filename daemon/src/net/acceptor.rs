@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    BoundAddress, Caller, Identity, Listener, PeerUnknown, Stream, TcpInfo, Transport,
-    backoff::Backoff, identify_tcp, listener::Socket, socket_file::SocketFile,
+    Backoff, BoundAddress, Caller, Identity, Listener, PeerUnknown, Stream, TcpInfo, Transport,
+    identify_tcp, listener::Socket, socket_file::SocketFile,
 };
 use crate::logging::LineLimit;
 

@@ -19,7 +19,7 @@ mod users;
 
 pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
 pub use address::{Address, AddressError, UnixAddress, authority};
-pub use backoff::{BACKOFF_FIRST, BACKOFF_MAX};
+pub use backoff::Backoff;
 pub use caller::{Caller, PeerUnknown, Transport};
 pub use identity::{Identity, identify_tcp, identify_udp};
 pub use listener::{

@@ -121,9 +121,8 @@ impl Service {
                 exec,
                 framing,
             } => {
-                self.exec(wire, exec, *framing)
-                    .deny(connection, denied)
-                    .await;
+                let session = self.exec(wire, exec, *framing);
+                session.deny(connection, denied).await;
             }
             StreamService::Echo { gather } => self.echo(*gather).deny(connection, denied).await,
         }

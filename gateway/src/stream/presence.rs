@@ -1,18 +1,13 @@
 //! Whether the client of a running command is still there. Its FIN alone does not tell: netcat -N half-closes and waits. A
 //! reset does, and on this machine so does the kernel, which knows whether any process still holds the client's socket.
 
-use std::{io, time::Duration};
+use std::io;
 
-use remex_daemon::net::{Stream, TcpInfo, peer};
+use remex_daemon::net::{Backoff, Stream, TcpInfo, peer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::sleep;
 
 use super::connection::Connection;
-
-/// The first question after a FIN: a close orphans the socket a moment after its FIN is sent.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
-/// The longest pause between two questions.
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Returns when the client has gone; takes what it sends meanwhile, up to `most` bytes pending. Cancel-safe.
 pub(super) async fn until_gone(connection: &mut Connection, most: usize) {
@@ -21,11 +16,11 @@ pub(super) async fn until_gone(connection: &mut Connection, most: usize) {
             return;
         }
     }
-    // Nothing is read any more, so nothing tells of itself.
-    let mut pause = FIRST_LOOK;
+    // Nothing is read any more, so nothing tells of itself. Soon at first: a close orphans the socket a moment after its FIN
+    // is sent.
+    let mut backoff = Backoff::default();
     while !is_gone(connection) {
-        sleep(pause).await;
-        pause = (2 * pause).min(LONGEST_LOOK);
+        sleep(backoff.fail()).await;
     }
 }
 

@@ -288,11 +288,11 @@ fn a_word_that_is_no_utf8_is_named() {
     for (words, said) in [
         (
             [word(b"run"), word(b"--cwd"), word(b"/\xff"), word(b"x")],
-            r#""/\xFF" is not UTF-8, as it has to be here; see `remex run --help`"#,
+            r#""/\xff" is not UTF-8, as it has to be here; see `remex run --help`"#,
         ),
         (
             [word(b"kill"), word(b"-9"), word(b"a"), word(b"b\xc3")],
-            r#""b\xC3" is not UTF-8, as it has to be here; see `remex kill --help`"#,
+            r#""b\xc3" is not UTF-8, as it has to be here; see `remex kill --help`"#,
         ),
     ] {
         let (code, _, stderr) = result(&mut remex(&server, &words));
