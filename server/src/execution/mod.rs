@@ -47,6 +47,7 @@ use crate::{
         host::Host,
         mailbox::{Control, Link, StdinRequest, mailbox},
         outlet::AttachedOutlet,
+        waiting_stdin::{StdinMemory, StdinRoom, StdinShare},
     },
     budget::{Budget, Share},
     id::new_id,
@@ -147,6 +148,8 @@ pub struct Execution {
     pub pid: i32,
     /// How far it has come.
     pub counters: Arc<Counters>,
+    /// What stdin may take that waits for it.
+    pub stdin: StdinRoom,
     /// `None` once it has ended: its queues are not kept with its record.
     link: Mutex<Option<Link>>,
     end: OnceLock<(Exit, SystemTime)>,
@@ -160,6 +163,7 @@ pub struct Executions {
     spawner: Spawner,
     registry: Registry,
     memory: Budget,
+    stdin: StdinMemory,
     permits: Arc<Semaphore>,
     max: usize,
     draining: AtomicBool,
@@ -176,6 +180,7 @@ impl Executions {
             spawner,
             registry: Registry::default(),
             memory: Budget::new(RECORD_BYTES),
+            stdin: StdinMemory::default(),
             permits: Arc::new(Semaphore::new(max)),
             max,
             draining: AtomicBool::new(false),
@@ -216,6 +221,7 @@ impl Executions {
             caller: new.caller,
             created,
             counters: Arc::clone(&counters),
+            stdin: self.stdin.room(),
             link: Mutex::new(Some(link)),
             end: OnceLock::new(),
             ended: CancellationToken::new(),
@@ -393,9 +399,14 @@ impl Execution {
     }
 
     /// Gives it stdin. Returns when all of the chunk has been accepted, with the position up to which stdin has been.
-    pub async fn write(&self, chunk: StdinChunk) -> Result<Result<u64, StdinError>, Ended> {
+    /// `share` is what it takes of [`Self::stdin`].
+    pub async fn write(
+        &self,
+        chunk: StdinChunk,
+        share: StdinShare,
+    ) -> Result<Result<u64, StdinError>, Ended> {
         let (answer, answered) = oneshot::channel();
-        let request = StdinRequest::Chunk(chunk, answer);
+        let request = StdinRequest::Chunk(chunk, share, answer);
         let stdin = self.link()?.stdin;
         stdin.send(request).await.map_err(|_| Ended)?;
         answered.await.map_err(|_| Ended)
