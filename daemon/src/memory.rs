@@ -60,7 +60,8 @@ mod tests {
             small
         };
         let before = resident().unwrap();
-        let live = [std::thread::spawn(fill), std::thread::spawn(fill)].map(|one| one.join());
+        let live =
+            [std::thread::spawn(fill), std::thread::spawn(fill)].map(std::thread::JoinHandle::join);
         trim();
         let after = resident().unwrap();
         let all = 2 * BLOCK * BLOCKS;

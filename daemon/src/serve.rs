@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     Exit, console,
-    logging::{self, LogFormat, LogLevel, LoggingError},
+    logging::{self, LogSettings, LoggingError},
     memory,
     shutdown::{self, Shutdown},
 };
@@ -36,17 +36,13 @@ impl From<&StartError> for Exit {
 }
 
 /// Serves until signals end it, or `serving` fails; says on stderr why `program` does not serve.
-pub fn serve<F, E>(
-    program: &str,
-    (format, level): (LogFormat, LogLevel),
-    serving: impl FnOnce(Shutdown) -> F,
-) -> Exit
+pub fn serve<F, E>(program: &str, log: LogSettings, serving: impl FnOnce(Shutdown) -> F) -> Exit
 where
     F: Future<Output = Result<(), E>>,
     E: Display,
     for<'a> Exit: From<&'a E>,
 {
-    let (runtime, shutdown) = match begun(program, format, level) {
+    let (runtime, shutdown) = match begun(program, log) {
         Ok(begun) => begun,
         Err(exit) => return exit,
     };
@@ -70,12 +66,12 @@ pub fn fail(program: &str, why: &dyn Display, exit: Exit) -> Exit {
     exit
 }
 
-fn begun(program: &str, format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), Exit> {
-    begin(format, level).map_err(|error| fail(program, &error, Exit::from(&error)))
+fn begun(program: &str, log: LogSettings) -> Result<(Runtime, Shutdown), Exit> {
+    begin(log).map_err(|error| fail(program, &error, Exit::from(&error)))
 }
 
-fn begin(format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), StartError> {
-    logging::init(format, level)?;
+fn begin(log: LogSettings) -> Result<(Runtime, Shutdown), StartError> {
+    logging::init(log)?;
     let shutdown = shutdown::on_signals()?;
     Ok((runtime()?, shutdown))
 }

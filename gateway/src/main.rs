@@ -4,7 +4,9 @@ use std::{fmt::Display, future::pending, io::Write, process::ExitCode};
 
 use clap::Parser;
 use remex_client::Client;
-use remex_daemon::{Exit, Ready, console, descriptors, fail, serve, shutdown::Shutdown};
+use remex_daemon::{
+    Exit, Ready, console, descriptors, fail, logging::LogSettings, serve, shutdown::Shutdown,
+};
 use remex_gateway::{
     Bound, Gateway,
     config::{Args, Config, check_spool},
@@ -52,7 +54,11 @@ fn start(args: &Args) -> Exit {
             Err(error) => fail(PROGRAM, &error, Exit::Usage),
         };
     }
-    let log = (config.log_format, config.log_level);
+    let log = LogSettings {
+        format: config.log_format,
+        level: config.log_level,
+        overheard: &[],
+    };
     serve(PROGRAM, log, |shutdown| run(config, shutdown))
 }
 

@@ -10,7 +10,7 @@ use remex_daemon::{
 };
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use remex_supervisor::{
-    lifecycle::life::{Cause, KILL_BOUND},
+    lifecycle::{ending::KILL_BOUND, outcome::Cause},
     process::{self, Prepared, Spawner},
 };
 use tokio::{

@@ -3,10 +3,11 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
-use remex_daemon::{Exit, fail, serve};
+use remex_daemon::{Exit, fail, logging::LogSettings, serve};
 use remex_server::{
     app,
     config::{Args, Config},
+    grpc,
 };
 use remex_supervisor::process::{self, Prepared};
 
@@ -44,7 +45,11 @@ fn start(args: &Args, prepared: Prepared) -> Exit {
             Err(error) => fail(PROGRAM, &error, Exit::Usage),
         };
     }
-    let log = (config.log_format, config.log_level);
+    let log = LogSettings {
+        format: config.log_format,
+        level: config.log_level,
+        overheard: &[grpc::authority::REFUSED],
+    };
     serve(PROGRAM, log, |shutdown| {
         app::run(config, prepared, shutdown)
     })

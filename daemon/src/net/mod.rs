@@ -17,8 +17,8 @@ mod tcp_info;
 mod text;
 mod users;
 
-pub use acceptor::{AcceptLimits, Acceptor, Connection, RESERVE};
-pub use address::{Address, AddressError, UnixAddress};
+pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
+pub use address::{Address, AddressError, UnixAddress, authority};
 pub use backoff::{BACKOFF_FIRST, BACKOFF_MAX};
 pub use caller::{Caller, PeerUnknown, Transport};
 pub use identity::{Identity, identify_tcp, identify_udp};

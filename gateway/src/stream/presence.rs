@@ -7,7 +7,7 @@ use remex_daemon::net::{Stream, TcpInfo, peer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::sleep;
 
-use super::line::Line;
+use super::connection::Connection;
 
 /// The first question after a FIN: a close orphans the socket a moment after its FIN is sent.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
@@ -15,22 +15,22 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Returns when the client has gone; takes what it sends meanwhile, up to `most` bytes pending. Cancel-safe.
-pub(super) async fn until_gone(line: &mut Line, most: usize) {
-    while !line.half_closed && line.pending.len() < most {
-        if line.readable().await.is_err() || line.fill(most).is_err() {
+pub(super) async fn until_gone(connection: &mut Connection, most: usize) {
+    while !connection.half_closed && connection.pending.len() < most {
+        if connection.readable().await.is_err() || connection.fill(most).is_err() {
             return;
         }
     }
     // Nothing is read any more, so nothing tells of itself.
     let mut pause = FIRST_LOOK;
-    while !is_gone(line) {
+    while !is_gone(connection) {
         sleep(pause).await;
         pause = (2 * pause).min(LONGEST_LOOK);
     }
 }
 
-fn is_gone(line: &Line) -> bool {
-    match &line.stream {
+fn is_gone(connection: &Connection) -> bool {
+    match &connection.stream {
         Stream::Unix(stream) => {
             let mut fds = [PollFd::new(stream, PollFlags::empty())];
             let polled = poll(&mut fds, Some(&Timespec::default()));
@@ -39,7 +39,7 @@ fn is_gone(line: &Line) -> bool {
         Stream::Tcp(stream) => {
             let closed = TcpInfo::of(stream).is_ok_and(|info| info.is_closed());
             // A kernel that cannot be asked says nothing against the client.
-            closed || (line.caller.is_local() && peer_gone(stream).unwrap_or(false))
+            closed || (connection.caller.is_local() && peer_gone(stream).unwrap_or(false))
         }
     }
 }

@@ -153,11 +153,11 @@ impl Standalone {
     }
 }
 
-fn script(name: &str) -> Command {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/gateway");
+/// A program in Python, at this path below the server's package.
+fn script(path: &str) -> Command {
     let mut command = Command::new("python3");
     command
-        .arg(Path::new(folder).join(name))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
         .stdout(Stdio::piped());
     command
 }
@@ -180,7 +180,12 @@ pub(super) struct Tutorial {
 
 impl Tutorial {
     pub(super) fn start(arguments: &[&str]) -> Outcome<Self> {
-        let mut process = Process(script("tutorial.py").args(arguments).spawn()?);
+        let mut process = Process(
+            script("../tests/it/gateway/clients/tutorial_server.py")
+                .arg("json-header")
+                .args(arguments)
+                .spawn()?,
+        );
         let address = port(&mut process.0)?;
         Ok(Self {
             _process: process,
@@ -198,7 +203,9 @@ pub(super) struct Python {
 
 impl Python {
     pub(super) fn start() -> Outcome<Self> {
-        let mut child = script("client.py").stdin(Stdio::piped()).spawn()?;
+        let mut child = script("benches/gateway/client.py")
+            .stdin(Stdio::piped())
+            .spawn()?;
         Ok(Self {
             stdin: child.stdin.take().ok_or("no stdin")?,
             lines: lines(&mut child)?,

@@ -38,11 +38,11 @@ enum Input {
 }
 
 impl<O: AttachedOutlet> Host<O> {
-    /// Hosts an execution that was spawned just now.
-    pub fn new(engine: Engine<Registered, O>, mailbox: Mailbox) -> Self {
+    /// Hosts an execution that was `spawned` a moment ago.
+    pub fn new(engine: Engine<Registered, O>, mailbox: Mailbox, spawned: Instant) -> Self {
         Self {
             engine,
-            spawned: Instant::now(),
+            spawned,
             mailbox,
             writer: None,
             stdin: StdinShare::default(),

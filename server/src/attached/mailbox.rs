@@ -2,7 +2,7 @@
 
 use remex_supervisor::{
     lifecycle::{
-        life::Cause,
+        outcome::Cause,
         stdin::{StdinChunk, StdinError},
     },
     process::WindowSize,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use remex_supervisor::{
-    lifecycle::{event::Exit, life::Outcome},
+    lifecycle::{event::Exit, outcome::Outcome},
     process::Usage,
 };
 
@@ -58,7 +58,7 @@ mod tests {
     use remex_daemon::net::{Caller, Transport};
     use remex_supervisor::{
         lifecycle::{
-            life::ExitReason,
+            outcome::ExitReason,
             outlet::{Flow, Outlet},
             output::OutputStream,
         },

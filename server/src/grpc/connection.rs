@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, sync::Arc, task::Poll, time::Dura
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use remex_daemon::net::{Acceptor, Caller, Connection, PeerUnknown, Users};
+use remex_daemon::net::{Accepted, Acceptor, Caller, PeerUnknown, Users};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
@@ -114,15 +114,15 @@ impl Server {
     /// Takes connections until `stop`; those that are open then are asked to finish.
     pub async fn serve(self, mut acceptor: Acceptor, stop: CancellationToken) {
         loop {
-            let connection = tokio::select! {
-                connection = acceptor.accept() => connection,
+            let accepted = tokio::select! {
+                accepted = acceptor.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            let Connection {
+            let Accepted {
                 stream,
                 caller,
                 permit,
-            } = connection;
+            } = accepted;
             let (caller, place) = match self.admit(caller) {
                 Ok(admitted) => admitted,
                 Err(refusal) => {

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod peers;
 pub mod refused;
 mod preface;
+pub mod authority;
 mod calls;
 mod fairness;
 mod gate;

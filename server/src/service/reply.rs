@@ -7,7 +7,7 @@ use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output
 use remex_supervisor::{
     lifecycle::{
         event::{Event, Exit, Kind},
-        life::{Cause, ExitReason, Outcome},
+        outcome::{Cause, ExitReason, Outcome},
         output::{Chunk, OutputStream},
     },
     process::{CommandSpec, ExitStatus, ResourceLimits},

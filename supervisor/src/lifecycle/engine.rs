@@ -5,10 +5,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    action::Action,
     counters::Counters,
     event::Exit,
+    fact::Fact,
     feeder::{Fed, Feeder},
-    life::{Action, Cause, Fact, Life, Outcome},
+    life::Life,
+    outcome::{Cause, Outcome},
     outlet::{Flow, Outlet},
     output::{OutputStream, STREAMS},
     outputs::Outputs,

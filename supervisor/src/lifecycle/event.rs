@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{life::Outcome, output::Chunk};
+use super::{outcome::Outcome, output::Chunk};
 use crate::process::Usage;
 
 /// Something that happened to an execution.

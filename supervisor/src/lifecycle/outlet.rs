@@ -269,7 +269,7 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::{super::life::Outcome, *};
+    use super::{super::outcome::Outcome, *};
 
     const LATER: Duration = COALESCE_INTERVAL;
 

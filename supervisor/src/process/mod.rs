@@ -1,14 +1,15 @@
 //! The one place that spawns, signals, waits, and touches terminals and cgroups. It imports no tokio: what waits is a
 //! descriptor, and who waits is the caller's affair.
 //!
-//! A command goes through `spec` (what), `user` and `lookup` (as whom, which file) into a `plan`; through `containment` (in
-//! which tree), `clone` and `child`, or the zygote, into a [`Process`]. `spawning` takes it from step to step.
+//! A command goes through `spec` (what), `user` and `lookup` (as whom, which file) into a `plan`; through a `place` for its tree,
+//! `clone` and `child`, or the zygote, into a [`Process`]. `spawning` takes it from step to step; `containment` keeps trees.
 
 pub(crate) mod child;
 pub(crate) mod clone;
 mod containment;
 mod descriptors;
 mod desk;
+mod disposition;
 mod environment;
 mod error;
 mod group;
@@ -18,10 +19,12 @@ mod keeper;
 mod landlock;
 mod leader;
 mod leaders;
+mod leftovers;
 mod limits;
 pub(crate) mod lookup;
 mod low_fds;
 mod names;
+mod place;
 pub(crate) mod plan;
 mod prepare;
 mod pty;
@@ -39,8 +42,8 @@ mod sweep;
 mod table;
 mod tree;
 mod user;
+mod way;
 
-pub use containment::Choice;
 pub use error::StartError;
 pub use landlock::landlock_abi;
 pub use leader::{ExitStatus, Pidfd, Usage};
@@ -56,3 +59,4 @@ pub use spec::{
 pub use stdio::Stdio;
 pub use table::TreeLook;
 pub use user::may_switch;
+pub use way::Choice;

@@ -14,7 +14,8 @@ use std::{
 
 use super::{
     clone::Cloner,
-    containment::{Choice, Containment},
+    containment::Containment,
+    disposition,
     environment::Environment,
     error::StartError,
     helper::Helpers,
@@ -23,11 +24,11 @@ use super::{
     names::Names,
     plan::{Plan, Rlimit, argument_bytes},
     prepare::Prepared,
-    signal,
     spawning::Spawning,
     spec::{CommandSpec, StdinSpec},
     stuck::Stuck,
     user::{Own, User},
+    way::Choice,
 };
 use crate::zygote::Zygote;
 
@@ -94,11 +95,7 @@ impl Spawner {
             settings.containment,
         )?;
         let containment = Arc::new(containment);
-        let reset = if cloner.resets_handlers() {
-            signal::ignored()
-        } else {
-            signal::ALL.collect()
-        };
+        let reset = disposition::to_reset(cloner.resets_handlers());
         let own = Own::read()?;
         let zygote = match settings.prepared {
             Some(_) if own.may_switch() => {

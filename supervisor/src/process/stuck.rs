@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    child::Job, clone::Birth, containment::Place, leader::Leader, lookup::Search, low_fds::Taken,
+    child::Job, clone::Birth, leader::Leader, lookup::Search, low_fds::Taken, place::Place,
     running::Process, signal, spawn::Spawner, stdio::ChildStdio,
 };
 

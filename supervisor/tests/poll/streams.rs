@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use remex_supervisor::lifecycle::{drain::DRAIN_BOUND, life::ExitReason};
+use remex_supervisor::lifecycle::{drain::DRAIN_BOUND, outcome::ExitReason};
 
 use crate::{
     commands::{code, shell},

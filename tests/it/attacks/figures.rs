@@ -69,7 +69,7 @@ impl Cpu {
 
     /// What was used since.
     pub(crate) fn since(self) -> Duration {
-        Self::in_file(self.file).used - self.used
+        Self::in_file(self.file).used.saturating_sub(self.used)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use remex_gateway::limits;
+use remex_gateway::limits::Limits;
 use rustix::process::{Pid, Resource, getrlimit, setrlimit};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
@@ -29,7 +29,7 @@ fn allow_descriptors(connections: usize) {
 
 #[tokio::test]
 async fn idle_connections_cost_next_to_nothing() {
-    let connections = count(2_000, limits::CONNECTIONS);
+    let connections = count(2_000, Limits::DEFAULT.connections);
     allow_descriptors(connections);
     let daemon = remexd(&["tcp://127.0.0.1:0/exec"]).await;
     let address = daemon.socket("tcp-exec");
@@ -53,7 +53,7 @@ async fn idle_connections_cost_next_to_nothing() {
     for client in [&mut first, &mut idle[connections / 2]] {
         assert_eq!(client.ask("echo 2").await.text(), "2\n");
     }
-    if connections == limits::CONNECTIONS {
+    if connections == Limits::DEFAULT.connections {
         one_more_waits(address, &mut idle).await;
     }
     daemon.stop().await;

@@ -9,5 +9,7 @@ mod gone;
 mod machines;
 mod memory;
 mod network;
+mod options;
 mod standalone;
 pub(crate) mod support;
+mod tutorial;

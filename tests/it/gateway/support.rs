@@ -99,15 +99,18 @@ pub(crate) async fn python(client: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{client} {arguments:?}: {stderr}");
 }
 
+/// A file in `clients/`.
+pub(crate) fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/gateway/clients")
+        .join(name)
+}
+
 /// A program in `clients/`, not yet started.
 pub(crate) fn script(client: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("python3");
     command
-        .arg(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("tests/it/gateway/clients")
-                .join(client),
-        )
+        .arg(source(client))
         .args(arguments)
         .env("PYTHONUTF8", "1")
         .stdin(Stdio::null())

@@ -10,17 +10,15 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{io::AsyncWriteExt, time::Instant};
 
 use crate::{
-    limits::{KEEPALIVE, LINGER_BYTES},
+    limits::{KEEPALIVE, KEEPALIVE_PROBES, LINGER_BYTES},
     wire::Guard,
 };
 
 /// Room that is made for a read, if less is left.
 const READ_BYTES: usize = 8 * 1024;
-/// Probes without an answer after which a connection is taken for dead.
-const KEEPALIVE_PROBES: u32 = 4;
 
 /// A connection.
-pub(super) struct Line {
+pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) caller: Caller,
     /// Arrived, and no command yet. Without memory of its own while it is empty.
@@ -34,7 +32,7 @@ pub(super) struct Line {
     owes: bool,
 }
 
-impl Line {
+impl Connection {
     pub(super) fn new(stream: Stream, caller: Caller) -> Self {
         if let Some(tcp) = stream.tcp() {
             let keepalive = TcpKeepalive::new()
@@ -150,7 +148,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Connection {
     fn drop(&mut self) {
         if self.owes
             && let Some(tcp) = self.stream.tcp()

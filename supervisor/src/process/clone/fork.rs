@@ -1,0 +1,29 @@
+//! Children in memory of their own, as the zygote makes them.
+
+#![expect(unsafe_code, reason = "fork returns twice")]
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, RawFd},
+};
+
+use super::call::{CloneArgs, Cloned, is_denied, made};
+
+/// A child in memory of its own, as fork(2) makes it, whose parent is this process's own parent. `None` in the child.
+/// Returns as it is called, but for signal handlers, which only clone3 resets.
+///
+/// # Safety
+///
+/// This process has one thread.
+pub(crate) unsafe fn fork_sibling(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Option<Cloned>> {
+    let mut pidfd: RawFd = -1;
+    let args = CloneArgs::new(libc::CLONE_PARENT, &mut pidfd, cgroup);
+    // SAFETY: the arguments point into this frame; without CLONE_VM, the child goes on with a copy of this stack.
+    let mut answer = unsafe { args.by_clone3().fork() };
+    if answer.is_err_and(is_denied) && cgroup.is_none() {
+        // SAFETY: as above.
+        answer = unsafe { args.by_clone().fork() };
+    }
+    // SAFETY: CLONE_PIDFD made this descriptor for us.
+    unsafe { made(answer, pidfd) }
+}
