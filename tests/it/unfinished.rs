@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::{SendStream, client::SendRequest};
 use http::Request;
 use remex::v1::{Command, RunRequest, StartRequest};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::AbortHandle};
 
 use crate::harness::{Daemon, soon};
 
@@ -28,14 +28,18 @@ const QUEUE_KIB: usize = 320;
 const LOOKS: usize = 20;
 
 pub(crate) async fn connect(daemon: &Daemon) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-    // Ends with the connection.
-    tokio::spawn(connection);
-    sender.ready().await.unwrap()
+    connect_until(daemon).await.0
 }
 
-fn request(path: &str) -> Request<()> {
+/// The same, and what closes the connection.
+pub(crate) async fn connect_until(daemon: &Daemon) -> (SendRequest<Bytes>, AbortHandle) {
+    let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection).abort_handle();
+    (sender.ready().await.unwrap(), connection)
+}
+
+pub(crate) fn request(path: &str) -> Request<()> {
     Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -52,17 +56,26 @@ pub(crate) async fn send_unfinished(
     let (_response, mut stream) = sender.send_request(request(ECHO), false)?;
     let header = [&[0][..], &u32::try_from(length).unwrap().to_be_bytes()].concat();
     stream.send_data(header.into(), false)?;
-    let mut left = length - 1;
-    while left > 0 {
-        stream.reserve_capacity(left.min(64 * 1024));
+    let data = vec![b'x'; length - 1].into();
+    send_as_taken(&mut stream, data, &sent).await?;
+    std::future::pending().await
+}
+
+/// Sends `data` as fast as the windows let it; what went is counted.
+pub(crate) async fn send_as_taken(
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    sent: &AtomicUsize,
+) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len().min(64 * 1024));
         let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
         let Some(room) = room else { break };
-        let bytes = room?.min(left);
-        stream.send_data(vec![b'x'; bytes].into(), false)?;
+        let bytes = room?.min(data.len());
+        stream.send_data(data.split_to(bytes), false)?;
         sent.fetch_add(bytes, Ordering::Relaxed);
-        left -= bytes;
     }
-    std::future::pending().await
+    Ok(())
 }
 
 const ECHO: &str = "/remex.v1.EchoService/Echo";

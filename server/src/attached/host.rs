@@ -15,6 +15,7 @@ use super::{
     mailbox::{Control, Mailbox, StdinRequest},
     outlet::AttachedOutlet,
     registered::{Registered, readable, sleep_or_never, writable},
+    waiting_stdin::StdinShare,
 };
 
 /// Hosts one execution from its spawn to its last event.
@@ -25,6 +26,8 @@ pub struct Host<O> {
     mailbox: Mailbox,
     /// Who waits for the chunk of stdin that there was no room for.
     writer: Option<oneshot::Sender<Result<u64, StdinError>>>,
+    /// The memory of stdin that the command has not taken.
+    stdin: StdinShare,
 }
 
 /// What a [`Host`] waits for.
@@ -42,6 +45,7 @@ impl<O: AttachedOutlet> Host<O> {
             spawned,
             mailbox,
             writer: None,
+            stdin: StdinShare::default(),
         }
     }
 
@@ -94,7 +98,8 @@ impl<O: AttachedOutlet> Host<O> {
             Input::Ready(ready) => self.engine.ready(ready, now),
             Input::Control(control) => self.control(control, now),
             Input::Stdin(StdinRequest::Close) => self.engine.end_stdin(now),
-            Input::Stdin(StdinRequest::Chunk(chunk, answer)) => {
+            Input::Stdin(StdinRequest::Chunk(chunk, share, answer)) => {
+                self.stdin.absorb(share);
                 match self.engine.offer_stdin(chunk, now) {
                     Ok(Fed::Waiting) => self.writer = Some(answer),
                     // Whoever does not wait for the answer any more needs none.
@@ -103,6 +108,7 @@ impl<O: AttachedOutlet> Host<O> {
                 }
             }
         }
+        self.stdin.shrink_to(self.engine.waiting_stdin());
         if self.engine.takes_stdin()
             && let Some(writer) = self.writer.take()
         {

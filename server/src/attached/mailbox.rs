@@ -9,6 +9,8 @@ use remex_supervisor::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::waiting_stdin::StdinShare;
+
 /// Requests that wait for a host.
 pub const REQUESTS: usize = 16;
 
@@ -26,8 +28,13 @@ pub enum Control {
 /// stdin for a running execution.
 #[derive(Debug)]
 pub enum StdinRequest {
-    /// A piece of it. Answered when all of it has been accepted, with the position up to which stdin has been.
-    Chunk(StdinChunk, oneshot::Sender<Result<u64, StdinError>>),
+    /// A piece of it, with the memory that it takes. Answered when all of it has been accepted, with the position up to
+    /// which stdin has been.
+    Chunk(
+        StdinChunk,
+        StdinShare,
+        oneshot::Sender<Result<u64, StdinError>>,
+    ),
     /// Its end, as by a half-close.
     Close,
 }

@@ -34,7 +34,10 @@ pub use self::{
     registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page},
 };
 use crate::{
-    attached::mailbox::{Control, Link, StdinRequest},
+    attached::{
+        mailbox::{Control, Link, StdinRequest},
+        waiting_stdin::{StdinRoom, StdinShare},
+    },
     budget::Share,
 };
 
@@ -63,6 +66,8 @@ pub struct Execution {
     pub pid: i32,
     /// How far it has come.
     pub counters: Arc<Counters>,
+    /// What stdin may take that waits for it.
+    pub stdin: StdinRoom,
     /// `None` once it has ended: its queues are not kept with its record.
     link: Mutex<Option<Link>>,
     end: OnceLock<(Exit, SystemTime)>,
@@ -96,9 +101,14 @@ impl Execution {
     }
 
     /// Gives it stdin. Returns when all of the chunk has been accepted, with the position up to which stdin has been.
-    pub async fn write(&self, chunk: StdinChunk) -> Result<Result<u64, StdinError>, Ended> {
+    /// `share` is what it takes of [`Self::stdin`].
+    pub async fn write(
+        &self,
+        chunk: StdinChunk,
+        share: StdinShare,
+    ) -> Result<Result<u64, StdinError>, Ended> {
         let (answer, answered) = oneshot::channel();
-        let request = StdinRequest::Chunk(chunk, answer);
+        let request = StdinRequest::Chunk(chunk, share, answer);
         let stdin = self.link()?.stdin;
         stdin.send(request).await.map_err(|_| Ended)?;
         answered.await.map_err(|_| Ended)

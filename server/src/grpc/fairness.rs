@@ -26,7 +26,7 @@ const LEAST_READ_BYTES: usize = 512;
 const MOST_READ_BYTES: usize = 1024 * 1024;
 
 /// Calls of a connection that wait to begin, from which on it is not read.
-const WAITING_CALLS: usize = 32;
+const WAITING_CALLS: usize = 8;
 
 /// The calls of a connection that have not begun. Clones share them.
 #[derive(Debug, Clone, Default)]

@@ -29,6 +29,7 @@ use crate::{
         answer::{ANSWER_BYTES, Answer},
         live::Live,
         outlet::AttachedOutlet,
+        waiting_stdin::cost,
     },
     budget::Budget,
     execution::{Execution, Executions, Filter, NewExecution, Through},
@@ -240,7 +241,10 @@ impl ExecService for Exec {
         let chunk = request
             .chunk
             .ok_or_else(|| Reason::InvalidField.field("chunk", "is missing"))?;
-        let written = execution.write(translate::stdin_chunk(chunk)?).await;
+        let chunk = translate::stdin_chunk(chunk)?;
+        let share = execution.stdin.try_take(cost(&chunk));
+        let share = share.ok_or_else(status::stdin_memory)?;
+        let written = execution.write(chunk, share).await;
         let stdin_accepted_bytes = written
             .map_err(status::ended)?
             .map_err(status::stdin_error)?;

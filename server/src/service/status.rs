@@ -54,6 +54,15 @@ pub(super) fn stdin_error(error: StdinError) -> Status {
     }
 }
 
+/// Whoever writes is told at once: the message has been read.
+pub(super) fn stdin_memory() -> Status {
+    Reason::TooManyExecutions.retry_after(
+        RETRY_AFTER,
+        "stdin that commands have not read takes all the memory that there is for it; try again when they have, or in \
+         smaller chunks",
+    )
+}
+
 pub(super) fn ended(Ended: Ended) -> Status {
     Reason::ExecutionEnded.status("the execution has ended")
 }

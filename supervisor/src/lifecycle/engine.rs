@@ -185,6 +185,11 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         self.feeder.has_room()
     }
 
+    /// Bytes of stdin that the command has not taken.
+    pub fn waiting_stdin(&self) -> usize {
+        self.feeder.waiting_bytes()
+    }
+
     /// Gives the command stdin, only while [`Self::takes_stdin`].
     pub fn offer_stdin(&mut self, chunk: StdinChunk, now: Duration) -> Result<Fed, StdinError> {
         let fed = self.feeder.offer(now, chunk);

@@ -149,6 +149,11 @@ impl Stdin {
         self.queue.front().map(Bytes::as_ref)
     }
 
+    /// Bytes for the command.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Whether there is anything for the command.
     pub fn has_next(&self) -> bool {
         self.queued > 0

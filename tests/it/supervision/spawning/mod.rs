@@ -4,6 +4,7 @@ mod dead;
 mod given;
 mod held;
 mod other_users;
+mod stuck;
 
 use std::{
     fs,
