@@ -117,11 +117,16 @@ mod tests {
     use super::*;
 
     const MIB: u32 = 1024 * 1024;
-    const ALL: u32 = STDIN_BYTES as u32;
-    const OWN: u32 = OWN_STDIN_BYTES as u32;
+    const ALL: u32 = 256 * MIB;
+    const OWN: u32 = 64 * 1024;
 
     fn free(memory: &StdinMemory) -> usize {
         memory.0.available_permits()
+    }
+
+    #[test]
+    fn bounds_are_as_they_are_said_to_be() {
+        assert_eq!((ALL as usize, OWN as usize), (STDIN_BYTES, OWN_STDIN_BYTES));
     }
 
     #[test]
