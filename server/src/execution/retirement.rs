@@ -116,11 +116,11 @@ mod tests {
 
     impl AttachedOutlet for Panics {
         async fn gone(&self) {
-            pending().await;
+            pending::<()>().await;
         }
 
         async fn room(&self) {
-            pending().await;
+            pending::<()>().await;
         }
     }
 
