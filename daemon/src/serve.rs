@@ -5,7 +5,7 @@ use std::{any::Any, fmt::Display, io, panic};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    Exit, console,
+    DaemonExit, console,
     logging::{self, LogSettings, LoggingError},
     memory,
     shutdown::{self, Shutdown},
@@ -23,7 +23,7 @@ enum StartError {
     Runtime(#[from] io::Error),
 }
 
-impl From<&StartError> for Exit {
+impl From<&StartError> for DaemonExit {
     fn from(error: &StartError) -> Self {
         match error {
             StartError::Logging(LoggingError::Filter(_) | LoggingError::NotUtf8) => Self::Usage,
@@ -36,11 +36,15 @@ impl From<&StartError> for Exit {
 }
 
 /// Serves until signals end it, or `serving` fails; says on stderr why `program` does not serve.
-pub fn serve<F, E>(program: &str, log: LogSettings, serving: impl FnOnce(Shutdown) -> F) -> Exit
+pub fn serve<F, E>(
+    program: &str,
+    log: LogSettings,
+    serving: impl FnOnce(Shutdown) -> F,
+) -> DaemonExit
 where
     F: Future<Output = Result<(), E>>,
     E: Display,
-    for<'a> Exit: From<&'a E>,
+    for<'a> DaemonExit: From<&'a E>,
 {
     let (runtime, shutdown) = match begun(program, log) {
         Ok(begun) => begun,
@@ -55,19 +59,19 @@ where
             logging::flush();
             shutdown.exit()
         }
-        Err(error) => fail(program, &error, Exit::from(&error)),
+        Err(error) => fail(program, &error, DaemonExit::from(&error)),
     }
 }
 
 /// Says why `program` ends, behind what it has logged.
-pub fn fail(program: &str, why: &dyn Display, exit: Exit) -> Exit {
+pub fn fail(program: &str, why: &dyn Display, exit: DaemonExit) -> DaemonExit {
     logging::flush();
     console::complain(program, why);
     exit
 }
 
-fn begun(program: &str, log: LogSettings) -> Result<(Runtime, Shutdown), Exit> {
-    begin(log).map_err(|error| fail(program, &error, Exit::from(&error)))
+fn begun(program: &str, log: LogSettings) -> Result<(Runtime, Shutdown), DaemonExit> {
+    begin(log).map_err(|error| fail(program, &error, DaemonExit::from(&error)))
 }
 
 fn begin(log: LogSettings) -> Result<(Runtime, Shutdown), StartError> {

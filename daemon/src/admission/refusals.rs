@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::logging::{Due, LineLimit};
+use crate::logging::{LineCounts, LineLimit};
 
 /// Why something was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Refusals {
     /// Counts one, and logs it unless its kind was logged a moment ago.
     pub fn note(&self, refused: Refused, peer: &dyn fmt::Display, why: &dyn fmt::Display) {
         if let Some(due) = self.kinds[refused as usize].count() {
-            let Due {
+            let LineCounts {
                 since_last_line,
                 total,
             } = due;

@@ -26,7 +26,7 @@ struct Logged {
 
 /// What a line says of those that were not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
+pub struct LineCounts {
     /// How many there were since the last line, this one among them.
     pub since_last_line: u64,
     /// How many there were.
@@ -43,7 +43,7 @@ impl LineLimit {
     }
 
     /// Counts one; `None`: a line was written a moment ago.
-    pub fn count(&self) -> Option<Due> {
+    pub fn count(&self) -> Option<LineCounts> {
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
         self.due(total, Instant::now())
     }
@@ -53,7 +53,7 @@ impl LineLimit {
         self.total.load(Ordering::Relaxed)
     }
 
-    fn due(&self, total: u64, now: Instant) -> Option<Due> {
+    fn due(&self, total: u64, now: Instant) -> Option<LineCounts> {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match *logged {
             Some(Logged { at, .. }) if now.saturating_duration_since(at) < LOG_EVERY => {
@@ -63,7 +63,7 @@ impl LineLimit {
             None => 0,
         };
         *logged = Some(Logged { at: now, total });
-        Some(Due {
+        Some(LineCounts {
             since_last_line: total.saturating_sub(before),
             total,
         })
@@ -79,7 +79,7 @@ mod tests {
         let limit = LineLimit::new();
         let start = Instant::now();
         let due = |since_last_line, total| {
-            Some(Due {
+            Some(LineCounts {
                 since_last_line,
                 total,
             })

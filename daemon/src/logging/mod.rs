@@ -26,7 +26,7 @@ use tracing_subscriber::{
 
 pub(crate) use self::queue::write_all;
 pub use self::{
-    limit::{Due, LOG_EVERY, LineLimit},
+    limit::{LOG_EVERY, LineCounts, LineLimit},
     overheard::Overheard,
     queue::{BYTES, LINES},
 };

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Backoff, BoundAddress, Caller, Identity, Listener, PeerUnknown, Stream, TcpInfo, Transport,
+    Backoff, BoundAddress, Caller, Identity, Listener, PeerStream, PeerUnknown, TcpInfo, Transport,
     identify_tcp, listener::Socket, socket_file::SocketFile,
 };
 use crate::logging::LineLimit;
@@ -43,7 +43,7 @@ impl AcceptLimits {
 #[derive(Debug)]
 pub struct Accepted {
     /// Its bytes.
-    pub stream: Stream,
+    pub stream: PeerStream,
     /// Who it is from; the unknown are to be refused.
     pub caller: Result<Caller, PeerUnknown>,
     /// To be held as long as the connection is open.
@@ -172,17 +172,17 @@ impl Acceptor {
 }
 
 impl AsyncSocket {
-    async fn accept(&self) -> io::Result<(Stream, Result<Caller, PeerUnknown>)> {
+    async fn accept(&self) -> io::Result<(PeerStream, Result<Caller, PeerUnknown>)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
                 let caller = identify_stream(&stream, peer);
-                Ok((Stream::Tcp(stream), caller))
+                Ok((PeerStream::Tcp(stream), caller))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
                 let caller = identify_unix(&stream);
-                Ok((Stream::Unix(stream), caller))
+                Ok((PeerStream::Unix(stream), caller))
             }
         }
     }

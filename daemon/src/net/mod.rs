@@ -25,7 +25,7 @@ pub use identity::{Identity, identify_tcp, identify_udp};
 pub use listener::{
     BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
 };
-pub use stream::Stream;
+pub use stream::PeerStream;
 pub use tcp_info::TcpInfo;
 pub use text::deserialize_text;
 pub use users::{Users, UsersError};

@@ -4,7 +4,7 @@
 use std::{io, mem, os::fd::AsFd, time::Duration};
 
 use bytes::{BufMut, BytesMut};
-use remex_daemon::net::{Caller, Stream};
+use remex_daemon::net::{Caller, PeerStream};
 use rustix::net::{RecvFlags, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{io::AsyncWriteExt, time::Instant};
@@ -19,7 +19,7 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// A connection.
 pub(super) struct Connection {
-    pub(super) stream: Stream,
+    pub(super) stream: PeerStream,
     pub(super) caller: Caller,
     /// Arrived, and no command yet. Without memory of its own while it is empty.
     pub(super) pending: BytesMut,
@@ -33,7 +33,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, caller: Caller) -> Self {
+    pub(super) fn new(stream: PeerStream, caller: Caller) -> Self {
         if let Some(tcp) = stream.tcp() {
             let keepalive = TcpKeepalive::new()
                 .with_time(KEEPALIVE)
@@ -73,8 +73,8 @@ impl Connection {
     /// Waits until something has arrived, if only the end. Cancel-safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match &self.stream {
-            Stream::Tcp(stream) => stream.readable().await,
-            Stream::Unix(stream) => stream.readable().await,
+            PeerStream::Tcp(stream) => stream.readable().await,
+            PeerStream::Unix(stream) => stream.readable().await,
         }
     }
 
@@ -101,8 +101,8 @@ impl Connection {
     fn read(&mut self, room: usize) -> io::Result<usize> {
         let mut pending = (&mut self.pending).limit(room);
         let read = match &self.stream {
-            Stream::Tcp(stream) => stream.try_read_buf(&mut pending),
-            Stream::Unix(stream) => stream.try_read_buf(&mut pending),
+            PeerStream::Tcp(stream) => stream.try_read_buf(&mut pending),
+            PeerStream::Unix(stream) => stream.try_read_buf(&mut pending),
         };
         match read {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.read_unannounced(room),

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use remex_daemon::net::{Backoff, Stream, TcpInfo, peer};
+use remex_daemon::net::{Backoff, PeerStream, TcpInfo, peer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::sleep;
 
@@ -26,12 +26,12 @@ pub(super) async fn until_gone(connection: &mut Connection, most: usize) {
 
 fn is_gone(connection: &Connection) -> bool {
     match &connection.stream {
-        Stream::Unix(stream) => {
+        PeerStream::Unix(stream) => {
             let mut fds = [PollFd::new(stream, PollFlags::empty())];
             let polled = poll(&mut fds, Some(&Timespec::default()));
             polled.is_ok() && fds[0].revents().contains(PollFlags::HUP)
         }
-        Stream::Tcp(stream) => {
+        PeerStream::Tcp(stream) => {
             let closed = TcpInfo::of(stream).is_ok_and(|info| info.is_closed());
             // A kernel that cannot be asked says nothing against the client.
             closed || (connection.caller.is_local() && peer_gone(stream).unwrap_or(false))

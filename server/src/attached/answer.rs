@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Collects the answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct AnswerOutlet {
     collected: Collected,
     /// `None` once the caller has gone, or has been answered.
     way: Option<Way>,
@@ -58,7 +58,7 @@ pub struct Collected {
 #[derive(Debug, Default)]
 pub struct Capture {
     /// Up to [`CAP_MARGIN`] more bytes than the cap.
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<KeptPiece>,
     /// Bytes that the command wrote.
     pub total: u64,
     /// Bytes that may still be kept. What comes behind one that is dropped is dropped, too.
@@ -67,14 +67,14 @@ pub struct Capture {
 
 /// Some output, and what it takes of the budget for as long as it is there.
 #[derive(Debug)]
-pub struct Piece {
+pub struct KeptPiece {
     /// The output.
     pub bytes: Vec<u8>,
     /// As many bytes of the budget, at least.
     pub share: Share,
 }
 
-impl Answer {
+impl AnswerOutlet {
     /// Both ends; up to `cap` bytes of each stream are kept, as far as there is a budget for it.
     pub fn new(cap: usize, budget: &Budget) -> (Self, mpsc::Receiver<Box<Answered>>) {
         let (to, received) = mpsc::channel(1);
@@ -87,7 +87,7 @@ impl Answer {
     }
 }
 
-impl Outlet for Answer {
+impl Outlet for AnswerOutlet {
     /// Most commands are over by then.
     const PATIENCE: Duration = Duration::from_millis(5);
 
@@ -143,7 +143,7 @@ impl Outlet for Answer {
     }
 }
 
-impl AttachedOutlet for Answer {
+impl AttachedOutlet for AnswerOutlet {
     async fn gone(&self) {
         match &self.way {
             Some(way) => way.to.closed().await,
@@ -184,7 +184,7 @@ impl Capture {
         while !data.is_empty() {
             let piece = match self.pieces.last_mut() {
                 Some(last) if last.bytes.len() < PIECE_BYTES => last,
-                _ => self.pieces.push_mut(Piece {
+                _ => self.pieces.push_mut(KeptPiece {
                     bytes: Vec::new(),
                     share: budget.share(),
                 }),

@@ -16,7 +16,7 @@ pub const REQUESTS: usize = 16;
 
 /// A request to a running execution; dropped unanswered when it has ended.
 #[derive(Debug)]
-pub enum Control {
+pub enum ControlRequest {
     /// Sends a signal.
     Signal(i32, oneshot::Sender<()>),
     /// Sets the window size; the answer is `false` if there is no terminal.
@@ -43,7 +43,7 @@ pub enum StdinRequest {
 #[derive(Debug)]
 pub struct Mailbox {
     /// Signals, window sizes, ends.
-    pub control: mpsc::Receiver<Control>,
+    pub control: mpsc::Receiver<ControlRequest>,
     /// stdin, which may wait while the former pass.
     pub stdin: mpsc::Receiver<StdinRequest>,
 }
@@ -52,7 +52,7 @@ pub struct Mailbox {
 #[derive(Debug, Clone)]
 pub struct Link {
     /// For signals, window sizes, ends.
-    pub control: mpsc::Sender<Control>,
+    pub control: mpsc::Sender<ControlRequest>,
     /// For stdin.
     pub stdin: mpsc::Sender<StdinRequest>,
 }

@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{
     attached::{
-        host::Host,
-        mailbox::{Control, mailbox},
+        host::AttachedHost,
+        mailbox::{ControlRequest, mailbox},
         outlet::AttachedOutlet,
         waiting_stdin::StdinMemory,
     },
@@ -43,7 +43,7 @@ pub const RECORD_BYTES: usize = 512 * 1024 * 1024;
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum StartRefused {
     /// The server shuts down.
     #[error("the server is shutting down; try again when it is back")]
     Draining,
@@ -97,18 +97,18 @@ impl Executions {
         &self,
         new: NewExecution,
         outlet: impl FnOnce(Arc<Counters>) -> O,
-    ) -> Result<Arc<Execution>, Refused>
+    ) -> Result<Arc<Execution>, StartRefused>
     where
         O: AttachedOutlet + Send + Sync + 'static,
     {
         // Before the look at `draining`: a drain waits for every start that has not seen it.
         let _under_way = self.tasks.token();
         if self.draining.load(Ordering::Acquire) {
-            return Err(Refused::Draining);
+            return Err(StartRefused::Draining);
         }
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
-            .map_err(|_| Refused::TooMany(self.max))?;
+            .map_err(|_| StartRefused::TooMany(self.max))?;
         let created = SystemTime::now();
         let id = new_id();
         let (memory, stdin_memory) = self.take_memory(&new)?;
@@ -141,7 +141,7 @@ impl Executions {
             counters,
         );
         // Boxed: the future would be moved about with all of it inside.
-        let host = Box::new(Host::new(engine, mailbox, spawned));
+        let host = Box::new(AttachedHost::new(engine, mailbox, spawned));
         self.registry.insert(Arc::clone(&execution));
         let retirement = Retirement::new(self.registry.clone(), Arc::clone(&execution));
         self.tasks.spawn(async move {
@@ -152,13 +152,15 @@ impl Executions {
         });
         if self.ending.is_cancelled() {
             // It was not there to be told with the others.
-            let _ = execution.request(Control::End(Cause::Shutdown)).await;
+            let _ = execution
+                .request(ControlRequest::End(Cause::Shutdown))
+                .await;
         }
         Ok(execution)
     }
 
     /// Spawns the command of `new`, unless everything is to end before it runs.
-    async fn spawn(&self, id: Uuid, new: &NewExecution) -> Result<(Process, Stdio), Refused> {
+    async fn spawn(&self, id: Uuid, new: &NewExecution) -> Result<(Process, Stdio), StartRefused> {
         let stdin = if new.stdin_open || !new.stdin.is_empty() {
             StdinSpec::Open
         } else {
@@ -172,18 +174,18 @@ impl Executions {
                 SpawnProgress::Failed(error) => return Err(error.into()),
                 SpawnProgress::WaitUntil(time) => tokio::select! {
                     () = sleep_until(time.into()) => {}
-                    () = self.ending.cancelled() => return Err(Refused::Draining),
+                    () = self.ending.cancelled() => return Err(StartRefused::Draining),
                 },
             }
         }
     }
 
     /// What the record and the stdin of `new` take, if that is there.
-    fn take_memory(&self, new: &NewExecution) -> Result<(Share, Share), Refused> {
+    fn take_memory(&self, new: &NewExecution) -> Result<(Share, Share), StartRefused> {
         let (mut record, mut stdin) = (self.memory.share(), self.memory.share());
         let bytes = size_of::<Execution>() + new.spec.cost() + labels_cost(&new.labels);
         let fits = record.grow(bytes) == bytes && stdin.grow(new.stdin.len()) == new.stdin.len();
-        fits.then_some((record, stdin)).ok_or(Refused::Memory)
+        fits.then_some((record, stdin)).ok_or(StartRefused::Memory)
     }
 
     /// The execution `id`, if `caller` may see it.
@@ -247,7 +249,12 @@ impl Executions {
         self.ending.cancel();
         let running = self.registry.running();
         // One that has ended meanwhile needs no end, and none waits for another.
-        join_all(running.iter().map(|one| one.request(Control::End(cause)))).await;
+        join_all(
+            running
+                .iter()
+                .map(|one| one.request(ControlRequest::End(cause))),
+        )
+        .await;
     }
 
     /// Kills every execution, also those that are being ended, for [`Cause::Shutdown`].

@@ -29,13 +29,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::{
-    executions::{DEFAULT_MAX_EXECUTIONS, Executions, RECORD_BYTES, Refused},
+    executions::{DEFAULT_MAX_EXECUTIONS, Executions, RECORD_BYTES, StartRefused},
     new::{NewExecution, Through},
     registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page},
 };
 use crate::{
     attached::{
-        mailbox::{Control, Link, StdinRequest},
+        mailbox::{ControlRequest, Link, StdinRequest},
         waiting_stdin::{StdinRoom, StdinShare},
     },
     budget::Share,
@@ -89,14 +89,14 @@ impl Execution {
     /// Sends it a signal.
     pub async fn signal(&self, number: i32) -> Result<(), Ended> {
         let (answer, answered) = oneshot::channel();
-        self.request(Control::Signal(number, answer)).await?;
+        self.request(ControlRequest::Signal(number, answer)).await?;
         answered.await.map_err(|_| Ended)
     }
 
     /// Sets its window size; `false` if it has no terminal.
     pub async fn resize(&self, size: WindowSize) -> Result<bool, Ended> {
         let (answer, answered) = oneshot::channel();
-        self.request(Control::Resize(size, answer)).await?;
+        self.request(ControlRequest::Resize(size, answer)).await?;
         answered.await.map_err(|_| Ended)
     }
 
@@ -120,7 +120,7 @@ impl Execution {
         sent.map_err(|_| Ended)
     }
 
-    async fn request(&self, control: Control) -> Result<(), Ended> {
+    async fn request(&self, control: ControlRequest) -> Result<(), Ended> {
         let sent = self.link()?.control.send(control).await;
         sent.map_err(|_| Ended)
     }

@@ -2,7 +2,7 @@
 //! resets such a stream before this server hears of it, and says why at level `debug` alone; its caller reads of a protocol
 //! error. So the log has the hint, once in a while.
 
-use remex_daemon::logging::{Due, LineLimit, Overheard};
+use remex_daemon::logging::{LineCounts, LineLimit, Overheard};
 
 /// What the library says of one.
 pub const REFUSED: Overheard = Overheard {
@@ -18,7 +18,7 @@ static LINES: LineLimit = LineLimit::new();
 
 fn hear(rest: &str) {
     let Some(due) = LINES.count() else { return };
-    let Due {
+    let LineCounts {
         since_last_line,
         total,
     } = due;

@@ -11,7 +11,7 @@ use tonic_reflection::{
     server::Builder,
 };
 
-use crate::service::{echo::Echo, exec::Exec, run::ExecServer};
+use crate::service::{echo::EchoHandler, exec::ExecHandler, run::ExecServer};
 
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -41,14 +41,16 @@ pub(super) fn is_streaming(path: &str) -> bool {
 }
 
 /// remex's own services, as the gateway gets them in this process.
-pub fn own(exec: Exec) -> Routes {
+pub fn own(exec: ExecHandler) -> Routes {
     let exec = ExecServer::new(compressed!(ExecServiceServer::new(exec)));
-    let echo = compressed!(EchoServiceServer::new(Echo));
+    let echo = compressed!(EchoServiceServer::new(EchoHandler));
     Routes::new(exec).add_service(echo).prepare()
 }
 
 /// All services: remex's own, health, and reflection in both versions. The reporter says whether they serve.
-pub async fn all(exec: Exec) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+pub async fn all(
+    exec: ExecHandler,
+) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     serve(&reporter, true).await;
     // Each version knows itself; it is to list the other too.

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::{reply, status};
 use crate::{
-    attached::answer::{Answered, CAP_MARGIN, Capture, Piece},
+    attached::answer::{Answered, CAP_MARGIN, Capture, KeptPiece},
     budget::Share,
     execution::Execution,
 };
@@ -55,7 +55,7 @@ pub(super) fn of(
 /// What is sent of one stream.
 #[derive(Debug)]
 struct Captured {
-    pieces: Vec<Piece>,
+    pieces: Vec<KeptPiece>,
     is_text: bool,
     total: u64,
     truncated: bool,
@@ -77,7 +77,7 @@ fn captured(capture: Capture, cap: usize, is_text: bool) -> Captured {
     }
 }
 
-fn data(capture: Capture, cap: usize) -> (Vec<Piece>, bool) {
+fn data(capture: Capture, cap: usize) -> (Vec<KeptPiece>, bool) {
     let mut room = cap;
     let mut pieces = capture.pieces;
     for piece in &mut pieces {
@@ -89,13 +89,13 @@ fn data(capture: Capture, cap: usize) -> (Vec<Piece>, bool) {
 
 /// The longest beginning that, with what is no UTF-8 replaced, has at most `cap` bytes, and for which there is memory; it ends
 /// between characters. And whether anything was left out.
-fn text(capture: Capture, cap: usize) -> (Vec<Piece>, bool) {
+fn text(capture: Capture, cap: usize) -> (Vec<KeptPiece>, bool) {
     let truncated = capture.total > capture.kept() as u64;
     let mut room = cap;
     let mut texts = Vec::with_capacity(capture.pieces.len());
     let mut begun = Vec::new();
     let mut pieces = capture.pieces.into_iter().peekable();
-    while let Some(Piece { mut bytes, share }) = pieces.next() {
+    while let Some(KeptPiece { mut bytes, share }) = pieces.next() {
         bytes.splice(..0, begun.drain(..));
         let is_last = pieces.peek().is_none();
         if !is_last {
@@ -112,7 +112,7 @@ fn text(capture: Capture, cap: usize) -> (Vec<Piece>, bool) {
 }
 
 /// As [`text`], of one piece. `more` says that what followed was dropped.
-fn text_piece(bytes: Vec<u8>, mut share: Share, room: usize, more: bool) -> (Piece, bool) {
+fn text_piece(bytes: Vec<u8>, mut share: Share, room: usize, more: bool) -> (KeptPiece, bool) {
     let (mut text, mut cut) = match String::from_utf8(bytes) {
         Ok(text) if text.len() <= room => (text, more),
         Ok(text) => text_prefix(text.as_bytes(), room, more),
@@ -125,7 +125,7 @@ fn text_piece(bytes: Vec<u8>, mut share: Share, room: usize, more: bool) -> (Pie
         cut = true;
     }
     let bytes = text.into_bytes();
-    (Piece { bytes, share }, cut)
+    (KeptPiece { bytes, share }, cut)
 }
 
 /// The longest prefix of `bytes` that, with what is no UTF-8 replaced, has at most `cap` bytes and ends between
@@ -185,12 +185,12 @@ fn frames(
 /// A field with output.
 struct Field {
     tag: u32,
-    pieces: Vec<Piece>,
+    pieces: Vec<KeptPiece>,
     length: u64,
 }
 
 impl Field {
-    fn new(tag: u32, pieces: Vec<Piece>) -> Self {
+    fn new(tag: u32, pieces: Vec<KeptPiece>) -> Self {
         let length = pieces.iter().map(|piece| piece.bytes.len() as u64).sum();
         Self {
             tag,
@@ -230,7 +230,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn put(&mut self, piece: Piece) {
+    fn put(&mut self, piece: KeptPiece) {
         if piece.bytes.len() > SMALL_BYTES {
             self.flush();
             self.whole.push_back(Bytes::from_owner(Owned {
@@ -290,7 +290,7 @@ mod tests {
             let mut share = budget.share();
             share.grow(bytes.len());
             let bytes = bytes.to_vec();
-            Piece { bytes, share }
+            KeptPiece { bytes, share }
         };
         Capture {
             pieces: pieces.iter().map(piece).collect(),

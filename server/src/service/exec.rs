@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     attached::{
-        answer::{ANSWER_BYTES, Answer},
+        answer::{ANSWER_BYTES, AnswerOutlet},
         live::Live,
         outlet::AttachedOutlet,
         waiting_stdin::cost,
@@ -50,13 +50,13 @@ type Reply<T> = Result<Response<T>, Status>;
 
 /// Runs commands.
 #[derive(Debug, Clone)]
-pub struct Exec {
+pub struct ExecHandler {
     executions: Arc<Executions>,
     answers: Budget,
     tasks: TaskTracker,
 }
 
-impl Exec {
+impl ExecHandler {
     /// A service over `executions`; its own tasks are tracked by `tasks`.
     pub fn new(executions: Arc<Executions>, tasks: TaskTracker) -> Self {
         Self {
@@ -155,7 +155,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 }
 
 #[tonic::async_trait]
-impl ExecService for Exec {
+impl ExecService for ExecHandler {
     type RunStream = OneAnswer;
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<OneAnswer> {
@@ -164,7 +164,7 @@ impl ExecService for Exec {
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
-        let (answer, mut answered) = Answer::new(cap, &self.answers);
+        let (answer, mut answered) = AnswerOutlet::new(cap, &self.answers);
         let execution = self.start(request, false, origin, |_| answer).await?;
         Ok(OneAnswer::response(async move {
             let answered = answered.recv().await.ok_or_else(|| {

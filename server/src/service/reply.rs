@@ -6,7 +6,7 @@ use bytes::Bytes;
 use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
 use remex_supervisor::{
     lifecycle::{
-        event::{Event, Exit, Kind},
+        event::{Event, EventKind, Exit},
         outcome::{Cause, ExitReason, Outcome},
         output::{Chunk, OutputStream},
     },
@@ -17,12 +17,12 @@ use crate::execution::{ENDED_KEPT, Execution};
 
 pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {
     let kind = match event.kind {
-        Kind::Started { pid } => KindMessage::Started(v1::Started {
+        EventKind::Started { pid } => KindMessage::Started(v1::Started {
             execution_id: id.to_owned(),
             pid,
         }),
-        Kind::Output(chunk) => KindMessage::Output(output_message(chunk, text)),
-        Kind::Exited(exit) => KindMessage::Exited(v1::Exited {
+        EventKind::Output(chunk) => KindMessage::Output(output_message(chunk, text)),
+        EventKind::Exited(exit) => KindMessage::Exited(v1::Exited {
             exit: Some(self::exit(&exit)),
         }),
     };

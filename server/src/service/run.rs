@@ -18,9 +18,9 @@ use remex::v1::{RunResponse, exec_service_server::ExecServiceServer};
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-use super::exec::Exec;
+use super::exec::ExecHandler;
 
-type Generated = ExecServiceServer<Exec>;
+type Generated = ExecServiceServer<ExecHandler>;
 type Answer = Result<VecDeque<Bytes>, Status>;
 
 /// ExecService over HTTP/2, as it is generated, but for the body of Run's response.
