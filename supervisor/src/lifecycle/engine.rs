@@ -198,7 +198,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         fed
     }
 
-    /// Ends its stdin.
+    /// Ends its stdin, only while [`Self::takes_stdin`]: what waits for room would come behind the end.
     pub fn end_stdin(&mut self, now: Duration) {
         self.feeder.end(now);
         self.counters.accept(self.feeder.accepted());

@@ -86,7 +86,7 @@ impl<F: Watched> Feeder<F> {
         })
     }
 
-    /// The end of stdin, as by a half-close.
+    /// The end of stdin, as by a half-close; only while [`Self::has_room`].
     pub(super) fn end(&mut self, now: Duration) {
         self.stdin.close();
         self.feed(now);

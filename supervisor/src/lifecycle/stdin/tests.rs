@@ -14,6 +14,7 @@ fn drain(stdin: &mut Stdin) -> Vec<u8> {
     let mut all = Vec::new();
     while let Some(next) = stdin.front() {
         let len = next.len();
+        assert!(len > 0 && all.len() < STDIN_BUFFER_BYTES, "it has no end");
         all.extend_from_slice(next);
         stdin.advance(len);
     }
@@ -175,6 +176,29 @@ fn no_more_waits_than_the_buffer_holds() {
 }
 
 #[test]
+fn what_is_left_of_a_chunk_has_a_position_of_its_own() {
+    let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
+    let mut data = vec![b'x'; STDIN_BUFFER_BYTES];
+    data[0] = b'b';
+    data.extend_from_slice(b"yz");
+    let overlapping = StdinChunk {
+        offset: Some(1),
+        data: data.into(),
+        eof: false,
+    };
+    let Ok(Taken::Part(rest)) = stdin.offer(overlapping) else {
+        panic!("all of it was taken");
+    };
+    assert_eq!(rest.offset, Some(STDIN_BUFFER_BYTES as u64));
+    assert_eq!(&rest.data[..], b"xyz");
+    let first = drain(&mut stdin);
+    assert!(first.starts_with(b"abx") && first.ends_with(b"x"));
+    whole(&mut stdin, rest);
+    assert_eq!(drain(&mut stdin), b"xyz");
+    assert_eq!(stdin.accepted(), STDIN_BUFFER_BYTES as u64 + 3);
+}
+
+#[test]
 fn small_pieces_keep_their_order() {
     let mut stdin = Stdin::new(Bytes::new(), true, false);
     let mut expected = Vec::new();
@@ -216,10 +240,10 @@ fn the_limit_is_that_which_callers_know() {
 fn it_is_finished_when_it_has_ended_and_the_command_has_got_everything() {
     let mut stdin = Stdin::new(Bytes::from_static(b"ab"), true, false);
     assert!(stdin.has_next() && !stdin.is_finished());
-    stdin.advance(1);
-    assert!(stdin.has_next());
     assert_eq!(stdin.front(), Some(&b"ab"[..]));
     stdin.advance(1);
+    assert!(stdin.has_next());
+    assert_eq!(stdin.front(), Some(&b"b"[..]));
     stdin.advance(1);
     assert!(!stdin.has_next() && !stdin.is_finished());
     stdin.close();

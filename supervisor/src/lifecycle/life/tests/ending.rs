@@ -118,6 +118,23 @@ fn a_tree_is_looked_at_again_a_poll_after_its_leaders_end() {
     assert_eq!(life.deadline(), Some(ms(15) + TREE_POLL));
 }
 
+/// A deadline that comes early, as a timer's may, brings nothing.
+#[test]
+fn a_tree_is_killed_again_a_poll_after_the_last_time() {
+    let mut life = life(None);
+    let again = [Action::KillTree, Action::LookAtTree];
+    play(
+        &mut life,
+        &[
+            (ms(1), Fact::Signal(KILL), &[Action::KillTree]),
+            (ms(5), Fact::Deadline, &[]),
+            (ms(6), Fact::Deadline, &again),
+            (ms(10), Fact::Deadline, &[]),
+            (ms(11), Fact::Deadline, &again),
+        ],
+    );
+}
+
 #[test]
 fn a_look_that_takes_long_does_not_bring_the_next_one_nearer() {
     let mut life = life(None);
