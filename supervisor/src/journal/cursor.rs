@@ -113,8 +113,9 @@ impl<F: StoredFile> Cursor<F> {
         self.file.length().of(Operation::Read)
     }
 
-    /// The next frame. What has no frame is read anew each time.
+    /// The next frame. That there is none is not believed of what was read before: it may have been written since.
     pub(super) fn next(&mut self) -> Result<Found, StorageError> {
+        let mut is_fresh = false;
         loop {
             let found = match look(self.rest(), self.marker) {
                 Look::Frame(bytes) => {
@@ -122,18 +123,19 @@ impl<F: StoredFile> Cursor<F> {
                     self.offset += bytes as u64;
                     return Ok(Found::Frame(frame));
                 }
-                Look::Short(needed) => {
-                    if self.fill(needed)? {
-                        continue;
-                    }
-                    let is_end = self.rest().iter().all(|&byte| byte == 0);
-                    if is_end { Found::End } else { Found::Torn }
+                Look::Short(needed) if self.fill(needed)? => {
+                    is_fresh = true;
+                    continue;
                 }
-                Look::End => Found::End,
+                Look::Short(_) if self.rest().iter().any(|&byte| byte != 0) => Found::Torn,
+                Look::Short(_) | Look::End => Found::End,
                 Look::Bad => Found::Torn,
             };
             self.forget();
-            return Ok(found);
+            if is_fresh || !self.fill(MARKER_BYTES)? {
+                return Ok(found);
+            }
+            is_fresh = true;
         }
     }
 

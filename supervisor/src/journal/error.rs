@@ -191,3 +191,13 @@ pub enum ReadError {
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+impl ReadError {
+    /// The same, of a reader that is being opened.
+    pub(super) fn on_open(self) -> OpenError {
+        match self {
+            Self::Unsupported(unsupported) => OpenError::Unsupported(unsupported),
+            Self::Storage(error) => OpenError::Storage(error),
+        }
+    }
+}

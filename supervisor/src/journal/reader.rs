@@ -78,6 +78,8 @@ pub struct Reader<D: Folder = DiskFolder> {
     progress: Progress,
     /// What it has read and not given: at most what is missing before an event, and the event.
     queue: VecDeque<Step>,
+    /// The last event that had to make room before this segment.
+    dropped: u64,
     unsupported: Option<Unsupported>,
     has_ended: bool,
 }
@@ -111,7 +113,7 @@ impl<D: Folder> Reader<D> {
             if self.progress.sequence >= through {
                 return Ok(Step::UpToDate);
             }
-            self.advance(through)?;
+            self.advance(through, through)?;
         }
         let may_be_told = |step: &mut Step| step.first_sequence() <= through;
         Ok(self
@@ -148,26 +150,27 @@ impl<D: Folder> Reader<D> {
             marker,
             progress,
             queue: VecDeque::new(),
+            dropped: 0,
             unsupported: None,
             has_ended: false,
         })
     }
 
-    /// Passes over what comes up to the event `after`.
+    /// Passes over what comes up to the event `after`, and looks at what comes then.
     fn skip_to(&mut self, after: u64, through: u64) -> Result<(), OpenError> {
         while self.progress.sequence < after {
-            let advanced = self.advance(through);
-            advanced.map_err(|error| match error {
-                ReadError::Unsupported(unsupported) => OpenError::Unsupported(unsupported),
-                ReadError::Storage(error) => OpenError::Storage(error),
-            })?;
+            self.advance(after, through).map_err(ReadError::on_open)?;
             if self.queue.is_empty() {
                 return Err(self.ahead(after, self.progress.sequence));
             }
             while (self.queue.pop_front_if(|step| step.sequence() <= after)).is_some() {}
         }
+        let has_passed = after > 0 && self.queue.is_empty() && through > after;
+        if has_passed && !self.has_ended {
+            self.advance(through, through).map_err(ReadError::on_open)?;
+        }
         match self.queue.front_mut() {
-            Some(Step::Gap(gap)) if gap.first_sequence <= after => {
+            Some(Step::Gap(gap)) if after > 0 && gap.sequence == self.dropped => {
                 let first = gap.sequence + 1;
                 let last = self.last_sequence(through)?;
                 Err(OpenError::PositionGone { after, first, last })
@@ -192,12 +195,13 @@ impl<D: Folder> Reader<D> {
         OpenError::PositionAhead { after, first, last }
     }
 
-    /// Reads what comes next into the queue, if there is something.
-    fn advance(&mut self, through: u64) -> Result<(), ReadError> {
+    /// Reads what comes next into the queue, if there is something. Events that are not kept become one gap, up to `until`;
+    /// those up to `through` have been written.
+    fn advance(&mut self, until: u64, through: u64) -> Result<(), ReadError> {
         if let Some(unsupported) = self.unsupported {
             return Err(unsupported.into());
         }
-        while self.queue.is_empty() && !self.has_ended {
+        while !self.has_ended && (self.queue.is_empty() || self.is_in_gap(until)) {
             match self.cursor.next()? {
                 Found::Frame(frame) => match Record::decode(&frame) {
                     Ok(record) => self.take(record),
@@ -216,6 +220,12 @@ impl<D: Folder> Reader<D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the last that it has read are events that are not kept, and there may be more of them.
+    fn is_in_gap(&self, until: u64) -> bool {
+        let is_gap = matches!(self.queue.back(), Some(Step::Gap(_)));
+        is_gap && self.progress.sequence < until
     }
 
     /// Queues what a record says, and that others before it are missing.
@@ -250,11 +260,12 @@ impl<D: Folder> Reader<D> {
                 for (position, bytes) in self.progress.positions.iter_mut().zip(bytes) {
                     *position = position.saturating_add(bytes);
                 }
-                Step::Gap(Gap {
+                self.progress.sequence = sequence;
+                return self.queue_gap(Gap {
                     first_sequence: first,
                     sequence,
                     bytes,
-                })
+                });
             }
             Content::Exited { exit, .. } => event(Kind::Exited(exit)),
             Content::Lost { lost, .. } => Step::Lost(LostEvent {
@@ -271,6 +282,18 @@ impl<D: Folder> Reader<D> {
         self.has_ended = step.is_last();
         self.progress.sequence = sequence;
         self.queue.push_back(step);
+    }
+
+    fn queue_gap(&mut self, gap: Gap) {
+        match self.queue.back_mut() {
+            Some(Step::Gap(last)) if last.sequence + 1 == gap.first_sequence => {
+                last.sequence = gap.sequence;
+                for (sum, bytes) in last.bytes.iter_mut().zip(gap.bytes) {
+                    *sum = sum.saturating_add(bytes);
+                }
+            }
+            _ => self.queue.push_back(Step::Gap(gap)),
+        }
     }
 
     fn queue_damage(&mut self, sequence: u64) {
@@ -294,11 +317,12 @@ impl<D: Folder> Reader<D> {
         if let Some(base) = base.filter(|base| base.sequence > self.progress.sequence) {
             if ordinal != self.ordinal + 1 || self.is_dropped()? {
                 let (to, from) = (base.positions, self.progress.positions);
-                self.queue.push_back(Step::Gap(Gap {
+                self.dropped = base.sequence;
+                self.queue_gap(Gap {
                     first_sequence: self.progress.sequence + 1,
                     sequence: base.sequence,
                     bytes: std::array::from_fn(|index| to[index].saturating_sub(from[index])),
-                }));
+                });
             } else {
                 self.queue_damage(base.sequence);
             }

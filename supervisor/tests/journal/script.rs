@@ -167,7 +167,11 @@ impl Script {
                 writer.push(event.clone());
             }
             writer.set_attached(Attached::Sent(promise.through));
-            match writer.commit()? {
+            let mut committed = writer.commit()?;
+            if matches!(committed, Commit::Full(_)) {
+                committed = writer.commit()?;
+            }
+            match committed {
                 Commit::Written { through } => promise.through = through,
                 Commit::Full(full) => panic!("{full:?}"),
             }
@@ -218,6 +222,12 @@ impl Script {
             assert!(last >= first, "{step:?}");
             assert_eq!(reader.position(), last);
         }
+    }
+
+    /// What was read of the output.
+    pub(crate) fn kept_bytes(&self, read: &Read) -> u64 {
+        let bytes = |&sequence: &u64| self.bytes(sequence, sequence).iter().sum::<u64>();
+        read.events.iter().map(bytes).sum()
     }
 
     /// What the events between two sequences wrote.
