@@ -192,12 +192,11 @@ pub enum ReadError {
     Storage(#[from] StorageError),
 }
 
-impl ReadError {
-    /// The same, of a reader that is being opened.
-    pub(super) fn on_open(self) -> OpenError {
-        match self {
-            Self::Unsupported(unsupported) => OpenError::Unsupported(unsupported),
-            Self::Storage(error) => OpenError::Storage(error),
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unsupported(unsupported) => Self::Unsupported(unsupported),
+            ReadError::Storage(error) => Self::Storage(error),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! [`retention`] what has to go to make room: all of them are pure. [`storage`] has the operations on files, [`folder`] makes
 //! and removes journals. [`writer`] is the supervisor's: it puts events into a [`batch`] and that into a [`segment`].
 //! [`reader`] goes from frame to frame by its [`cursor`]; [`inspect`] gives what a [`survey`] of the first and the last
-//! records finds, and [`recover`] takes over from a supervisor that has died. [`claims`] are the request ids that are taken.
+//! records finds, and [`recover`] takes over from a supervisor that has died. [`claims`] are the request ids that are taken, [`boot`] tells one
+//! boot of the host from another.
 
 mod error;
 mod fields;
@@ -23,7 +24,9 @@ mod survey;
 mod inspect;
 mod recover;
 mod claims;
+mod boot;
 
+pub use boot::boot_id;
 pub use claims::{ClaimError, Claimed, Claims, Swept};
 pub use error::{OpenError, Operation, ReadError, StorageError, Unsupported};
 pub use folder::{PREPARED_BYTES, prepare, remove, sweep_removed};

@@ -113,7 +113,11 @@ impl<D: Folder> Reader<D> {
             if self.progress.sequence >= through {
                 return Ok(Step::UpToDate);
             }
-            self.advance(through, through)?;
+            let advanced = self.advance(through, through);
+            // What came before is given first; the error comes again.
+            if self.queue.is_empty() {
+                advanced?;
+            }
         }
         let may_be_told = |step: &mut Step| step.first_sequence() <= through;
         Ok(self
@@ -159,7 +163,7 @@ impl<D: Folder> Reader<D> {
     /// Passes over what comes up to the event `after`, and looks at what comes then.
     fn skip_to(&mut self, after: u64, through: u64) -> Result<(), OpenError> {
         while self.progress.sequence < after {
-            self.advance(after, through).map_err(ReadError::on_open)?;
+            self.advance(after, through)?;
             if self.queue.is_empty() {
                 return Err(self.ahead(after, self.progress.sequence));
             }
@@ -167,11 +171,11 @@ impl<D: Folder> Reader<D> {
         }
         let has_passed = after > 0 && self.queue.is_empty() && through > after;
         if has_passed && !self.has_ended {
-            self.advance(through, through).map_err(ReadError::on_open)?;
+            self.advance(through, through)?;
         }
         match self.queue.front_mut() {
             Some(Step::Gap(gap)) if after > 0 && gap.sequence == self.dropped => {
-                let first = gap.sequence + 1;
+                let first = gap.sequence.saturating_add(1);
                 let last = self.last_sequence(through)?;
                 Err(OpenError::PositionGone { after, first, last })
             }
@@ -286,7 +290,7 @@ impl<D: Folder> Reader<D> {
 
     fn queue_gap(&mut self, gap: Gap) {
         match self.queue.back_mut() {
-            Some(Step::Gap(last)) if last.sequence + 1 == gap.first_sequence => {
+            Some(Step::Gap(last)) if last.sequence.saturating_add(1) == gap.first_sequence => {
                 last.sequence = gap.sequence;
                 for (sum, bytes) in last.bytes.iter_mut().zip(gap.bytes) {
                     *sum = sum.saturating_add(bytes);
@@ -306,7 +310,7 @@ impl<D: Folder> Reader<D> {
 
     /// Goes to the segment after this one, and queues what is missing between them; `false` if there is none.
     fn next_segment(&mut self, through: u64) -> Result<bool, ReadError> {
-        let Some((ordinal, opened)) = self.find_next_segment()? else {
+        let Some(opened) = self.find_next_segment()? else {
             if through != EVERYTHING && through > self.progress.sequence {
                 self.queue_damage(through);
                 return Ok(true);
@@ -315,7 +319,7 @@ impl<D: Folder> Reader<D> {
         };
         let base = opened.header.map(|header| header.base);
         if let Some(base) = base.filter(|base| base.sequence > self.progress.sequence) {
-            if ordinal != self.ordinal + 1 || self.is_dropped()? {
+            if opened.ordinal != self.ordinal + 1 || self.is_dropped()? {
                 let (to, from) = (base.positions, self.progress.positions);
                 self.dropped = base.sequence;
                 self.queue_gap(Gap {
@@ -328,17 +332,19 @@ impl<D: Folder> Reader<D> {
             }
             self.progress = base;
         }
-        self.ordinal = ordinal;
+        self.ordinal = opened.ordinal;
         self.cursor = opened.cursor;
         Ok(true)
     }
 
     /// The next segment that is there. Those that were there a moment ago may have been dropped.
-    fn find_next_segment(&mut self) -> Result<Option<(u64, Opened<D::File>)>, ReadError> {
-        let mut next = self.ordinal + 1;
+    fn find_next_segment(&mut self) -> Result<Option<Opened<D::File>>, ReadError> {
+        let Some(mut next) = self.ordinal.checked_add(1) else {
+            return Ok(None);
+        };
         loop {
             if let Some(opened) = self.open_segment(next)? {
-                return Ok(Some((next, opened)));
+                return Ok(Some(opened));
             }
             let later = ordinals(&self.folder)?;
             let Some(&later) = later.iter().find(|ordinal| **ordinal > next) else {
@@ -349,15 +355,7 @@ impl<D: Folder> Reader<D> {
     }
 
     fn open_segment(&mut self, ordinal: u64) -> Result<Option<Opened<D::File>>, ReadError> {
-        let opened = open_segment(&self.folder, ordinal, self.marker);
-        let opened = opened.map_err(|error| match error {
-            OpenError::Unsupported(unsupported) => {
-                self.unsupported = Some(unsupported);
-                ReadError::Unsupported(unsupported)
-            }
-            OpenError::Storage(error) => ReadError::Storage(error),
-            error => unreachable!("{error}"),
-        })?;
+        let opened = open_segment(&self.folder, ordinal, self.marker)?;
         if let Some(opened) = &opened {
             self.marker = self.marker.or(opened.cursor.marker());
         }

@@ -1,6 +1,12 @@
 use std::time::UNIX_EPOCH;
 
-use super::{super::format::guess_marker, *};
+use super::{
+    super::{fields::NEEDED, format::guess_marker},
+    *,
+};
+
+/// A field that is not known.
+const LATER: u8 = 98;
 
 const MARKER: u32 = 0x1234_5678;
 
@@ -200,9 +206,9 @@ fn every_kind_takes_later_fields_but_those_it_must_understand() {
         let mut later = fields_of(kind);
         put_bytes(&mut later, 99, b"later");
         assert!(Record::decode(&frame(kind, 0, &later)).is_ok(), "{kind}");
-        put_bytes(&mut later, 0x80 | 98, b"needed");
+        put_bytes(&mut later, NEEDED | LATER, b"needed");
         let error = Record::decode(&frame(kind, 0, &later)).unwrap_err();
-        let expected = Unsupported::Field { kind, field: 98 };
+        let expected = Unsupported::Field { kind, field: LATER };
         assert_eq!(error, BadRecord::Unsupported(expected));
         // Whatever a record says of itself, a known kind is never skipped.
         let error = Record::decode(&frame(kind, SKIPPABLE, &later)).unwrap_err();

@@ -85,7 +85,7 @@ impl Keep {
         let output = output.fold(0, u64::saturating_add);
         let most = self.segment_bytes().min(output.max(FIRST_SEGMENT_BYTES));
         segments.back().is_some_and(|segment| {
-            segment.output_bytes >= most || segment.stored_bytes >= most.saturating_mul(2)
+            segment.output_bytes >= most || segment.file_bytes >= most.saturating_mul(2)
         })
     }
 }
@@ -102,7 +102,7 @@ pub(super) struct Stored {
     /// Bytes of output.
     pub(super) output_bytes: u64,
     /// Bytes of the file, but for those that precede the first output.
-    pub(super) stored_bytes: u64,
+    pub(super) file_bytes: u64,
 }
 
 /// What is to be stored.
@@ -111,7 +111,7 @@ pub(super) struct Wanted {
     /// Bytes of output.
     pub(super) output_bytes: u64,
     /// Bytes of the file.
-    pub(super) stored_bytes: u64,
+    pub(super) file_bytes: u64,
 }
 
 /// What to do before more is stored.
@@ -134,10 +134,10 @@ pub(super) fn make_room(
 ) -> Decision {
     let sum = |part: fn(&Stored) -> u64| segments.iter().map(part).fold(0, u64::saturating_add);
     let mut output = sum(|segment| segment.output_bytes);
-    let mut stored = sum(|segment| segment.stored_bytes);
+    let mut stored = sum(|segment| segment.file_bytes);
     let fits = |output: u64, stored: u64| {
         let has_room = output.saturating_add(wanted.output_bytes) <= keep.max_bytes
-            && stored.saturating_add(wanted.stored_bytes) <= keep.stored_limit();
+            && stored.saturating_add(wanted.file_bytes) <= keep.stored_limit();
         // What is larger than the bound is taken alone.
         has_room || output == 0
     };
@@ -149,7 +149,7 @@ pub(super) fn make_room(
             return Decision::Wait;
         }
         output -= segment.output_bytes;
-        stored -= segment.stored_bytes;
+        stored -= segment.file_bytes;
         if fits(output, stored) {
             return Decision::Drop(index + 1);
         }
@@ -185,7 +185,7 @@ mod tests {
             base_sequence: ordinal - 1,
             last_sequence: ordinal,
             output_bytes: bytes,
-            stored_bytes: bytes,
+            file_bytes: bytes,
         };
         (1..).zip(output).map(segment).collect()
     }
@@ -193,7 +193,7 @@ mod tests {
     fn wanted(bytes: u64) -> Wanted {
         Wanted {
             output_bytes: bytes,
-            stored_bytes: bytes,
+            file_bytes: bytes,
         }
     }
 

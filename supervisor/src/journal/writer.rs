@@ -152,7 +152,7 @@ impl<D: Folder> Writer<D> {
     /// Records, in place of an exit, that nobody saw the end.
     pub fn lose(&mut self, lost: Lost, time: SystemTime) -> Result<(), StorageError> {
         self.put_stdin();
-        let sequence = self.given.sequence + 1;
+        let sequence = self.given.sequence.saturating_add(1);
         let totals = self.given;
         self.batch.put(|to, marker| {
             put_lost(to, marker, (sequence, time), lost, totals);
@@ -320,7 +320,7 @@ impl<D: Folder> Writer<D> {
             ordinal: header.ordinal,
             base_sequence: header.base.sequence,
             last_sequence: header.base.sequence,
-            stored_bytes: HEADER_BYTES as u64,
+            file_bytes: HEADER_BYTES as u64,
             ..Stored::default()
         });
         self.header = header;
@@ -382,7 +382,7 @@ impl<D: Folder> Writer<D> {
         let wanted = self.batch.wanted();
         if let Some(last) = self.stored.back_mut() {
             last.output_bytes += wanted.output_bytes;
-            last.stored_bytes += wanted.stored_bytes;
+            last.file_bytes += wanted.file_bytes;
             last.last_sequence = self.given.sequence;
         }
         self.written = self.given;
@@ -427,7 +427,7 @@ impl<D: Folder> Writer<D> {
 
     /// What the journal takes of the disk, as far as it is written.
     pub fn stored_bytes(&self) -> u64 {
-        let stored = self.stored.iter().map(|stored| stored.stored_bytes);
+        let stored = self.stored.iter().map(|stored| stored.file_bytes);
         self.head_bytes + stored.sum::<u64>()
     }
 

@@ -240,7 +240,7 @@ fn positions_of_stdin_do_not_add_up() {
 #[test]
 fn tiny_outputs_have_a_bound_on_disk() {
     let disk = Disk::new();
-    let script = Script::new(SyncMode::None, &[1; 30_000]).dropping(20_000);
+    let script = Script::new(SyncMode::None, &vec![1; 30_000]).dropping(20_000);
     let mut writer = writer(&disk, script.keep);
     for events in script.events.chunks(100) {
         for event in events {
