@@ -1,0 +1,114 @@
+//! Makes the folders of journals, ahead of need, and removes them.
+//!
+//! A folder that is to go is given a name that no execution has, and then emptied: what a crash leaves of it is never taken
+//! for a journal.
+
+use std::io;
+
+use super::{
+    error::{Of, Operation, StorageError},
+    format::{HEADER_BYTES, Header, Progress, SyncMode, is_valid_id, segment_name},
+    segment::write_header,
+    storage::{Folder, StoredFile, write_zeros},
+};
+
+/// Zeros that a journal is begun with: room for what a quick command writes.
+pub const PREPARED_BYTES: u64 = 64 * 1024;
+
+/// Folders with such names are on their way out.
+const REMOVED_PREFIX: &str = ".removed-";
+
+/// Makes the journal of the execution `id`: its folder, and a first segment of `zeroed_bytes` zeros. Unless nothing is ever
+/// synced, all of it is on disk then.
+pub fn prepare<D: Folder>(
+    parent: &D,
+    id: &str,
+    zeroed_bytes: u64,
+    sync: SyncMode,
+) -> Result<D, StorageError> {
+    if !is_valid_id(id) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput)).of(Operation::MakeFolder);
+    }
+    let folder = parent.make_folder(id).of(Operation::MakeFolder)?;
+    let filled = fill(parent, &folder, id, zeroed_bytes, sync);
+    if filled.is_err() {
+        // What cannot be removed either is found to be blank later.
+        let _ = remove(parent, id);
+    }
+    filled.map(|()| folder)
+}
+
+fn fill<D: Folder>(
+    parent: &D,
+    folder: &D,
+    id: &str,
+    zeroed_bytes: u64,
+    sync: SyncMode,
+) -> Result<(), StorageError> {
+    let header = Header {
+        length: HEADER_BYTES,
+        marker: random_marker(folder)?,
+        id: id.to_owned(),
+        ordinal: 1,
+        sync,
+        base: Progress::default(),
+    };
+    let file = folder.create(&segment_name(1)).of(Operation::Create)?;
+    write_header(&file, &header)?;
+    let begin = HEADER_BYTES as u64;
+    write_zeros(&file, begin, begin + zeroed_bytes).of(Operation::Write)?;
+    if sync != SyncMode::None {
+        file.sync().of(Operation::Sync)?;
+        folder.sync().of(Operation::SyncFolder)?;
+        parent.sync().of(Operation::SyncFolder)?;
+    }
+    Ok(())
+}
+
+/// What begins each frame: not zero, and not to be guessed.
+fn random_marker<D: Folder>(folder: &D) -> Result<u32, StorageError> {
+    loop {
+        let mut bytes = [0; 4];
+        folder.random(&mut bytes).of(Operation::Random)?;
+        match u32::from_le_bytes(bytes) {
+            0 => {}
+            marker => return Ok(marker),
+        }
+    }
+}
+
+/// Removes the journal of the execution `id`.
+pub fn remove<D: Folder>(parent: &D, id: &str) -> Result<(), StorageError> {
+    let removed = format!("{REMOVED_PREFIX}{id}");
+    parent.rename(id, &removed).of(Operation::Rename)?;
+    remove_all(parent, &removed)
+}
+
+/// Removes what crashes have left of journals that were to go, and says how many.
+pub fn sweep_removed<D: Folder>(parent: &D) -> Result<usize, StorageError> {
+    let mut names = Vec::new();
+    parent
+        .names(&mut |name| {
+            if name.starts_with(REMOVED_PREFIX) {
+                names.push(name.to_owned());
+            }
+        })
+        .of(Operation::List)?;
+    for name in &names {
+        remove_all(parent, name)?;
+    }
+    Ok(names.len())
+}
+
+fn remove_all<D: Folder>(parent: &D, name: &str) -> Result<(), StorageError> {
+    let folder = parent.open_folder(name).of(Operation::OpenFolder)?;
+    let mut files = Vec::new();
+    folder
+        .names(&mut |file| files.push(file.to_owned()))
+        .of(Operation::List)?;
+    for file in files {
+        folder.remove(&file).of(Operation::Remove)?;
+    }
+    drop(folder);
+    parent.remove_folder(name).of(Operation::RemoveFolder)
+}
