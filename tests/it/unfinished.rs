@@ -47,17 +47,36 @@ pub(crate) fn request(path: &str) -> Request<()> {
         .unwrap()
 }
 
+/// Returns when nothing more is taken of what is sent.
+pub(crate) async fn standstill(sent: &AtomicUsize) {
+    let (mut before, mut looks) = (0, 0);
+    let still = async {
+        while looks < LOOKS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = sent.load(Ordering::Relaxed);
+            looks = if now == before && now > 0 {
+                looks + 1
+            } else {
+                0
+            };
+            before = now;
+        }
+    };
+    soon("a standstill", still).await;
+}
+
 /// Sends all of a message of 4 MiB but its last byte, as fast as it is taken.
 pub(crate) async fn send_unfinished(
     mut sender: SendRequest<Bytes>,
     sent: Arc<AtomicUsize>,
 ) -> Result<(), h2::Error> {
-    let length = 4 * MIB - 64;
+    // One for all: the attacker's memory is not what is tried.
+    static DATA: [u8; LENGTH - 1] = [b'x'; LENGTH - 1];
+    const LENGTH: usize = 4 * MIB - 64;
     let (_response, mut stream) = sender.send_request(request(ECHO), false)?;
-    let header = [&[0][..], &u32::try_from(length).unwrap().to_be_bytes()].concat();
+    let header = [&[0][..], &u32::try_from(LENGTH).unwrap().to_be_bytes()].concat();
     stream.send_data(header.into(), false)?;
-    let data = vec![b'x'; length - 1].into();
-    send_as_taken(&mut stream, data, &sent).await?;
+    send_as_taken(&mut stream, Bytes::from_static(&DATA), &sent).await?;
     std::future::pending().await
 }
 

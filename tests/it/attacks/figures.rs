@@ -36,40 +36,58 @@ impl Memory {
     }
 }
 
-/// Processor time that was used until it was looked at first.
-#[derive(Debug)]
+/// What threads had of the processors, and how long they waited for one.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cpu {
-    /// The kernel's file about whoever used it.
-    file: String,
-    used: Duration,
+    pub(crate) ran: Duration,
+    pub(crate) waited: Duration,
 }
 
 impl Cpu {
-    /// Of the process `pid`, with all its threads.
+    /// Of the threads that the process `pid` has now.
     pub(crate) fn of(pid: Pid) -> Self {
-        Self::in_file(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+        let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+        let tasks = fs::read_dir(tasks).expect("its threads").flatten();
+        // One that ends meanwhile has no say.
+        let times = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+        times.fold(Self::default(), |sum, text| sum.plus(Self::parse(&text)))
     }
 
     pub(crate) fn of_this_thread() -> Self {
-        let thread = rustix::thread::gettid();
-        Self::in_file(format!("/proc/self/task/{}/stat", thread.as_raw_nonzero()))
+        let text = fs::read_to_string("/proc/thread-self/schedstat");
+        Self::parse(&text.expect("the kernel counts"))
     }
 
-    fn in_file(file: String) -> Self {
-        let stat = fs::read_to_string(&file).expect("it lives");
-        // Behind the name, which may hold anything.
-        let (_, fields) = stat.rsplit_once(')').expect("a name");
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        let ticks: u64 = ticks
-            .map(|field| field.parse::<u64>().expect("a number"))
-            .sum();
-        let used = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
-        Self { file, used }
+    /// The kernel's sched-stats: nanoseconds run, nanoseconds waited, and how often.
+    fn parse(text: &str) -> Self {
+        let mut fields = text
+            .split_whitespace()
+            .map(|field| field.parse().expect("a number"));
+        let mut next = || Duration::from_nanos(fields.next().expect("a time"));
+        Self {
+            ran: next(),
+            waited: next(),
+        }
     }
 
-    /// What was used since.
-    pub(crate) fn since(self) -> Duration {
-        Self::in_file(self.file).used.saturating_sub(self.used)
+    fn plus(self, other: Self) -> Self {
+        Self {
+            ran: self.ran + other.ran,
+            waited: self.waited + other.waited,
+        }
+    }
+
+    /// From `before` to this.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            ran: self.ran.saturating_sub(before.ran),
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
+
+    /// How many times as long all took as it would have with processors of its own.
+    pub(crate) fn stretch(self) -> f64 {
+        (self.ran + self.waited).as_secs_f64() / self.ran.as_secs_f64().max(0.1)
     }
 }
 

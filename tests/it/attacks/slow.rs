@@ -21,7 +21,7 @@ use super::{
 use crate::{
     harness::soon,
     supervision::support::{Running, argv, count},
-    unfinished::{connect, send_unfinished},
+    unfinished::{connect, send_unfinished, standstill},
 };
 
 const RUN: &str = "/remex.v1.ExecService/Run";
@@ -141,6 +141,7 @@ async fn requests_that_never_end() {
                 requests.spawn(send_unfinished(sender.clone(), Arc::clone(&sent)));
             }
         }
+        standstill(&sent).await;
         tokio::time::sleep(attack_time()).await;
     };
     let trial = Box::pin(trial.attack("1,500 requests that never end", bounds, attack)).await;

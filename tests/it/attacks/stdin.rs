@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 
 use super::{
     figures::mib,
-    trial::{Bounds, Trial, attack_time},
+    trial::{Bounds, Trial},
 };
 use crate::{
     harness::{Marker, http2::framed, soon},
     supervision::support::{argv, count, is_long},
-    unfinished::{self, connect_until, send_as_taken},
+    unfinished::{self, connect_until, send_as_taken, standstill},
 };
 
 const INTERACT: &str = "/remex.v1.ExecService/Interact";
@@ -128,7 +128,7 @@ async fn stdin_that_nobody_reads() {
                 feeding.spawn(feed(sender.clone(), request, Arc::clone(&sent)));
             }
         }
-        tokio::time::sleep(attack_time()).await;
+        standstill(&sent).await;
         types(&other).await;
         let list = ListRequest {
             states: vec![State::Running.into()],
