@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    encode::put_event,
     format::Progress,
-    record::put_event,
     retention::Wanted,
     storage::{StoredFile, written},
 };

@@ -1,6 +1,6 @@
 //! What is kept of a durable execution on disk: its events, in order, readable while they are written.
 //!
-//! [`format`], [`fields`] and [`record`] say what the bytes mean, [`reservation`] what is known before the command runs, and
+//! [`format`], [`fields`], [`record`] and [`encode`] say what the bytes mean, [`reservation`] what is known before the command runs, and
 //! [`retention`] what has to go to make room: all of them are pure. [`storage`] has the operations on files, [`folder`] makes
 //! and removes journals. [`writer`] is the supervisor's: it puts events into a [`batch`] and that into a [`segment`].
 //! [`reader`] goes from frame to frame by its [`cursor`]; [`inspect`] gives what a [`survey`] of the first and the last
@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod format;
 mod record;
+mod encode;
 mod reservation;
 mod storage;
 mod folder;

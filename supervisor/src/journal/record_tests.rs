@@ -1,9 +1,16 @@
 use std::time::UNIX_EPOCH;
 
 use super::{
-    super::{fields::NEEDED, format::guess_marker},
+    super::{
+        encode::{
+            put_claim, put_event, put_gap, put_lost, put_not_started, put_reservation, put_stdin,
+        },
+        fields::{NEEDED, put, put_bytes},
+        format::{begin_frame, end_frame, guess_marker},
+    },
     *,
 };
+use crate::lifecycle::event::{Event, EventKind};
 
 /// A field that is not known.
 const LATER: u8 = 98;

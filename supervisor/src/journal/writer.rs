@@ -9,9 +9,10 @@ use std::{collections::VecDeque, io, time::SystemTime};
 use super::{
     batch::Batch,
     cursor::{Found, open_segment, ordinals},
+    encode::{put_gap, put_lost, put_not_started, put_reservation, put_stdin},
     error::{Of, OpenError, Operation, StorageError},
     format::{HEADER_BYTES, Header, Progress, SyncMode},
-    record::{Lost, put_gap, put_lost, put_not_started, put_reservation, put_stdin, stream_index},
+    record::{Lost, stream_index},
     reservation::{MAX_DETAILS_BYTES, Reservation},
     retention::{Attached, Decision, Keep, OnFull, Stored, make_room, on_full_disk},
     segment::{Room, Segment, drop_first, drop_segment},
