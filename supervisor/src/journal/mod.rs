@@ -1,11 +1,11 @@
 //! What is kept of a durable execution on disk: its events, in order, readable while they are written.
 //!
-//! [`format`], [`fields`], [`record`] and [`encode`] say what the bytes mean, [`reservation`] what is known before the command runs, and
-//! [`retention`] what has to go to make room: all of them are pure. [`storage`] has the operations on files, [`folder`] makes
-//! and removes journals. [`writer`] is the supervisor's: it puts events into a [`batch`] and that into a [`segment`].
-//! [`reader`] goes from frame to frame by its [`cursor`]; [`inspect`] gives what a [`survey`] of the first and the last
-//! records finds, and [`recover`] takes over from a supervisor that has died. [`claims`] are the request ids that are taken, [`boot`] tells one
-//! boot of the host from another.
+//! `format`, `fields`, `record` and `encode` say what the bytes mean, `reservation` what is known before the command runs,
+//! and `retention` what has to go to make room: all of them are pure. `storage` has the operations on files, `folder` makes
+//! and removes journals. `writer` is the supervisor's: it puts events into a `batch` and that into a `segment`. `reader` goes
+//! from frame to frame by its `cursor`; `inspect` gives what a `survey` of the first and the last records finds, and
+//! `recover` takes over from a supervisor that has died. `claims` are the request ids that are taken, `boot` tells one boot
+//! of the host from another.
 
 mod error;
 mod fields;
