@@ -209,7 +209,8 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
         self.sink.as_ref()?;
         let chunk = match self.chunker.due(now, ending) {
             Due::At(at) => Some(at),
-            // What is due already is held up by the reader alone.
+            // It has become due since it was last looked at, unless it is the reader that holds it up.
+            Due::Now if !self.blocked => Some(now),
             Due::Now | Due::Never => None,
         };
         let accepted = self.accepted_due().filter(|_| self.has_room());
@@ -327,6 +328,23 @@ mod tests {
         assert_eq!(outlet.pass_on(LATER, false), Flow::Same);
         let item = outlet.receive().unwrap();
         assert!(matches!(item.event.unwrap().kind, EventKind::Output(chunk) if chunk.data == "hi"));
+    }
+
+    /// A host asks later than the outlet looked.
+    #[test]
+    fn what_becomes_due_between_two_looks_is_passed_on_at_once() {
+        let (mut outlet, _) = full();
+        outlet.receive().unwrap();
+        outlet.write(b"one");
+        assert_eq!(outlet.pass_on(LATER, false), Flow::Same);
+        outlet.receive().unwrap();
+        outlet.write(b"two");
+        assert_eq!(outlet.pass_on(LATER, false), Flow::Same);
+        assert_eq!(outlet.deadline(LATER, false), Some(2 * LATER));
+        assert_eq!(outlet.deadline(3 * LATER, false), Some(3 * LATER));
+        assert_eq!(outlet.pass_on(3 * LATER, false), Flow::Same);
+        outlet.receive().unwrap();
+        assert_eq!(outlet.deadline(4 * LATER, false), None);
     }
 
     #[test]
