@@ -32,7 +32,7 @@ pub use claims::{ClaimError, Claimed, Claims, Swept};
 pub use error::{OpenError, Operation, ReadError, StorageError, Unsupported};
 pub use folder::{PREPARED_BYTES, prepare, remove, sweep_removed};
 pub use format::{FORMAT_VERSION, MAX_ID_BYTES, SyncMode, is_valid_id};
-pub use inspect::{Fate, Stage, Started, Summary, inspect};
+pub use inspect::{Fate, JournalSummary, Stage, Started, inspect};
 pub use reader::{Damage, EVERYTHING, Gap, LostEvent, Reader, Step};
 pub use record::Lost;
 pub use recover::{Recovered, recover};

@@ -4,7 +4,7 @@ use super::{
     cursor::{Cursor, Found, Opened, open_segment, ordinals},
     error::{BadRecord, Of, OpenError, Operation, StorageError},
     format::{Header, Progress, segment_name},
-    inspect::{Stage, Started, Summary},
+    inspect::{JournalSummary, Stage, Started},
     record::{Content, Record, stream_index},
     reservation::Reservation,
     storage::{Folder, StoredFile, read_all},
@@ -20,7 +20,7 @@ const MAX_FAILURE_BYTES: usize = 4096;
 /// A summary, and what it takes to go on writing.
 #[derive(Debug)]
 pub(super) struct Survey {
-    pub(super) summary: Summary,
+    pub(super) summary: JournalSummary,
     /// As the last segment's header is, or should be; `None` if what begins each frame is not known.
     pub(super) header: Option<Header>,
     pub(super) progress: Progress,
@@ -85,7 +85,7 @@ pub(super) fn survey<D: Folder>(folder: &D) -> Result<Survey, OpenError> {
         Some(second) if head.is_all => second.base.sequence.max(1).saturating_add(1),
         _ => next,
     };
-    let summary = Summary {
+    let summary = JournalSummary {
         id: known.map(|header| header.id.clone()),
         sync: known.map(|header| header.sync).unwrap_or_default(),
         stage: head.stage(&tail),
@@ -242,7 +242,7 @@ impl Tail {
     }
 
     /// The header to write on under, in place of one that cannot be read.
-    fn header_to_go_on(&self, summary: &Summary) -> Option<Header> {
+    fn header_to_go_on(&self, summary: &JournalSummary) -> Option<Header> {
         self.header.clone().or(Some(Header {
             length: 0,
             marker: self.marker?,

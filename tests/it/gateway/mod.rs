@@ -10,6 +10,7 @@ mod machines;
 mod memory;
 mod network;
 mod options;
+mod room;
 mod standalone;
 pub(crate) mod support;
 mod tutorial;

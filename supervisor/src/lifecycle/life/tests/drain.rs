@@ -98,6 +98,30 @@ fn a_flood_on_one_stream_neither_delays_the_other_nor_lasts() {
 }
 
 #[test]
+fn what_others_write_is_read_up_to_its_bound_and_no_longer() {
+    let mut bounded = life(None);
+    let end = close_and_finish(SUCCESS, ExitReason::Own);
+    play(
+        &mut bounded,
+        &[
+            (ms(1), exited(SUCCESS, 5), &[]),
+            (ms(2), output(5 + DRAIN_BYTES - 1), &[]),
+            (ms(3), output(1), &end),
+        ],
+    );
+    let mut to_its_end = life(None).until_end(true);
+    play(
+        &mut to_its_end,
+        &[
+            (ms(1), exited(SUCCESS, 5), &[]),
+            (ms(2), output(5 + DRAIN_BYTES), &[]),
+            (ms(9000), Fact::Deadline, &[]),
+            (ms(9001), OUTPUT_ENDED, &end[1..]),
+        ],
+    );
+}
+
+#[test]
 fn a_reader_that_holds_the_output_up_stops_the_clock() {
     let mut life = life(None);
     play(
