@@ -84,11 +84,6 @@ impl Cpu {
             waited: self.waited.saturating_sub(before.waited),
         }
     }
-
-    /// How many times as long all took as it would have with processors of its own.
-    pub(crate) fn stretch(self) -> f64 {
-        (self.ran + self.waited).as_secs_f64() / self.ran.as_secs_f64().max(0.1)
-    }
 }
 
 /// `bytes` in MiB, with a tenth.

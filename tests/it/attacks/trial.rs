@@ -152,10 +152,7 @@ impl Trial {
                 mib(after),
                 mib(most_after)
             );
-            // What the server waited for its processors, which it shares with whatever else this machine does, it did not
-            // cost its callers: where it has its own, that is a tenth or so.
-            let most =
-                (FACTOR * quiet.percentile(99).max(QUIET)).mul_f64(server.stretch().max(1.0));
+            let most = FACTOR * quiet.percentile(99).max(QUIET);
             let late = beside.percentile(99);
             assert!(
                 late <= most,
