@@ -6,7 +6,7 @@ use remex_client::{Client, Endpoint};
 use remex_gateway::limits::Limits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use crate::{
@@ -47,11 +47,12 @@ async fn what_is_lost_is_unknown_and_never_repeated() {
 
 #[tokio::test]
 async fn a_server_that_is_away_is_told_in_every_wire() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap())
+    // Bound, so that nobody else gets the port meanwhile, and not listening.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint: Endpoint = format!("http://{}", nobody.local_addr().unwrap())
         .parse()
         .unwrap();
-    drop(listener);
     let client = Client::connect_lazy(&endpoint);
     let site = Site::of(URL, Limits::default(), Fake::new(), client.clone());
     let mut peer = site.connect().await;
