@@ -14,7 +14,7 @@ use super::{
     budget::{Budget, Metered, SharedBudget},
     calls::{Calls, GOING, MAX_IDLE},
     codec, deadline,
-    fairness::{self, Starts, WaitingCall},
+    fairness::{self, WaitingCall},
     gate,
     peers::{Peers, Place},
     preface::{self, Opened},
@@ -160,7 +160,6 @@ impl Server {
             budget: self.budget.of_connection(&place),
             unsent: self.unsent,
             calls: Arc::clone(&calls),
-            starts: Starts::new(),
             tasks: self.tasks.clone(),
         };
         let (opened, waiting) = fairness::in_turns(opened);
@@ -230,7 +229,6 @@ struct Scope {
     budget: Budget,
     unsent: Unsent,
     calls: Arc<Calls>,
-    starts: Starts,
     tasks: TaskTracker,
 }
 
@@ -258,7 +256,6 @@ impl Scope {
         let body = Metered::new(Resettable(body), self.budget, streaming);
         let mut request = Request::from_parts(parts, Body::new(body));
         request.extensions_mut().insert(Caller::clone(&caller));
-        request.extensions_mut().insert(self.starts);
         let answering = tower::Service::call(&mut routes, request);
         let response = match deadline {
             None => answering.await?,

@@ -1,10 +1,10 @@
 //! No connection before all others: one that always has something to read lets others go first now and then, and is not
 //! read while calls that it made wait to begin. So what one may keep the workers busy with, between two turns of any other,
-//! is bounded, whatever its frames are; and so is how many processes are made for it at a time.
+//! is bounded, whatever its frames are.
 
 use std::{
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,11 +14,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 /// How long a connection is read without a pause while it always has more.
 const TURN: Duration = Duration::from_micros(500);
@@ -31,33 +27,6 @@ const MOST_READ_BYTES: usize = 1024 * 1024;
 
 /// Calls of a connection that wait to begin, from which on it is not read.
 const WAITING_CALLS: usize = 8;
-
-/// Commands of one connection that are started at a time; the others wait, in the order in which they came.
-const STARTS_AT_ONCE: usize = 8;
-
-/// A start that takes longer, which the kernel may hold for seconds, lets the next one begin.
-const START_TURN: Duration = Duration::from_millis(20);
-
-/// The turns in which a connection's commands are started.
-#[derive(Debug, Clone)]
-pub(crate) struct Starts(Arc<Semaphore>);
-
-impl Starts {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(STARTS_AT_ONCE)))
-    }
-
-    /// Starts when it is its turn.
-    pub(crate) async fn in_turn<F: Future>(&self, start: F) -> F::Output {
-        let mut start = pin!(start);
-        let turn = self.0.acquire().await;
-        if let Ok(started) = timeout(START_TURN, start.as_mut()).await {
-            return started;
-        }
-        drop(turn);
-        start.await
-    }
-}
 
 /// The calls of a connection that have not begun. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -264,23 +233,6 @@ mod tests {
             handled_in(TURN);
         }
         assert_eq!(handled_in(TURN), LEAST_READ_BYTES);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn starts_take_turns_and_one_that_is_held_holds_no_other() {
-        let starts = Starts::new();
-        let held: Vec<_> = (0..STARTS_AT_ONCE)
-            .map(|_| {
-                let starts = starts.clone();
-                tokio::spawn(async move { starts.in_turn(std::future::pending::<()>()).await })
-            })
-            .collect();
-        tokio::task::yield_now().await;
-        assert!(starts.in_turn(async {}).now_or_never().is_none());
-        tokio::time::sleep(START_TURN).await;
-        starts.in_turn(async {}).await;
-        assert!(held.iter().all(|one| !one.is_finished()));
-        assert!(starts.in_turn(async {}).now_or_never().is_some());
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ pub mod refused;
 mod preface;
 pub mod authority;
 mod calls;
-pub(crate) mod fairness;
+mod fairness;
 mod gate;
 mod deadline;
 pub mod budget;

@@ -33,7 +33,7 @@ use crate::{
     },
     budget::Budget,
     execution::{Execution, Executions, Filter, NewExecution, Through},
-    grpc::{codec, fairness::Starts},
+    grpc::codec,
 };
 
 /// Records of a page where none is asked for, and at most.
@@ -112,11 +112,7 @@ impl ExecHandler {
             caller: origin.caller,
             through: origin.through,
         };
-        let start = self.executions.start(new, outlet);
-        let execution = match origin.starts {
-            Some(starts) => starts.in_turn(start).await,
-            None => start.await,
-        };
+        let execution = self.executions.start(new, outlet).await;
         execution.map_err(|refused| status::refused(&refused))
     }
 
@@ -135,8 +131,6 @@ impl ExecHandler {
 struct Origin {
     caller: Caller,
     through: Through,
-    /// `None`: of a gateway in this process, which has its own bounds.
-    starts: Option<Starts>,
 }
 
 impl Origin {
@@ -150,11 +144,7 @@ impl Origin {
                 .filter(|client| !caller.is_at(client.as_bytes()))
                 .and_then(|client| client.to_str().ok()?.parse().ok()),
         };
-        Ok(Self {
-            caller,
-            through,
-            starts: request.extensions().get().cloned(),
-        })
+        Ok(Self { caller, through })
     }
 }
 
