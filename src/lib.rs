@@ -9,7 +9,8 @@
 pub mod duration;
 pub mod error;
 
-/// Messages and stubs of the protobuf package `remex.v1`.
+/// Messages and stubs of the protobuf package `remex.v1`. A server answers Run with a stream of one message, so that the
+/// response's headers leave when the command has been started.
 #[expect(
     unused_qualifications,
     clippy::allow_attributes,
@@ -18,6 +19,7 @@ pub mod error;
 )]
 pub mod v1 {
     tonic::include_proto!("remex.v1");
+    include!(concat!(env!("OUT_DIR"), "/server/remex.v1.rs"));
 }
 
 /// The encoded `google.protobuf.FileDescriptorSet` of the package with its imports and comments.

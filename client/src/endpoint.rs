@@ -1,14 +1,10 @@
 //! Where a server is: the text of `--server`, parsed once. Pure: nothing here connects or looks up a name.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-    path::PathBuf,
-    str::FromStr,
-};
+use std::{fmt, net::Ipv4Addr, path::PathBuf, str::FromStr};
 
-use http::uri::Authority;
 use thiserror::Error;
+
+use crate::net::{self, Host, HostPort, Syntax};
 
 /// The port of a URI that names none.
 pub const DEFAULT_PORT: u16 = 50051;
@@ -17,12 +13,7 @@ pub const DEFAULT_PORT: u16 = 50051;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// `http://HOST:PORT`: HTTP/2 without TLS.
-    Http {
-        /// A name or an address; IPv6 without brackets.
-        host: String,
-        /// The TCP port.
-        port: u16,
-    },
+    Http(HostPort),
     /// `unix:/PATH` or `unix:///PATH`: a Unix socket.
     Unix(PathBuf),
 }
@@ -31,8 +22,7 @@ impl Endpoint {
     /// The HTTP/2 `:authority` of calls to it. A socket's path is no valid one, so that is `localhost`.
     pub fn authority(&self) -> String {
         match self {
-            Self::Http { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Http { host, port } => format!("{host}:{port}"),
+            Self::Http(server) => server.authority(),
             Self::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -40,11 +30,7 @@ impl Endpoint {
     /// Whether it is on this machine as written: a socket, an address of the loopback, or the name `localhost`.
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Http { host, .. } => {
-                let address = host.parse::<IpAddr>();
-                host.eq_ignore_ascii_case("localhost")
-                    || address.is_ok_and(|address| address.is_loopback())
-            }
+            Self::Http(server) => server.host.is_local(),
             Self::Unix(_) => true,
         }
     }
@@ -53,17 +39,17 @@ impl Endpoint {
 /// A server that runs with no flags: `http://127.0.0.1:50051`.
 impl Default for Endpoint {
     fn default() -> Self {
-        Self::Http {
-            host: "127.0.0.1".to_owned(),
+        Self::Http(HostPort {
+            host: Host::Address(Ipv4Addr::LOCALHOST.into()),
             port: DEFAULT_PORT,
-        }
+        })
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { .. } => write!(f, "http://{}", self.authority()),
+            Self::Http(server) => write!(f, "http://{}", server.uri()),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -107,19 +93,17 @@ impl FromStr for Endpoint {
             return parse_unix(&text["unix:".len()..]);
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            let (host, port) = parse_authority(text)?;
-            let endpoint = Self::Http { host, port };
-            if endpoint.is_local() {
-                return Ok(endpoint);
+            let server = parse_authority(text, Syntax::Plain)?;
+            if server.host.is_local() {
+                return Ok(Self::Http(server));
             }
-            return Err(EndpointError::TlsUnsupported(endpoint.authority()));
+            return Err(EndpointError::TlsUnsupported(server.uri()));
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "http" => parse_authority(rest).map(|(host, port)| Self::Http { host, port }),
+            "http" => parse_authority(rest, Syntax::Uri).map(Self::Http),
             "https" => {
-                let (host, port) = parse_authority(rest)?;
-                let endpoint = Self::Http { host, port };
-                Err(EndpointError::TlsUnsupported(endpoint.authority()))
+                let server = parse_authority(rest, Syntax::Uri)?;
+                Err(EndpointError::TlsUnsupported(server.uri()))
             }
             _ => Err(EndpointError::UnknownScheme(scheme.to_owned())),
         }
@@ -127,44 +111,28 @@ impl FromStr for Endpoint {
 }
 
 fn parse_unix(rest: &str) -> Result<Endpoint, EndpointError> {
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if !path.starts_with('/') || path.contains('\0') {
-        return Err(EndpointError::SocketPath(path.to_owned()));
-    }
-    Ok(Endpoint::Unix(PathBuf::from(path)))
+    let path = net::socket_path(rest).ok_or_else(|| {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        EndpointError::SocketPath(path.to_owned())
+    })?;
+    Ok(Endpoint::Unix(path))
 }
 
 /// Host and port of `HOST[:PORT][/]`; an IPv6 address may stand without its brackets if no port follows.
-fn parse_authority(rest: &str) -> Result<(String, u16), EndpointError> {
-    if rest.parse::<Ipv6Addr>().is_ok() {
-        return Ok((rest.to_owned(), DEFAULT_PORT));
-    }
+fn parse_authority(rest: &str, syntax: Syntax) -> Result<HostPort, EndpointError> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (text, path) = rest.split_at(end);
     if !matches!(path, "" | "/") {
         return Err(EndpointError::Path(path.to_owned()));
     }
-    let wrong = || EndpointError::Authority(text.to_owned());
-    let authority: Authority = text.parse().map_err(|_| wrong())?;
-    let host = authority.host();
-    // An authority may also carry a user, and a port that is empty or too large.
-    let port = match text.strip_prefix(host) {
-        Some("") => DEFAULT_PORT,
-        Some(_) => authority.port_u16().ok_or_else(wrong)?,
-        None => return Err(wrong()),
-    };
-    let host = match host.strip_prefix('[') {
-        Some(bracketed) => {
-            let address = bracketed.strip_suffix(']').ok_or_else(wrong)?;
-            address.parse::<Ipv6Addr>().map_err(|_| wrong())?;
-            address
-        }
-        None => host,
-    };
-    if host.is_empty() {
-        return Err(wrong());
-    }
-    Ok((host.to_owned(), port))
+    let bare = Host::ipv6(text, syntax).map(|host| (host, None));
+    let (host, port) = bare
+        .or_else(|| net::parse(text, syntax))
+        .ok_or_else(|| EndpointError::Authority(text.to_owned()))?;
+    Ok(HostPort {
+        host,
+        port: port.unwrap_or(DEFAULT_PORT),
+    })
 }
 
 #[cfg(test)]
@@ -172,10 +140,8 @@ mod tests {
     use super::*;
 
     fn http(host: &str, port: u16) -> Endpoint {
-        Endpoint::Http {
-            host: host.to_owned(),
-            port,
-        }
+        let bare = Host::ipv6(host, Syntax::Plain).map(|host| HostPort { host, port });
+        Endpoint::Http(bare.unwrap_or_else(|| format!("{host}:{port}").parse().unwrap()))
     }
 
     #[test]
@@ -195,6 +161,21 @@ mod tests {
                 "http://[::1]:50051",
                 http("::1", 50051),
                 "http://[::1]:50051",
+            ),
+            (
+                "http://[FE80::1%25eth0]/",
+                http("fe80::1%eth0", 50051),
+                "http://[fe80::1%25eth0]:50051",
+            ),
+            (
+                "http://[fe80::1%eth0]:1",
+                http("fe80::1%eth0", 1),
+                "http://[fe80::1%25eth0]:1",
+            ),
+            (
+                "http://[::ffff:192.0.2.7]:1",
+                http("::ffff:192.0.2.7", 1),
+                "http://[::ffff:192.0.2.7]:1",
             ),
             (
                 "http://build.example",
@@ -228,6 +209,10 @@ mod tests {
             ("[::1]:1", "::1", 1),
             ("[::1]", "::1", 50051),
             ("::1", "::1", 50051),
+            ("0:0:0:0:0:0:0:1", "::1", 50051),
+            ("[::FFFF:127.0.0.1]:1", "::ffff:127.0.0.1", 1),
+            ("[::1%lo]:1", "::1%lo", 1),
+            ("::1%1", "::1%1", 50051),
         ] {
             assert_eq!(text.parse(), Ok(http(host, port)), "{text}");
         }
@@ -256,6 +241,15 @@ mod tests {
                 "[2001:db8::1]:1",
                 E::TlsUnsupported("[2001:db8::1]:1".into()),
             ),
+            (
+                "fe80::1%eth0",
+                E::TlsUnsupported("[fe80::1%25eth0]:50051".into()),
+            ),
+            ("http://[::1%]:1", E::Authority("[::1%]:1".into())),
+            (
+                "http://127.0.0.1%25lo:1",
+                E::Authority("127.0.0.1%25lo:1".into()),
+            ),
             ("http://", E::Authority(String::new())),
             ("http://:1", E::Authority(":1".into())),
             ("http://x:", E::Authority("x:".into())),
@@ -271,8 +265,9 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_has_a_valid_authority() {
+    fn an_authority_is_valid_and_names_nothing_of_this_machine() {
         let endpoint = Endpoint::Unix("/run/remex/remexd.sock".into());
         assert_eq!(endpoint.authority(), "localhost");
+        assert_eq!(http("fe80::1%eth0", 1).authority(), "[fe80::1]:1");
     }
 }

@@ -26,7 +26,8 @@
 //! In the order in which a call goes: an [`Endpoint`] says where, a [`Client`] holds the connection, a [`Command`] says
 //! what; [`Execution`] and [`Interaction`] tell its [`Event`]s, of which the last is its [`Exit`]. What stops a command
 //! from running is an [`Error`], with the server's [`Reason`]. Executions that others started are reached by their id, in
-//! the messages of [`v1`], the API itself.
+//! the messages of [`v1`], the API itself. [`net`] and [`wire`] are what the command line and the gateway need besides: sockets,
+//! and how the old protocol lays out its replies.
 //!
 //! The feature `cli`, on by default, is what the command line `remex` needs, and the library does not.
 
@@ -41,10 +42,12 @@ mod execution;
 mod exit;
 mod features;
 mod interaction;
+pub mod net;
 mod records;
 mod signal;
 mod transport;
 mod window;
+pub mod wire;
 
 pub use client::{Channel, Client, MAX_REPLY_BYTES};
 pub use command::Command;

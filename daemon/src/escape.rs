@@ -15,8 +15,8 @@ pub enum Spelling {
 pub fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            // Line and paragraph separators; overrides and isolates of the writing direction.
-            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            // Marks, overrides and isolates of the writing direction; line and paragraph separators.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `text` with what is harmful spelled out; newlines and tabs too.
@@ -51,14 +51,14 @@ mod tests {
 
     #[test]
     fn what_acts_is_spelled_out() {
-        let text = "a\n\u{1b}[2J\u{9b}\u{202e}\u{2028}\0";
+        let text = "a\n\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{61c}\0";
         assert_eq!(
             escape(text, Spelling::Text),
-            "a\\n\\u{1b}[2J\\u{9b}\\u{202e}\\u{2028}\\u{0}"
+            "a\\n\\u{1b}[2J\\u{9b}\\u{202e}\\u{2028}\\u{61c}\\u{0}"
         );
         assert_eq!(
             escape(text, Spelling::Json),
-            "a\\u000a\\u001b[2J\\u009b\\u202e\\u2028\\u0000"
+            "a\\u000a\\u001b[2J\\u009b\\u202e\\u2028\\u061c\\u0000"
         );
     }
 }

@@ -7,7 +7,7 @@ use crate::net::{AddressError, BindError, UsersError};
 
 /// Why a daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub enum DaemonExit {
     /// Drained after a signal; or `--check` found nothing wrong. 0.
     Success,
     /// A flag, a file or an address is wrong; nothing was bound. 64, EX_USAGE.
@@ -20,7 +20,7 @@ pub enum Exit {
     Signal(u8),
 }
 
-impl Exit {
+impl DaemonExit {
     /// The number.
     pub const fn code(self) -> u8 {
         match self {
@@ -33,25 +33,25 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<DaemonExit> for ExitCode {
+    fn from(exit: DaemonExit) -> Self {
         Self::from(exit.code())
     }
 }
 
-impl From<&AddressError> for Exit {
+impl From<&AddressError> for DaemonExit {
     fn from(_: &AddressError) -> Self {
         Self::Usage
     }
 }
 
-impl From<&FileError> for Exit {
+impl From<&FileError> for DaemonExit {
     fn from(_: &FileError) -> Self {
         Self::Usage
     }
 }
 
-impl From<&UsersError> for Exit {
+impl From<&UsersError> for DaemonExit {
     fn from(error: &UsersError) -> Self {
         match error {
             UsersError::Empty | UsersError::Unknown(_) | UsersError::TooMany => Self::Usage,
@@ -60,13 +60,13 @@ impl From<&UsersError> for Exit {
     }
 }
 
-impl From<&BindError> for Exit {
+impl From<&BindError> for DaemonExit {
     fn from(_: &BindError) -> Self {
         Self::Unavailable
     }
 }
 
-impl From<&ReadyError> for Exit {
+impl From<&ReadyError> for DaemonExit {
     fn from(_: &ReadyError) -> Self {
         Self::Unavailable
     }
@@ -79,12 +79,12 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_contract() {
         let table = [
-            (Exit::Success, 0),
-            (Exit::Usage, 64),
-            (Exit::Unavailable, 69),
-            (Exit::Internal, 70),
-            (Exit::Signal(2), 130),
-            (Exit::Signal(15), 143),
+            (DaemonExit::Success, 0),
+            (DaemonExit::Usage, 64),
+            (DaemonExit::Unavailable, 69),
+            (DaemonExit::Internal, 70),
+            (DaemonExit::Signal(2), 130),
+            (DaemonExit::Signal(15), 143),
         ];
         for (exit, code) in table {
             assert_eq!(exit.code(), code);
@@ -93,11 +93,11 @@ mod tests {
 
     #[test]
     fn a_wrong_list_is_the_users_fault_and_a_silent_database_is_not() {
-        assert_eq!(Exit::from(&UsersError::Empty), Exit::Usage);
+        assert_eq!(DaemonExit::from(&UsersError::Empty), DaemonExit::Usage);
         let failed = UsersError::LookUp {
             name: "alice".to_owned(),
             source: std::io::ErrorKind::TimedOut.into(),
         };
-        assert_eq!(Exit::from(&failed), Exit::Unavailable);
+        assert_eq!(DaemonExit::from(&failed), DaemonExit::Unavailable);
     }
 }

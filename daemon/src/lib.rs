@@ -2,7 +2,7 @@
 //!
 //! Hops, in the order of the modules: settings are read from flags and a [`File`], each value with its [`Origin`]; [`logging`]
 //! begins; sockets are bound and connections accepted in [`net`], where it is also known who a peer is; [`admission`] says whether it
-//! may come in; [`Ready`] tells where the daemon listens; [`shutdown`] ends it with an [`Exit`] code. [`serve`] is the frame around all of it; [`console`] is what is
+//! may come in; [`ReadyFile`] tells where the daemon listens; [`shutdown`] ends it with a [`DaemonExit`]. [`serve`] is the frame around all of it, and gives free `memory` back; [`console`] is what is
 //! said outside of the log. [`escape`] makes text harmless.
 
 mod file;
@@ -14,12 +14,13 @@ pub mod net;
 pub mod admission;
 mod ready;
 pub mod shutdown;
+mod memory;
 mod serve;
 mod exit;
 pub mod escape;
 
-pub use exit::Exit;
+pub use exit::DaemonExit;
 pub use file::{File, FileError, MAX_FILE};
 pub use origin::{ConfigError, Origin, Text, text, texts};
-pub use ready::{Ready, ReadyError};
+pub use ready::{ReadyError, ReadyFile};
 pub use serve::{fail, serve};

@@ -16,7 +16,7 @@ const MODE: u32 = 0o644;
 
 /// Where everything listens, one address a line, in the order in which it was added.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ready {
+pub struct ReadyFile {
     lines: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ pub struct ReadyError {
     source: io::Error,
 }
 
-impl Ready {
+impl ReadyFile {
     /// `grpc http://127.0.0.1:50051` or `grpc unix:///run/remex/remexd.sock`.
     pub fn grpc(&mut self, address: &BoundAddress) {
         self.lines
@@ -66,7 +66,7 @@ impl Ready {
     }
 }
 
-impl fmt::Display for Ready {
+impl fmt::Display for ReadyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
@@ -101,10 +101,10 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn ready() -> Ready {
+    fn ready() -> ReadyFile {
         let tcp = |text: &str| BoundAddress::Tcp(text.parse().unwrap());
         let unix = |path: &str| BoundAddress::Unix(PathBuf::from(path));
-        let mut ready = Ready::default();
+        let mut ready = ReadyFile::default();
         ready.grpc(&tcp("127.0.0.1:50051"));
         ready.grpc(&tcp("[::1]:50051"));
         ready.grpc(&unix("/run/x.sock"));
@@ -134,9 +134,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready");
         fs::write(&path, "of an earlier daemon\n").unwrap();
-        Ready::clear(&path).unwrap();
+        ReadyFile::clear(&path).unwrap();
         assert!(!path.exists());
-        Ready::clear(&path).unwrap();
+        ReadyFile::clear(&path).unwrap();
 
         fs::write(&path, "of an earlier daemon\n").unwrap();
         ready().write(&path).unwrap();

@@ -5,8 +5,9 @@ use std::{any::Any, fmt::Display, io, panic};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    Exit, console,
-    logging::{self, LogFormat, LogLevel, LoggingError},
+    DaemonExit, console,
+    logging::{self, LogSettings, LoggingError},
+    memory,
     shutdown::{self, Shutdown},
 };
 
@@ -22,7 +23,7 @@ enum StartError {
     Runtime(#[from] io::Error),
 }
 
-impl From<&StartError> for Exit {
+impl From<&StartError> for DaemonExit {
     fn from(error: &StartError) -> Self {
         match error {
             StartError::Logging(LoggingError::Filter(_) | LoggingError::NotUtf8) => Self::Usage,
@@ -37,18 +38,19 @@ impl From<&StartError> for Exit {
 /// Serves until signals end it, or `serving` fails; says on stderr why `program` does not serve.
 pub fn serve<F, E>(
     program: &str,
-    (format, level): (LogFormat, LogLevel),
+    log: LogSettings,
     serving: impl FnOnce(Shutdown) -> F,
-) -> Exit
+) -> DaemonExit
 where
     F: Future<Output = Result<(), E>>,
     E: Display,
-    for<'a> Exit: From<&'a E>,
+    for<'a> DaemonExit: From<&'a E>,
 {
-    let (runtime, shutdown) = match begun(program, format, level) {
+    let (runtime, shutdown) = match begun(program, log) {
         Ok(begun) => begun,
         Err(exit) => return exit,
     };
+    runtime.spawn(memory::give_back());
     let served = runtime.block_on(serving(shutdown.clone()));
     // What was open to the end is cut off.
     runtime.shutdown_background();
@@ -57,32 +59,41 @@ where
             logging::flush();
             shutdown.exit()
         }
-        Err(error) => fail(program, &error, Exit::from(&error)),
+        Err(error) => fail(program, &error, DaemonExit::from(&error)),
     }
 }
 
 /// Says why `program` ends, behind what it has logged.
-pub fn fail(program: &str, why: &dyn Display, exit: Exit) -> Exit {
+pub fn fail(program: &str, why: &dyn Display, exit: DaemonExit) -> DaemonExit {
     logging::flush();
     console::complain(program, why);
     exit
 }
 
-fn begun(program: &str, format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), Exit> {
-    begin(format, level).map_err(|error| fail(program, &error, Exit::from(&error)))
+fn begun(program: &str, log: LogSettings) -> Result<(Runtime, Shutdown), DaemonExit> {
+    begin(log).map_err(|error| fail(program, &error, DaemonExit::from(&error)))
 }
 
-fn begin(format: LogFormat, level: LogLevel) -> Result<(Runtime, Shutdown), StartError> {
-    logging::init(format, level)?;
+fn begin(log: LogSettings) -> Result<(Runtime, Shutdown), StartError> {
+    logging::init(log)?;
     let shutdown = shutdown::on_signals()?;
     Ok((runtime()?, shutdown))
 }
+
+/// After so many polls of tasks a thread looks whether the kernel has news. tokio's own 61 let whoever waits for it wait for
+/// as many turns of busy connections.
+const NEWS_INTERVAL: u32 = 16;
 
 /// tokio panics where it is denied a thread.
 fn runtime() -> Result<Runtime, StartError> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let built = panic::catch_unwind(|| Builder::new_multi_thread().enable_all().build());
+    let built = panic::catch_unwind(|| {
+        Builder::new_multi_thread()
+            .enable_all()
+            .event_interval(NEWS_INTERVAL)
+            .build()
+    });
     panic::set_hook(hook);
     match built {
         Ok(built) => Ok(built?),

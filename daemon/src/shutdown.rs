@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, logging};
+use super::{DaemonExit, logging};
 
 /// How long the process is there after the second signal.
 pub const EXIT_WITHIN: Duration = Duration::from_millis(900);
@@ -29,7 +29,7 @@ pub const EXIT_WITHIN: Duration = Duration::from_millis(900);
 pub struct Shutdown {
     drain: CancellationToken,
     now: CancellationToken,
-    exit: Arc<OnceLock<Exit>>,
+    exit: Arc<OnceLock<DaemonExit>>,
 }
 
 impl Shutdown {
@@ -44,8 +44,8 @@ impl Shutdown {
     }
 
     /// How a process ends that has done what it was asked for.
-    pub fn exit(&self) -> Exit {
-        self.exit.get().copied().unwrap_or(Exit::Success)
+    pub fn exit(&self) -> DaemonExit {
+        self.exit.get().copied().unwrap_or(DaemonExit::Success)
     }
 }
 
@@ -82,7 +82,7 @@ fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown) {
     clippy::exit,
     reason = "the second signal means at once, whatever else is still running"
 )]
-fn exit(exit: Exit) -> ! {
+fn exit(exit: DaemonExit) -> ! {
     logging::flush();
     process::exit(exit.code().into())
 }
@@ -100,12 +100,12 @@ struct Signals {
 #[derive(Clone, Copy)]
 struct Received {
     name: &'static str,
-    exit: Exit,
+    exit: DaemonExit,
 }
 
 impl Received {
     const fn new(name: &'static str, number: u8) -> Self {
-        let exit = Exit::Signal(number);
+        let exit = DaemonExit::Signal(number);
         Self { name, exit }
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use remex_daemon::net::{AcceptLimits, Acceptor, BoundAddress, Connection, Listener, RESERVE};
+use remex_daemon::net::{AcceptLimits, Accepted, Acceptor, BoundAddress, Listener, RESERVE};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::timeout;
 
@@ -91,7 +91,7 @@ fn use_up_descriptors() -> Vec<File> {
     files
 }
 
-async fn accept(acceptor: &mut Acceptor) -> Connection {
+async fn accept(acceptor: &mut Acceptor) -> Accepted {
     timeout(PATIENCE, acceptor.accept()).await.expect("in time")
 }
 

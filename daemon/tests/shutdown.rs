@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use remex_daemon::{Exit, shutdown};
+use remex_daemon::{DaemonExit, shutdown};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Set in the process of its own.
@@ -121,5 +121,5 @@ fn the_second_signal_ends_a_drain() {
         daemon.signal(second);
         assert_eq!(daemon.status().code(), Some(code));
     }
-    assert_eq!(Exit::Signal(2).code(), 130);
+    assert_eq!(DaemonExit::Signal(2).code(), 130);
 }

@@ -2,11 +2,14 @@
 
 use encoding_rs::{BIG5, Encoding, GB18030, GBK, ISO_2022_JP, SHIFT_JIS, UTF_8, WINDOWS_1252};
 use jiff::{Timestamp, tz::TimeZone};
-use remex_gateway::wire::{
-    Foreign, Guard, Verdict, foreign,
-    request::{self, Refusal, Request},
-    segment::{Arrival, Segments, arrival},
-    time,
+use remex_gateway::{
+    limits::MOST_TIME_BYTES,
+    wire::{
+        Foreign, Guard, Verdict, foreign,
+        request::{self, Refusal, Request},
+        segment::{Arrival, Segments, arrival},
+        time,
+    },
 };
 
 const CHARSETS: [&Encoding; 7] = [
@@ -146,5 +149,5 @@ fn told(bytes: &[u8]) {
         return;
     };
     let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
-    assert!(time::format(format, &now).len() <= time::MOST_REPLY_BYTES);
+    assert!(time::format(format, &now).len() <= MOST_TIME_BYTES);
 }

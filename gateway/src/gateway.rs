@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     body::Spool,
-    config::{DatagramService, Kind, Listener, StreamService},
+    config::{DatagramService, Kind, ListenerConfig, StreamService},
     datagram,
     handler::Handler,
     limits::Limits,
@@ -31,7 +31,7 @@ use crate::{
 /// A legacy listener that has its socket.
 #[derive(Debug)]
 pub struct Bound {
-    listener: Listener,
+    listener: ListenerConfig,
     access: Access,
     socket: BoundSocket,
     local: BoundAddress,
@@ -45,7 +45,7 @@ enum BoundSocket {
 
 impl Bound {
     /// Binds `listener`, for `users` of this machine.
-    pub fn bind(listener: Listener, users: Users) -> Result<Self, BindError> {
+    pub fn bind(listener: ListenerConfig, users: Users) -> Result<Self, BindError> {
         let (socket, local) = match listener.kind.clone() {
             Kind::Stream { address, service } => {
                 let socket = net::Listener::bind(&address)?;
@@ -74,7 +74,7 @@ impl Bound {
     }
 
     /// What was asked for.
-    pub fn listener(&self) -> &Listener {
+    pub fn listener(&self) -> &ListenerConfig {
         &self.listener
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use remex::v1::{EchoRequest, echo_request, echo_response};
-use remex_client::Client;
+use remex_client::{Client, wire::Wire};
 use remex_daemon::{
     admission::{Refusals, Refused},
     net::Caller,
@@ -22,7 +22,7 @@ use crate::{
     exec,
     limits::Limits,
     wire::{
-        Charset, Ending, Summary, Wire, last_word,
+        Charset, Ending, Summary, last_word,
         request::{self, Request},
     },
 };
@@ -54,9 +54,9 @@ impl Form {
             charset,
             most_bytes: limits.body_bytes.min(wire.most_body_bytes()),
             spool: true,
-            digest: wire.has_digest(),
-            must_say: wire.needs_body(),
-            tells_status: wire.tells_status(),
+            digest: wire.has_header(),
+            must_say: wire.is_bare(),
+            tells_status: wire.has_header(),
             last_word: wire.names_last_word(),
         }
     }

@@ -4,7 +4,10 @@ use std::{fmt::Display, future::pending, io::Write, process::ExitCode};
 
 use clap::Parser;
 use remex_client::Client;
-use remex_daemon::{Exit, Ready, console, descriptors, fail, serve, shutdown::Shutdown};
+use remex_daemon::{
+    DaemonExit, ReadyFile, console, descriptors, fail, logging::LogSettings, serve,
+    shutdown::Shutdown,
+};
 use remex_gateway::{
     Bound, Gateway,
     config::{Args, Config, check_spool},
@@ -18,7 +21,7 @@ const PROGRAM: &str = "remex-gateway";
 #[error("{0}")]
 struct Unavailable(String);
 
-impl From<&Unavailable> for Exit {
+impl From<&Unavailable> for DaemonExit {
     fn from(_: &Unavailable) -> Self {
         Self::Unavailable
     }
@@ -34,25 +37,29 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to be told, if this fails.
             let _ = error.print();
-            [Exit::Success, Exit::Usage][usize::from(error.use_stderr())]
+            [DaemonExit::Success, DaemonExit::Usage][usize::from(error.use_stderr())]
         }
     }
     .into()
 }
 
-fn start(args: &Args) -> Exit {
+fn start(args: &Args) -> DaemonExit {
     let config = match Config::load(args) {
         Ok(config) => config,
-        Err(error) => return fail(PROGRAM, &error, Exit::Usage),
+        Err(error) => return fail(PROGRAM, &error, DaemonExit::Usage),
     };
     if args.shared.check {
         let _ = std::io::stdout().write_all(explain(&config).as_bytes());
         return match check_spool(&config.spool_folder) {
-            Ok(()) => Exit::Success,
-            Err(error) => fail(PROGRAM, &error, Exit::Usage),
+            Ok(()) => DaemonExit::Success,
+            Err(error) => fail(PROGRAM, &error, DaemonExit::Usage),
         };
     }
-    let log = (config.log_format, config.log_level);
+    let log = LogSettings {
+        format: config.log_format,
+        level: config.log_level,
+        overheard: &[],
+    };
     serve(PROGRAM, log, |shutdown| run(config, shutdown))
 }
 
@@ -70,9 +77,9 @@ fn explain(config: &Config) -> String {
 
 async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
     if let Some(path) = &config.ready_file {
-        Ready::clear(path).map_err(unavailable)?;
+        ReadyFile::clear(path).map_err(unavailable)?;
     }
-    let (mut bound, mut ready) = (Vec::new(), Ready::default());
+    let (mut bound, mut ready) = (Vec::new(), ReadyFile::default());
     for legacy in config.legacy {
         let url = legacy.listener.url();
         let one = Bound::bind(legacy.listener, legacy.users)

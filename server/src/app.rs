@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use remex_client::Client;
 use remex_daemon::{
-    Exit, Ready, ReadyError, console, descriptors,
+    DaemonExit, ReadyError, ReadyFile, console, descriptors,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
     shutdown::Shutdown,
 };
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use remex_supervisor::{
-    lifecycle::life::{Cause, KILL_BOUND},
+    lifecycle::{ending::KILL_BOUND, outcome::Cause},
     process::{self, Prepared, Spawner},
 };
 use tokio::{
@@ -26,7 +26,7 @@ use crate::{
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
     proc::{self, NoProc},
-    service::exec::Exec,
+    service::exec::ExecHandler,
     state_dir::{self, StateDir, StateDirError},
 };
 
@@ -69,7 +69,7 @@ pub enum AppError {
     },
 }
 
-impl From<&AppError> for Exit {
+impl From<&AppError> for DaemonExit {
     fn from(error: &AppError) -> Self {
         match error {
             AppError::Proc(_)
@@ -95,7 +95,7 @@ where
 pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), AppError> {
     proc::check()?;
     if let Some(path) = &config.ready_file {
-        Ready::clear(path)?;
+        ReadyFile::clear(path)?;
     }
     let state_dir = match &config.state_dir {
         Some(path) => StateDir::open(path),
@@ -111,11 +111,11 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
         "process trees are kept together by {}", executions.describe()
     );
     let tasks = TaskTracker::new();
-    let exec = Exec::new(Arc::clone(&executions), tasks.clone());
+    let exec = ExecHandler::new(Arc::clone(&executions), tasks.clone());
     let (all, health) = routes::all(exec.clone())
         .await
         .map_err(internal("reflection"))?;
-    let mut ready = Ready::default();
+    let mut ready = ReadyFile::default();
     let users = Arc::new(config.users.clone());
     let stop = CancellationToken::new();
     let server = grpc::Server::new(all, users, tasks.clone());
@@ -155,7 +155,7 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
 }
 
 /// The listeners of gRPC, bound.
-fn acceptors(config: &Config, ready: &mut Ready) -> Result<Vec<Acceptor>, AppError> {
+fn acceptors(config: &Config, ready: &mut ReadyFile) -> Result<Vec<Acceptor>, AppError> {
     let permits = AcceptLimits {
         connections: descriptors::share(MAX_CONNECTIONS),
     }
@@ -190,7 +190,7 @@ fn gateway(
     config: &Config,
     state_dir: &StateDir,
     services: Routes,
-    ready: &mut Ready,
+    ready: &mut ReadyFile,
 ) -> Result<Gateway, AppError> {
     let mut all = Vec::new();
     let bind = |Legacy { listener, users }: &Legacy| Bound::bind(listener.clone(), users.clone());
@@ -238,7 +238,7 @@ fn spawner(config: &Config, state_dir: &StateDir, prepared: Prepared) -> Result<
 }
 
 /// Says where it listens, and how to try it.
-fn announce(ready: &Ready, hint: Option<String>, config: &Config) -> Result<(), AppError> {
+fn announce(ready: &ReadyFile, hint: Option<String>, config: &Config) -> Result<(), AppError> {
     let lines = match hint {
         Some(hint) => format!("{ready}{hint}\n"),
         None => ready.to_string(),

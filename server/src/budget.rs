@@ -56,6 +56,11 @@ impl Share {
         self.bytes += taken;
         taken
     }
+
+    /// What `other` has taken, too.
+    pub fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
 }
 
 impl Drop for Share {

@@ -3,10 +3,11 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
-use remex_daemon::{Exit, fail, serve};
+use remex_daemon::{DaemonExit, fail, logging::LogSettings, serve};
 use remex_server::{
     app,
     config::{Args, Config},
+    grpc,
 };
 use remex_supervisor::process::{self, Prepared};
 
@@ -15,7 +16,7 @@ const PROGRAM: &str = "remexd";
 fn main() -> ExitCode {
     let prepared = match process::prepare() {
         Ok(prepared) => prepared,
-        Err(error) => return fail(PROGRAM, &error, Exit::Internal).into(),
+        Err(error) => return fail(PROGRAM, &error, DaemonExit::Internal).into(),
     };
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -23,8 +24,8 @@ fn main() -> ExitCode {
             // A reader that has gone needs no help.
             let _ = error.print();
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
-                _ => Exit::Usage,
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => DaemonExit::Success,
+                _ => DaemonExit::Usage,
             }
             .into();
         }
@@ -32,19 +33,23 @@ fn main() -> ExitCode {
     start(&args, prepared).into()
 }
 
-fn start(args: &Args, prepared: Prepared) -> Exit {
+fn start(args: &Args, prepared: Prepared) -> DaemonExit {
     let config = match Config::new(args) {
         Ok(config) => config,
-        Err(error) => return fail(PROGRAM, &error, Exit::Usage),
+        Err(error) => return fail(PROGRAM, &error, DaemonExit::Usage),
     };
     if args.shared.check {
         let _ = std::io::stdout().write_all(config.explain().as_bytes());
         return match config.check() {
-            Ok(()) => Exit::Success,
-            Err(error) => fail(PROGRAM, &error, Exit::Usage),
+            Ok(()) => DaemonExit::Success,
+            Err(error) => fail(PROGRAM, &error, DaemonExit::Usage),
         };
     }
-    let log = (config.log_format, config.log_level);
+    let log = LogSettings {
+        format: config.log_format,
+        level: config.log_level,
+        overheard: &[grpc::authority::REFUSED],
+    };
     serve(PROGRAM, log, |shutdown| {
         app::run(config, prepared, shutdown)
     })

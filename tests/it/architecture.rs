@@ -10,7 +10,8 @@ use std::{
 use serde_json::Value;
 
 /// The only files outside `supervisor/` with code that the compiler cannot check, each for a call that needs it.
-const UNSAFE_FILES: [&str; 3] = [
+const UNSAFE_FILES: [&str; 4] = [
+    "daemon/src/memory.rs",
     "daemon/src/net/names.rs",
     "daemon/src/net/tcp_info.rs",
     "server/src/attached/registered.rs",
@@ -30,6 +31,34 @@ const IMPURE: [&str; 12] = [
     "tokio",
     "rustix::fs",
     "rustix::io",
+];
+
+/// The names of public types that several packages have, and the one thing that they mean by it.
+const SHARED_NAMES: [(&str, &str); 9] = [
+    ("Args", "the flags of a daemon"),
+    ("Cause", "why the server ends a command"),
+    ("Config", "the settings of a daemon, checked"),
+    (
+        "Ended",
+        "the answer to who wants something of an execution that has ended",
+    ),
+    (
+        "Event",
+        "of an execution, where it happens and where it is received",
+    ),
+    (
+        "Execution",
+        "one of them, where it runs and where it is asked for",
+    ),
+    (
+        "Exit",
+        "of a command, where it happens and where it is received",
+    ),
+    (
+        "ExitReason",
+        "of a command, where it happens and where it is received",
+    ),
+    ("Stdin", "of a command, at either end"),
 ];
 
 type Arrows = BTreeMap<String, BTreeSet<String>>;
@@ -99,6 +128,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
+        if path.ends_with("tests") {
+            continue;
+        }
         if path.is_dir() {
             files.extend(sources(&path));
         } else if path.extension().is_some_and(|end| end == "rs") {
@@ -248,7 +280,7 @@ fn what_claims_to_be_pure_is() {
         .filter(|(_, text)| claims_to_be_pure(text))
         .collect();
     let names: Vec<_> = pure.iter().map(|(name, _)| name.as_str()).collect();
-    for name in ["life", "output", "stdin"] {
+    for name in ["drain", "ending", "life", "output", "stdin"] {
         let file = format!("supervisor/src/lifecycle/{name}.rs");
         assert!(
             names.contains(&file.as_str()),
@@ -292,6 +324,36 @@ fn impurity_is_seen() {
         let code = code(text);
         assert!(!IMPURE.iter().any(|impure| code.contains(impure)), "{text}");
     }
+}
+
+/// The types that `text` defines for other packages.
+fn public_types(text: &str) -> BTreeSet<&str> {
+    let (text, _) = text
+        .split_once("#[cfg(test)]\nmod tests")
+        .unwrap_or((text, ""));
+    let defined = text.lines().filter_map(|line| {
+        let line = line.trim_start().strip_prefix("pub ")?;
+        let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+        let name = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
+        name.split(|letter: char| !letter.is_alphanumeric()).next()
+    });
+    defined.collect()
+}
+
+#[test]
+fn public_types_of_one_name_are_one_thing() {
+    let sources = all_sources();
+    let mut owners = BTreeMap::<_, BTreeSet<_>>::new();
+    for (file, text) in &sources {
+        let (package, _) = file.split_once("src/").expect("a source");
+        for name in public_types(text) {
+            owners.entry(name).or_default().insert(package);
+        }
+    }
+    owners.retain(|_, packages| packages.len() > 1);
+    let shared: BTreeSet<_> = owners.keys().copied().collect();
+    let known = SHARED_NAMES.map(|(name, _)| name).into();
+    assert_eq!(shared, known, "{owners:?}");
 }
 
 #[test]

@@ -7,11 +7,13 @@ mod harness;
 
 mod architecture;
 mod attacks;
+mod authority;
 mod bad_input;
 mod blocked_log;
 mod calls;
 mod connections;
 mod contract;
+mod dialing;
 mod drain;
 mod gateway;
 mod grpcurl;

@@ -249,7 +249,6 @@ async fn each_execution_that_ends_leaves_one_line_without_its_arguments() {
     let daemon = Daemon::start(&[]).await;
     let client = daemon.client().await;
     let ran = run(&client, "echo secret; exit 7").await.unwrap();
-    let log = daemon.home().log();
     let line = eventually("the line", || {
         let log = daemon.home().log();
         log.lines()
@@ -264,10 +263,12 @@ async fn each_execution_that_ends_leaves_one_line_without_its_arguments() {
         "through=grpc tcp",
         "program=\"/bin/sh\"",
         "exit=7",
+        "reason=SELF",
         "bytes=7",
     ] {
         assert!(line.contains(part), "no {part}: {line}");
     }
+    let log = daemon.home().log();
     assert!(!log.contains("secret"), "{log}");
     daemon.stop().await;
     let quiet = Daemon::start(&["--log-level", "warn"]).await;

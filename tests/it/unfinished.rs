@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::{SendStream, client::SendRequest};
 use http::Request;
 use remex::v1::{Command, RunRequest, StartRequest};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::AbortHandle};
 
 use crate::harness::{Daemon, soon};
 
@@ -27,15 +27,19 @@ const QUEUE_KIB: usize = 320;
 /// Nothing has moved for so many looks: all there is to be sent has been.
 const LOOKS: usize = 20;
 
-async fn connect(daemon: &Daemon) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-    // Ends with the connection.
-    tokio::spawn(connection);
-    sender.ready().await.unwrap()
+pub(crate) async fn connect(daemon: &Daemon) -> SendRequest<Bytes> {
+    connect_until(daemon).await.0
 }
 
-fn request(path: &str) -> Request<()> {
+/// The same, and what closes the connection.
+pub(crate) async fn connect_until(daemon: &Daemon) -> (SendRequest<Bytes>, AbortHandle) {
+    let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection).abort_handle();
+    (sender.ready().await.unwrap(), connection)
+}
+
+pub(crate) fn request(path: &str) -> Request<()> {
     Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -43,26 +47,54 @@ fn request(path: &str) -> Request<()> {
         .unwrap()
 }
 
+/// Returns when nothing more is taken of what is sent.
+pub(crate) async fn standstill(sent: &AtomicUsize) {
+    let (mut before, mut looks) = (0, 0);
+    let still = async {
+        while looks < LOOKS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = sent.load(Ordering::Relaxed);
+            looks = if now == before && now > 0 {
+                looks + 1
+            } else {
+                0
+            };
+            before = now;
+        }
+    };
+    soon("a standstill", still).await;
+}
+
 /// Sends all of a message of 4 MiB but its last byte, as fast as it is taken.
-async fn send_unfinished(
+pub(crate) async fn send_unfinished(
     mut sender: SendRequest<Bytes>,
     sent: Arc<AtomicUsize>,
 ) -> Result<(), h2::Error> {
-    let length = 4 * MIB - 64;
+    // One for all: the attacker's memory is not what is tried.
+    static DATA: [u8; LENGTH - 1] = [b'x'; LENGTH - 1];
+    const LENGTH: usize = 4 * MIB - 64;
     let (_response, mut stream) = sender.send_request(request(ECHO), false)?;
-    let header = [&[0][..], &u32::try_from(length).unwrap().to_be_bytes()].concat();
+    let header = [&[0][..], &u32::try_from(LENGTH).unwrap().to_be_bytes()].concat();
     stream.send_data(header.into(), false)?;
-    let mut left = length - 1;
-    while left > 0 {
-        stream.reserve_capacity(left.min(64 * 1024));
+    send_as_taken(&mut stream, Bytes::from_static(&DATA), &sent).await?;
+    std::future::pending().await
+}
+
+/// Sends `data` as fast as the windows let it; what went is counted.
+pub(crate) async fn send_as_taken(
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    sent: &AtomicUsize,
+) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len().min(64 * 1024));
         let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
         let Some(room) = room else { break };
-        let bytes = room?.min(left);
-        stream.send_data(vec![b'x'; bytes].into(), false)?;
+        let bytes = room?.min(data.len());
+        stream.send_data(data.split_to(bytes), false)?;
         sent.fetch_add(bytes, Ordering::Relaxed);
-        left -= bytes;
     }
-    std::future::pending().await
+    Ok(())
 }
 
 const ECHO: &str = "/remex.v1.EchoService/Echo";

@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, process::ExitCode};
 
-use clap::{ArgAction, CommandFactory, Parser, error::ErrorKind};
+use clap::{ArgAction, Command, CommandFactory, Parser, error::ErrorKind};
 use remex_client::Endpoint;
 
 use super::{
@@ -56,6 +56,9 @@ enum Verb {
     Echo(echo::Args),
     Ping(ping::Args),
     Legacy(legacy::Args),
+    /// Print the version, as --version does.
+    #[command(hide = true)]
+    Version,
     #[command(flatten)]
     Later(later::Verb),
 }
@@ -71,7 +74,7 @@ impl Verb {
             Self::Rm(args) => Some(&args.server),
             Self::Echo(args) => Some(&args.server),
             Self::Ping(args) => Some(&args.server),
-            Self::Legacy(_) | Self::Later(_) => None,
+            Self::Legacy(_) | Self::Version | Self::Later(_) => None,
         }
     }
 }
@@ -96,10 +99,10 @@ impl Refusal {
     /// Says it.
     pub(crate) fn report(self) -> ExitCode {
         match self {
-            Self::Asked(text) => {
-                print::asked(&text);
-                ExitCode::SUCCESS
-            }
+            Self::Asked(text) => match print::out(&format!("{}\n", text.trim_end())) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => failure.report(),
+            },
             Self::Wrong(failure) => failure.report(),
         }
     }
@@ -118,12 +121,18 @@ impl Asked {
         variable: &str,
     ) -> Result<Self, Refusal> {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-        let definition = CommandLine::command();
+        let definition = definition();
         let typed = usage::Line {
             definition: &definition,
             words: &words,
         };
-        let line = CommandLine::try_parse_from(&words).map_err(|error| match error.kind() {
+        let parsed = match typed.verb() {
+            Some((index, verb)) if verb.get_name() == "kill" => {
+                CommandLine::try_parse_from(kill::with_signals_named(&words, index + 1))
+            }
+            _ => CommandLine::try_parse_from(&words),
+        };
+        let mut line = parsed.map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -131,6 +140,11 @@ impl Asked {
             }
             _ => Refusal::Wrong(Failure::new(typed.refusal(&error))),
         })?;
+        if let Verb::Run(args) = &mut line.verb {
+            // Behind them is the command's own.
+            let options = words.len() - args.argv.len();
+            args.typed = usage::Typed(words[..options].to_vec());
+        }
         line.check(variable).map_err(|what| {
             let help = typed.help();
             Refusal::Wrong(Failure::new(format!("{what}; see `{help}`")))
@@ -149,6 +163,7 @@ impl Asked {
             Verb::Echo(args) => echo::echo(server, &args).await,
             Verb::Ping(args) => ping::ping(server, &args).await,
             Verb::Legacy(args) => legacy::legacy(args).await,
+            Verb::Version => print::out(&definition().render_version()).map(|()| 0),
             Verb::Later(verb) => Err(Failure::new(verb.to_string())),
         }
     }
@@ -156,10 +171,9 @@ impl Asked {
 
 impl CommandLine {
     /// What clap cannot check; in words that follow `remex: `.
-    fn check(mut self, variable: &str) -> Result<Asked, String> {
-        match &mut self.verb {
+    fn check(self, variable: &str) -> Result<Asked, String> {
+        match &self.verb {
             Verb::Run(args) => args.check()?,
-            Verb::Kill(args) => args.check()?,
             Verb::Legacy(_) if self.server.server.is_some() => {
                 return Err(
                     "--server is no option of legacy: its server is its first argument".to_owned(),
@@ -177,7 +191,7 @@ impl CommandLine {
             named = named.or(args.server.as_deref());
         }
         let server = match (&self.verb, named) {
-            (Verb::Legacy(_) | Verb::Later(_), _) => Endpoint::default(),
+            (Verb::Legacy(_) | Verb::Version | Verb::Later(_), _) => Endpoint::default(),
             (_, Some(text)) => endpoint("--server", text)?,
             (_, None) if variable.is_empty() => Endpoint::default(),
             (_, None) => endpoint(SERVER_VARIABLE, variable)?,
@@ -187,6 +201,11 @@ impl CommandLine {
             server,
         })
     }
+}
+
+/// All that can be typed.
+pub(super) fn definition() -> Command {
+    CommandLine::command()
 }
 
 fn endpoint(from: &str, text: &str) -> Result<Endpoint, String> {

@@ -1,7 +1,5 @@
 //! Makes text from elsewhere safe to print: control characters and those that reorder a line come out as escapes. Pure.
 
-use std::fmt::Write as _;
-
 /// `text` on one line.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -42,23 +40,19 @@ impl Lines {
 }
 
 fn push(to: &mut String, c: char) {
-    match c {
-        '\n' => to.push_str("\\n"),
-        '\r' => to.push_str("\\r"),
-        '\t' => to.push_str("\\t"),
-        c if c.is_ascii_control() => {
-            let _ = write!(to, "\\x{:02x}", u32::from(c));
-        }
-        c if c.is_control() || reorders(c) => {
-            let _ = write!(to, "\\u{{{:x}}}", u32::from(c));
-        }
-        c => to.push(c),
+    if is_harmful(c) {
+        to.extend(c.escape_default());
+    } else {
+        to.push(c);
     }
 }
 
-/// Characters that are invisible and change where others appear.
-fn reorders(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a character acts on a terminal, or on the order in which text is shown, instead of being seen: as the daemons
+/// have it for their logs.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -69,15 +63,19 @@ mod tests {
     fn a_line_has_no_control_characters() {
         assert_eq!(
             line("a\n\t\r\u{1b}[31m\u{7f}\u{9b}é漢"),
-            r"a\n\t\r\x1b[31m\x7f\u{9b}é漢"
+            r"a\n\t\r\u{1b}[31m\u{7f}\u{9b}é漢"
         );
-        assert_eq!(line("\u{202e}abc\u{2066}"), r"\u{202e}abc\u{2066}");
+        let reordering = "\u{202e}abc\u{2066}\u{200e}\u{61c}\u{2028}";
+        assert_eq!(
+            line(reordering),
+            r"\u{202e}abc\u{2066}\u{200e}\u{61c}\u{2028}"
+        );
     }
 
     #[test]
     fn lines_keep_their_ends_wherever_they_are_cut() {
         let text = "a\r\nb\rc\n\td\u{1b}c\r";
-        let whole = "a\r\nb\\rc\n\td\\x1bc\\r";
+        let whole = "a\r\nb\\rc\n\td\\u{1b}c\\r";
         for cut in 0..=text.len() {
             let mut lines = Lines::default();
             let mut escaped = lines.piece(&text[..cut]);

@@ -254,6 +254,6 @@ mod tests {
     #[test]
     fn a_servers_words_stay_on_the_line() {
         let failure = Failure::from(Status::internal("a\nb\u{1b}[2J"));
-        assert_eq!(failure.to_string(), r"a\nb\x1b[2J (Internal)");
+        assert_eq!(failure.to_string(), r"a\nb\u{1b}[2J (Internal)");
     }
 }

@@ -1,5 +1,7 @@
 //! `remex kill`.
 
+use std::ffi::OsString;
+
 use remex::v1::SignalRequest;
 use remex_client::{Client, Endpoint, Signal};
 
@@ -15,32 +17,36 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "SIGNAL", value_parser = values::signal, allow_hyphen_values = true)]
     signal: Option<Signal>,
     /// The executions: their ids, or the beginning of one.
-    #[arg(value_name = "ID", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
 }
 
-impl Args {
-    /// Takes `-9` from among the ids, where nothing else can be meant.
-    pub(super) fn check(&mut self) -> Result<(), String> {
-        let mut ids = Vec::new();
-        for word in self.ids.drain(..) {
-            let Some(name) = word.strip_prefix('-') else {
-                ids.push(word);
-                continue;
-            };
-            // -sKILL is not told from -KILL before this.
-            let signal = values::signal(name)
-                .or_else(|error| values::signal(name.strip_prefix('s').ok_or(error)?))
-                .map_err(|_| format!("unexpected argument '{word}', which is no signal either"))?;
-            if self.signal.replace(signal).is_some() {
-                return Err(format!("{word} is a second signal; leave one out"));
-            }
+/// `words` with each `-9` and `-KILL`, from the word at `begin` on, as the value of `--signal`.
+pub(super) fn with_signals_named(words: &[OsString], begin: usize) -> Vec<OsString> {
+    let end = words.iter().position(|word| word == "--");
+    let mut named = words.to_vec();
+    for index in begin..end.unwrap_or(words.len()) {
+        let is_value = ["-s", "--signal"]
+            .iter()
+            .any(|option| words[index - 1] == *option);
+        if let Some(word) = words[index].to_str()
+            && is_signal(word)
+            && !is_value
+        {
+            named[index] = format!("--signal={word}").into();
         }
-        if ids.is_empty() {
-            return Err("ID is missing".to_owned());
-        }
-        self.ids = ids;
-        Ok(())
+    }
+    named
+}
+
+/// Whether this can only be meant as a signal, if a wrong one.
+fn is_signal(word: &str) -> bool {
+    match word.strip_prefix('-') {
+        None | Some("" | "h" | "V") => false,
+        Some(name) if name.starts_with('-') => false,
+        // `-s9` is an option with its value.
+        Some(name) if name.starts_with('s') => values::signal(name).is_ok(),
+        Some(_) => true,
     }
 }
 
@@ -57,4 +63,30 @@ pub(crate) async fn kill(server: &Endpoint, args: &Args) -> Result<u8, Failure> 
     });
     ids::all(signalled.await?)?;
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_may_be_an_option_of_its_own() {
+        for (typed, named) in [
+            ("-9 x y", "--signal=-9 x y"),
+            ("x -KILL", "x --signal=-KILL"),
+            ("-SIGRTMIN+3 x", "--signal=-SIGRTMIN+3 x"),
+            ("-stop x", "--signal=-stop x"),
+            ("-NOPE x", "--signal=-NOPE x"),
+            ("-s -9 x", "-s -9 x"),
+            ("--signal -9 x", "--signal -9 x"),
+            ("-sKILL -h --server x", "-sKILL -h --server x"),
+            ("- x", "- x"),
+            ("-- -9", "-- -9"),
+        ] {
+            let words: Vec<OsString> = typed.split(' ').map(Into::into).collect();
+            let expected: Vec<OsString> = named.split(' ').map(Into::into).collect();
+            let all = [&["kill".into()], &words[..]].concat();
+            assert_eq!(with_signals_named(&all, 1)[1..], expected, "{typed}");
+        }
+    }
 }

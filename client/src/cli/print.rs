@@ -18,12 +18,6 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::stdout(&error))
 }
 
-/// Prints help.
-pub(crate) fn asked(text: &str) {
-    // Nobody is left to be told if this fails.
-    let _ = writeln!(io::stdout().lock(), "{}", text.trim_end());
-}
-
 /// Prints one line on stderr, escaped already.
 pub(crate) fn note(line: &str) {
     let _ = io::stderr()

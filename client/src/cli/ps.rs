@@ -222,14 +222,14 @@ mod tests {
         let text = |executions: &[Execution], all| table(&rows(executions, all, now), None);
         assert_eq!(
             text(std::slice::from_ref(&record), false),
-            "ID    STATE    PID  AGE  CALLER            COMMAND\n\
-             0190  running  7    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n"
+            "ID    STATE    PID  AGE  CALLER              COMMAND\n\
+             0190  running  7    2h   unix:1000\\u{1b}[2J  printf 'a b\\n' 'it'\\''s' ''\n"
         );
         assert_eq!(
             text(&[ended, record], true),
-            "ID    STATE    EXIT     PID  AGE  CALLER            COMMAND\n\
-             0191  ended    timeout  -    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n\
-             0190  running  -        7    2h   unix:1000\\x1b[2J  printf 'a b\\n' 'it'\\''s' ''\n"
+            "ID    STATE    EXIT     PID  AGE  CALLER              COMMAND\n\
+             0191  ended    timeout  -    2h   unix:1000\\u{1b}[2J  printf 'a b\\n' 'it'\\''s' ''\n\
+             0190  running  -        7    2h   unix:1000\\u{1b}[2J  printf 'a b\\n' 'it'\\''s' ''\n"
         );
     }
 

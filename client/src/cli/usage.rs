@@ -1,16 +1,36 @@
 //! The one line that says what was typed wrong, in the words in which it was typed. Pure.
 
-use std::{error::Error as _, ffi::OsString};
+use std::{
+    error::Error as _,
+    ffi::{OsStr, OsString},
+};
 
 use clap::{
-    Command, Error,
+    Arg, Command, Error,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+
+use super::args::definition;
 
 /// A line that was typed, and what could have been.
 pub(super) struct Line<'a> {
     pub(super) definition: &'a Command,
     pub(super) words: &'a [OsString],
+}
+
+/// The words in which options were typed, to name them so when something is said of them later.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Typed(pub(super) Vec<OsString>);
+
+impl Typed {
+    /// The name of `--user` that was typed, such as `-u`.
+    pub(super) fn name(&self, option: &str) -> String {
+        let line = Line {
+            definition: &definition(),
+            words: &self.0,
+        };
+        line.as_typed(option)
+    }
 }
 
 impl Line<'_> {
@@ -21,7 +41,8 @@ impl Line<'_> {
             ErrorKind::ArgumentConflict => self.conflict(error),
             ErrorKind::InvalidValue => self.choice(error),
             ErrorKind::MissingRequiredArgument => self.missing(error),
-            ErrorKind::UnknownArgument => unknown(error),
+            ErrorKind::UnknownArgument => self.unknown(error),
+            ErrorKind::InvalidUtf8 => self.no_utf8(),
             ErrorKind::InvalidSubcommand => subcommand(error),
             _ => None,
         };
@@ -31,17 +52,63 @@ impl Line<'_> {
 
     /// The help of what was begun to be typed.
     pub(super) fn help(&self) -> String {
-        let mut words = self.words.iter().skip(1).map(|word| word.to_string_lossy());
-        while let Some(word) = words.next() {
+        match self.verb() {
+            Some((_, verb)) => format!("remex {} --help", verb.get_name()),
+            None => "remex --help".to_owned(),
+        }
+    }
+
+    /// The subcommand, and which of the words it is.
+    pub(super) fn verb(&self) -> Option<(usize, &Command)> {
+        let mut words = self.words.iter().enumerate().skip(1);
+        while let Some((index, word)) = words.next() {
             if word == "--server" {
                 words.next();
-            } else if self.definition.find_subcommand(&*word).is_some() {
-                return format!("remex {word} --help");
-            } else if !word.starts_with('-') {
-                break;
+            } else if let Some(verb) = self.definition.find_subcommand(word) {
+                return Some((index, verb));
+            } else if !is_option(word) && !is_option(&self.words[index - 1]) {
+                // Neither an option nor, perhaps, its value.
+                return None;
             }
         }
-        "remex --help".to_owned()
+        None
+    }
+
+    /// clap's tip to write `--` before it would not help: nothing here takes an option's text for a value.
+    fn unknown(&self, error: &Error) -> Option<String> {
+        let argument = text(error, ContextKind::InvalidArg)?;
+        if let Some(verb) = self.verb_behind(argument) {
+            return Some(format!(
+                "{argument} stands behind {verb}: remex {verb} {argument}"
+            ));
+        }
+        let mut said = format!("unexpected argument '{argument}'");
+        if let Some(similar) = text(error, ContextKind::SuggestedArg) {
+            said = format!("{said}, perhaps '{similar}' is meant");
+        }
+        Some(said)
+    }
+
+    /// The subcommand whose option `argument` is, if it was typed in front of that.
+    fn verb_behind(&self, argument: &str) -> Option<&str> {
+        let (index, verb) = self.verb()?;
+        let typed = |word: &OsString| word.to_string_lossy().starts_with(argument);
+        let in_front = self.words[..index].iter().any(typed);
+        let is_it = |known: &Arg| match argument.strip_prefix("--") {
+            Some(long) => known
+                .get_long_and_visible_aliases()
+                .is_some_and(|all| all.contains(&long)),
+            None => known
+                .get_short()
+                .is_some_and(|short| argument == format!("-{short}")),
+        };
+        (in_front && verb.get_arguments().any(is_it)).then(|| verb.get_name())
+    }
+
+    fn no_utf8(&self) -> Option<String> {
+        let word = self.words.iter().find(|word| word.to_str().is_none())?;
+        let shown = word.as_encoded_bytes().escape_ascii();
+        Some(format!("\"{shown}\" is not UTF-8, as it has to be here"))
     }
 
     /// `--timeout "soon" is no duration: …`: what a value's own error says follows the option and the value.
@@ -89,7 +156,7 @@ impl Line<'_> {
     }
 
     /// The name of what clap shows as `--signal <SIGNAL>` or `[PROGRAM]...`: that of its names which was typed.
-    fn as_typed(&self, shown: &str) -> String {
+    pub(super) fn as_typed(&self, shown: &str) -> String {
         let Some(long) = shown.strip_prefix("--") else {
             return shown.trim_matches(['<', '>', '[', ']', '.']).to_owned();
         };
@@ -117,7 +184,11 @@ impl Line<'_> {
         ) {
             (Some(long), _) => format!("--{long}"),
             (None, Some(short)) => format!("-{short}"),
-            (None, None) => format!("--{long}"),
+            // It was typed in another way, as in `kill -9`.
+            (None, None) => match argument.get_value_names() {
+                Some([name, ..]) => name.to_string(),
+                _ => format!("--{long}"),
+            },
         }
     }
 
@@ -127,14 +198,8 @@ impl Line<'_> {
     }
 }
 
-/// clap's tip to write `--` before it would not help: nothing here takes an option's text for a value.
-fn unknown(error: &Error) -> Option<String> {
-    let argument = text(error, ContextKind::InvalidArg)?;
-    let mut said = format!("unexpected argument '{argument}'");
-    if let Some(similar) = text(error, ContextKind::SuggestedArg) {
-        said = format!("{said}, perhaps '{similar}' is meant");
-    }
-    Some(said)
+fn is_option(word: &OsStr) -> bool {
+    word.to_string_lossy().starts_with('-')
 }
 
 fn subcommand(error: &Error) -> Option<String> {

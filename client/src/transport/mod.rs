@@ -1,8 +1,8 @@
 //! The way to a server: tonic's channels over connections of ours.
 //!
 //! Hops of a call: [`pool`] finds a connection with room for it, [`call`] watches over it on tonic's `Channel`. Hops of a
-//! connection, where there is none: [`connector`] (not too soon after a failure), [`dial`] (a socket, by [`eyeballs`] if
-//! it is TCP), [`greeting`] (the peer speaks HTTP/2); TLS will stand between the last two.
+//! connection, where there is none: [`connector`] (not too soon after a failure), [`dial`] (a socket, by `crate::net`),
+//! [`greeting`] (the peer speaks HTTP/2); TLS will stand between the last two.
 
 mod backoff;
 mod call;
@@ -10,7 +10,6 @@ mod connector;
 mod deadline;
 mod dial;
 mod error;
-mod eyeballs;
 mod greeting;
 mod pool;
 #[cfg(test)]

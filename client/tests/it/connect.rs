@@ -9,7 +9,7 @@ use remex::v1::{EchoRequest, echo_request, echo_response};
 use remex_client::{CONNECT_TIMEOUT, Client, ConnectError, Endpoint};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     time::timeout,
 };
 use tonic::{Code, Status};
@@ -60,8 +60,11 @@ async fn calls_go_to_a_service_in_the_same_process() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_refused_with_a_hint() {
-    let (listener, endpoint) = local_listener().await;
-    drop(listener);
+    // Bound, so that nobody else gets the port meanwhile, and not listening.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
+    let endpoint: Endpoint = endpoint.parse().unwrap();
     let error = Client::connect(&endpoint).await.err().unwrap();
     assert!(matches!(error, ConnectError::Io { .. }), "{error}");
     assert!(error.to_string().contains("remexd runs there"), "{error}");

@@ -121,7 +121,7 @@ fn on_a_terminal_text_is_decoded_and_made_safe() {
     let (mut near, far) = terminal();
     let mut command = legacy_command(&["--charset", "gbk", &address, "echo 你好"]);
     let child = command.stdout(far).spawn().unwrap();
-    until(&mut near, "你好\\x1b[m\r\n\u{fffd}");
+    until(&mut near, "你好\\u{1b}[m\r\n\u{fffd}");
     assert!(output_of(child).status.success());
     assert_eq!(server.join().unwrap(), b"echo \xc4\xe3\xba\xc3");
 }

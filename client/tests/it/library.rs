@@ -211,9 +211,10 @@ async fn records_by_id() {
 
 #[tokio::test]
 async fn what_cannot_connect_has_run_nothing_whichever_call_it_is() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Bound, so that nobody else gets the port meanwhile, and not listening.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
     let client = Client::connect_lazy(&endpoint.parse().unwrap());
     for error in [
         client.run(Command::new("true")).await.unwrap_err(),

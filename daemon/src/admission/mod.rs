@@ -11,7 +11,7 @@ pub use self::{
     access::{Access, Denied},
     addresses::{Addresses, Entry},
     rates::Rates,
-    refusals::{LOG_EVERY, Refusals, Refused},
+    refusals::{Refusals, Refused},
     sources::{Forbidden, check_source},
 };
 

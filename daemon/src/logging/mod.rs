@@ -1,6 +1,8 @@
 //! Logs: one event a line on stderr. Nothing that came from outside can act on a terminal or begin a line of its own, and
 //! nobody who logs waits for whoever reads: see `queue`.
 
+mod limit;
+mod overheard;
 mod queue;
 
 use std::{
@@ -12,17 +14,23 @@ use std::{
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use tracing::{Level, Subscriber};
+use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer, Registry,
     filter::ParseError,
     fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    registry,
     util::{SubscriberInitExt, TryInitError},
 };
 
-use self::queue::Queue;
 pub(crate) use self::queue::write_all;
-pub use self::queue::{BYTES, LINES};
+pub use self::{
+    limit::{LOG_EVERY, LineCounts, LineLimit},
+    overheard::Overheard,
+    queue::{BYTES, LINES},
+};
+use self::{overheard::Listening, queue::Queue};
 use super::{
     console::LAST_WORDS,
     escape::{Spelling, escape},
@@ -101,15 +109,37 @@ impl From<TryInitError> for LoggingError {
     }
 }
 
+/// What is logged.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSettings {
+    /// The form of its lines.
+    pub format: LogFormat,
+    /// Which of them.
+    pub level: LogLevel,
+    /// What is listened for besides.
+    pub overheard: &'static [Overheard],
+}
+
 /// Begins logging to stderr. Panics are logged from here on, too.
-pub fn init(format: LogFormat, level: LogLevel) -> Result<(), LoggingError> {
+pub fn init(settings: LogSettings) -> Result<(), LoggingError> {
+    let LogSettings {
+        format,
+        level,
+        overheard,
+    } = settings;
     let filter = filter(level)?;
     let queue = Queue::start(rustix::stdio::stderr(), move |dropped| {
         lost(format, dropped)
     })
     .map_err(LoggingError::Thread)?;
     QUEUE.set(queue.clone()).map_err(|_| LoggingError::Twice)?;
-    subscriber(format, filter, move || Line(queue.clone())).try_init()?;
+    let listening = Listening(overheard);
+    let filter_of_it = listening.filter();
+    registry()
+        .with(lines(format, filter, move || Line(queue.clone())))
+        // Behind the lines, since it may log one while it is told of another.
+        .with(listening.with_filter(filter_of_it))
+        .try_init()?;
     // The default hook writes to stderr itself, and would wait for it.
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
@@ -141,7 +171,8 @@ fn lost(format: LogFormat, dropped: u64) -> Vec<u8> {
     let line = Collected::default();
     let writer = line.clone();
     let all = EnvFilter::new(Level::WARN.as_str());
-    tracing::subscriber::with_default(subscriber(format, all, move || writer.clone()), || {
+    let lines = registry().with(lines(format, all, move || writer.clone()));
+    tracing::subscriber::with_default(lines, || {
         tracing::warn!(dropped, "log lines were dropped: nobody read them");
     });
     line.take()
@@ -186,32 +217,29 @@ fn parse_filter(level: LogLevel, directives: &str) -> Result<EnvFilter, ParseErr
     EnvFilter::builder().parse(format!("{level},{directives}"))
 }
 
-fn subscriber<W>(
+fn lines<W>(
     format: LogFormat,
     filter: EnvFilter,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = fmt::Subscriber::builder()
-        .with_env_filter(filter)
+    let layer = fmt::layer()
         // Colours are escape sequences: none are written, so all that are found came from outside.
         .with_ansi(false)
         // What would be said of a stderr that is gone would go to stderr, and panic.
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => Box::new(
-            builder
-                .with_writer(escaping(writer, Spelling::Text))
-                .finish(),
-        ),
-        LogFormat::Json => Box::new(
-            builder
-                .json()
-                .with_writer(escaping(writer, Spelling::Json))
-                .finish(),
-        ),
+        LogFormat::Text => layer
+            .with_writer(escaping(writer, Spelling::Text))
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Json => layer
+            .json()
+            .with_writer(escaping(writer, Spelling::Json))
+            .with_filter(filter)
+            .boxed(),
     }
 }
 
@@ -257,8 +285,8 @@ mod tests {
         let sink = Collected::default();
         let made = sink.clone();
         let filter = parse_filter(LogLevel::Info, directives).unwrap();
-        let subscriber = subscriber(format, filter, move || made.clone());
-        tracing::subscriber::with_default(subscriber, log);
+        let lines = registry().with(lines(format, filter, move || made.clone()));
+        tracing::subscriber::with_default(lines, log);
         String::from_utf8(sink.take()).unwrap()
     }
 
@@ -341,8 +369,8 @@ mod tests {
             }
         }
         let filter = parse_filter(LogLevel::Info, "").unwrap();
-        let subscriber = subscriber(LogFormat::Text, filter, || Gone);
-        tracing::subscriber::with_default(subscriber, log_hostile);
+        let lines = registry().with(lines(LogFormat::Text, filter, || Gone));
+        tracing::subscriber::with_default(lines, log_hostile);
     }
 
     #[test]

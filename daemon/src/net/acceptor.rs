@@ -1,7 +1,7 @@
 //! The accept loop's body: a permit first, then a connection, then whose it is. It never spins: what the machine is short
 //! of (descriptors, memory) makes it pause, also across calls that were cancelled.
 
-use std::{future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
@@ -11,15 +11,13 @@ use tokio::{
 };
 
 use super::{
-    BoundAddress, Caller, Identity, Listener, PeerUnknown, Stream, TcpInfo, Transport,
-    backoff::Backoff, identify_tcp, listener::Socket, socket_file::SocketFile,
+    Backoff, BoundAddress, Caller, Identity, Listener, PeerStream, PeerUnknown, TcpInfo, Transport,
+    identify_tcp, listener::Socket, socket_file::SocketFile,
 };
+use crate::logging::LineLimit;
 
 /// Descriptors that a listener keeps for connections, for when all others are used up.
 pub const RESERVE: usize = 4;
-
-/// Least time between two lines that say that connections cannot be accepted.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// How much is accepted at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +41,9 @@ impl AcceptLimits {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Accepted {
     /// Its bytes.
-    pub stream: Stream,
+    pub stream: PeerStream,
     /// Who it is from; the unknown are to be refused.
     pub caller: Result<Caller, PeerUnknown>,
     /// To be held as long as the connection is open.
@@ -64,8 +62,8 @@ pub struct Acceptor {
     /// No accept before this.
     resume_at: Option<Instant>,
     reserve: Reserve,
-    /// When it was last said that connections cannot be accepted.
-    logged_at: Option<Instant>,
+    /// Those that say that connections cannot be accepted.
+    lines: LineLimit,
     /// That they can again has not been said yet.
     owes_line: bool,
 }
@@ -114,7 +112,7 @@ impl Acceptor {
             backoff: Backoff::default(),
             resume_at: None,
             reserve,
-            logged_at: None,
+            lines: LineLimit::new(),
             owes_line: false,
         })
     }
@@ -126,7 +124,7 @@ impl Acceptor {
 
     /// The next connection, once there is a permit for it. Cancel-safe: a connection is accepted and returned, or stays
     /// in the queue. Pends for ever if the permits' semaphore is closed.
-    pub async fn accept(&mut self) -> Connection {
+    pub async fn accept(&mut self) -> Accepted {
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return future::pending().await;
         };
@@ -140,7 +138,7 @@ impl Acceptor {
             match self.socket.accept().await {
                 Ok((stream, caller)) => {
                     self.succeed();
-                    return Connection {
+                    return Accepted {
                         stream,
                         caller,
                         permit,
@@ -157,10 +155,8 @@ impl Acceptor {
 
     fn fail(&mut self, error: &io::Error) {
         // A peer can have it fail and succeed in turn.
-        let is_due = self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY);
-        if !self.backoff.is_failing() && is_due {
+        if !self.backoff.is_failing() && self.lines.count().is_some() {
             tracing::error!(local = %self.local, %error, "cannot accept connections; trying again");
-            self.logged_at = Some(Instant::now());
             self.owes_line = true;
         }
         self.resume_at = Some(Instant::now() + self.backoff.fail());
@@ -176,17 +172,17 @@ impl Acceptor {
 }
 
 impl AsyncSocket {
-    async fn accept(&self) -> io::Result<(Stream, Result<Caller, PeerUnknown>)> {
+    async fn accept(&self) -> io::Result<(PeerStream, Result<Caller, PeerUnknown>)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
                 let caller = identify_stream(&stream, peer);
-                Ok((Stream::Tcp(stream), caller))
+                Ok((PeerStream::Tcp(stream), caller))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
                 let caller = identify_unix(&stream);
-                Ok((Stream::Unix(stream), caller))
+                Ok((PeerStream::Unix(stream), caller))
             }
         }
     }

@@ -1,12 +1,14 @@
-//! What a daemon may listen on: a TCP address or a Unix socket. Pure; once parsed, an [`Address`] needs no more checks.
+//! What a daemon may listen on: a TCP address or a Unix socket. Once parsed, an [`Address`] needs no more checks. Nothing is
+//! looked up but the number of a zone, which the kernel knows.
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     path::PathBuf,
     str::FromStr,
 };
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 use serde::{Deserialize, Deserializer};
 
 use super::text::deserialize_text;
@@ -17,8 +19,8 @@ const DEFAULT_MODE: u32 = 0o600;
 const MAX_MODE: u32 = 0o777;
 const UNIX: &str = "unix:";
 
-/// Where to listen. Parses `127.0.0.1:50051`, `[::1]:50051`, `localhost:50051` (IPv4), `unix:/p`, `unix:///p` and
-/// `unix:/p?mode=0660&group=adm`.
+/// Where to listen. Parses `127.0.0.1:50051`, `[::1]:50051`, `[fe80::1%eth0]:50051`, `localhost:50051` (IPv4), `unix:/p`,
+/// `unix:///p` and `unix:/p?mode=0660&group=adm`. IPv4 that is written in IPv6 is IPv4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// An IP address and a port; port 0 is any that is free.
@@ -59,6 +61,9 @@ pub enum AddressError {
     /// IPv6 without brackets.
     #[error("`{0}`: an IPv6 address stands in brackets, as in [::1]:50051")]
     Brackets(String),
+    /// A zone that is no network interface.
+    #[error("`{0}` is no network interface of this machine; `ip link` shows those that are")]
+    Zone(String),
     /// A host name.
     #[error("`{0}` is no IP address; names other than localhost are not looked up")]
     Host(String),
@@ -86,6 +91,15 @@ pub enum AddressError {
 }
 
 impl Address {
+    /// The authority of a URI: a zone stands behind `%25` there, as RFC 6874 has it.
+    pub fn from_uri(authority: &str) -> Result<Self, AddressError> {
+        // `%25` alone is a number.
+        match authority.split_once("%25") {
+            Some((address, zone)) if !zone.starts_with(']') => format!("{address}%{zone}").parse(),
+            _ => authority.parse(),
+        }
+    }
+
     /// Whether only this machine can connect; true for every Unix socket.
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -113,8 +127,11 @@ impl FromStr for Address {
 }
 
 fn parse_tcp(text: &str) -> Result<SocketAddr, AddressError> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => address,
+            _ => SocketAddr::new(address.ip().to_canonical(), address.port()),
+        });
     }
     let (host, port) = text
         .rsplit_once(':')
@@ -135,7 +152,36 @@ fn parse_tcp(text: &str) -> Result<SocketAddr, AddressError> {
     if host == "localhost" {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
-    Err(AddressError::Host(host.to_owned()))
+    match zoned(host) {
+        Some((address, zone)) => {
+            let index = index_of(zone).ok_or_else(|| AddressError::Zone(zone.to_owned()))?;
+            Ok(SocketAddrV6::new(address, port, 0, index).into())
+        }
+        None => Err(AddressError::Host(host.to_owned())),
+    }
+}
+
+/// The parts of `[fe80::1%eth0]`.
+fn zoned(host: &str) -> Option<(Ipv6Addr, &str)> {
+    let (address, zone) = host.strip_prefix('[')?.strip_suffix(']')?.split_once('%')?;
+    Some((address.parse().ok()?, zone))
+}
+
+/// The number of a network interface.
+fn index_of(name: &str) -> Option<u32> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).ok()?;
+    netdevice::name_to_index(socket, name).ok()
+}
+
+/// An address as the authority of a URI.
+pub fn authority(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+            format!("[{}%25{}]:{}", v6.ip(), v6.scope_id(), v6.port())
+        }
+        _ => address.to_string(),
+    }
 }
 
 impl UnixAddress {
@@ -261,6 +307,29 @@ mod tests {
         assert_eq!(parse("[::1]:0"), tcp("[::1]:0"));
         assert_eq!(parse("[fe80::1%2]:80"), tcp("[fe80::1%2]:80"));
         assert_eq!(parse("localhost:8080"), tcp("127.0.0.1:8080"));
+        for (text, same) in [
+            // RFC 4291, section 2.2.
+            (
+                "[2001:DB8:0:0:8:800:200C:417A]:1",
+                "[2001:db8::8:800:200c:417a]:1",
+            ),
+            (
+                "[2001:0db8:0000:0000:0008:0800:200c:417a]:1",
+                "[2001:db8::8:800:200c:417a]:1",
+            ),
+            ("[FF01::101]:1", "[ff01::101]:1"),
+            ("[0:0:0:0:0:0:0:1]:1", "[::1]:1"),
+            ("[::]:1", "[::]:1"),
+            ("[0:0:0:0:0:0:13.1.68.3]:1", "[::13.1.68.3]:1"),
+            ("[::FFFF:127.0.0.1]:1", "127.0.0.1:1"),
+            // RFC 4007, section 11.
+            ("[FE80::1%lo]:1", "[fe80::1%1]:1"),
+            ("[fe80:0:0:0:0:0:0:1%1]:1", "[fe80::1%1]:1"),
+            ("[ff02::1%lo]:0", "[ff02::1%1]:0"),
+        ] {
+            assert_eq!(parse(text), tcp(same), "{text}");
+            assert_eq!(Address::from_uri(text), tcp(same), "{text}");
+        }
         assert_eq!(parse("unix:/p"), Ok(unix("/p", 0o600, None)));
         assert_eq!(parse("unix:///p/q"), Ok(unix("/p/q", 0o600, None)));
         assert_eq!(parse("unix:/p?"), Ok(unix("/p", 0o600, None)));
@@ -289,6 +358,18 @@ mod tests {
             ("127.0.0.1:", E::Port(text(""))),
             ("example.org:80", E::Host(text("example.org"))),
             ("127.1:80", E::Host(text("127.1"))),
+            ("[fe80::1%none]:80", E::Zone(text("none"))),
+            ("[fe80::1%]:80", E::Zone(text(""))),
+            ("[fe80::1%4294967296]:80", E::Zone(text("4294967296"))),
+            (
+                "[fe80::1%longer-than-any-name-is]:80",
+                E::Zone(text("longer-than-any-name-is")),
+            ),
+            ("[fe80::1%25lo]:80", E::Zone(text("25lo"))),
+            ("[127.0.0.1%lo]:80", E::Host(text("[127.0.0.1%lo]"))),
+            ("127.0.0.1%lo:80", E::Host(text("127.0.0.1%lo"))),
+            ("fe80::1%lo:80", E::Brackets(text("fe80::1%lo:80"))),
+            ("[1::2::3]:80", E::Host(text("[1::2::3]"))),
             (":80", E::Host(text(""))),
             ("unix:p", E::RelativePath(text("p"))),
             ("unix:", E::RelativePath(text(""))),
@@ -319,6 +400,28 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_zone_in_a_uri_is_escaped() {
+        for (text, index) in [
+            ("[fe80::1%25lo]:80", 1),
+            ("[fe80::1%251]:80", 1),
+            ("[fe80::1%lo]:80", 1),
+            ("[fe80::1%25]:80", 25),
+            ("[fe80::1%2525]:80", 25),
+        ] {
+            let Ok(Address::Tcp(parsed)) = Address::from_uri(text) else {
+                panic!("{text}")
+            };
+            let zoned = SocketAddrV6::new("fe80::1".parse().unwrap(), 80, 0, index);
+            assert_eq!(parsed, zoned.into(), "{text}");
+            let shown = authority(parsed);
+            assert_eq!(shown, format!("[fe80::1%25{index}]:80"));
+            assert_eq!(Address::from_uri(&shown), Ok(Address::Tcp(parsed)));
+        }
+        let unknown = Address::from_uri("[fe80::1%25none]:80");
+        assert_eq!(unknown, Err(AddressError::Zone("none".to_owned())));
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! How long to wait after accept has failed for want of descriptors or memory. Pure.
+//! How long to wait before what failed is tried again, as accept for want of descriptors. Pure.
 
 use std::time::Duration;
 
 /// The pause after the first failure.
-pub const BACKOFF_FIRST: Duration = Duration::from_millis(10);
+const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 /// The longest pause; each is twice the one before, up to this.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A run of failures, or none.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub struct Backoff {
     last: Option<Duration>,
 }
 
 impl Backoff {
     /// Whether a run of failures goes on.
-    pub(super) fn is_failing(&self) -> bool {
+    pub fn is_failing(&self) -> bool {
         self.last.is_some()
     }
 
     /// One more failure: how long to wait.
-    pub(super) fn fail(&mut self) -> Duration {
+    pub fn fail(&mut self) -> Duration {
         let next = match self.last {
             None => BACKOFF_FIRST,
             Some(last) => BACKOFF_MAX.min(last * 2),
@@ -30,7 +30,7 @@ impl Backoff {
     }
 
     /// A success ends the run.
-    pub(super) fn succeed(&mut self) {
+    pub fn succeed(&mut self) {
         self.last = None;
     }
 }

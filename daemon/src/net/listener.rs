@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{
-    Address, UnixAddress, peer,
+    Address, UnixAddress, authority, peer,
     socket_file::{self, Failure, SocketFile},
 };
 
@@ -58,7 +58,7 @@ impl BoundAddress {
     /// As [`fmt::Display`], with `scheme` (`http`) in place of `tcp`; a Unix socket stays `unix://`.
     pub fn with_scheme(&self, scheme: &str) -> String {
         match self {
-            Self::Tcp(address) => format!("{scheme}://{address}"),
+            Self::Tcp(address) => format!("{scheme}://{}", authority(*address)),
             Self::Udp(_) | Self::Unix(_) => self.to_string(),
         }
     }
@@ -67,8 +67,8 @@ impl BoundAddress {
 impl fmt::Display for BoundAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::Tcp(address) => write!(f, "tcp://{}", authority(*address)),
+            Self::Udp(address) => write!(f, "udp://{}", authority(*address)),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }

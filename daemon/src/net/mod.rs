@@ -17,15 +17,15 @@ mod tcp_info;
 mod text;
 mod users;
 
-pub use acceptor::{AcceptLimits, Acceptor, Connection, RESERVE};
-pub use address::{Address, AddressError, UnixAddress};
-pub use backoff::{BACKOFF_FIRST, BACKOFF_MAX};
+pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
+pub use address::{Address, AddressError, UnixAddress, authority};
+pub use backoff::Backoff;
 pub use caller::{Caller, PeerUnknown, Transport};
 pub use identity::{Identity, identify_tcp, identify_udp};
 pub use listener::{
     BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
 };
-pub use stream::Stream;
+pub use stream::PeerStream;
 pub use tcp_info::TcpInfo;
 pub use text::deserialize_text;
 pub use users::{Users, UsersError};

@@ -15,14 +15,14 @@ use tokio::{
 
 /// An accepted connection. Vectored writes reach the kernel as one call.
 #[derive(Debug)]
-pub enum Stream {
+pub enum PeerStream {
     /// Over TCP, with TCP_NODELAY.
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
 }
 
-impl Stream {
+impl PeerStream {
     /// The TCP connection, if it is one.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
@@ -40,7 +40,7 @@ impl Stream {
     }
 }
 
-impl AsFd for Stream {
+impl AsFd for PeerStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
@@ -49,7 +49,7 @@ impl AsFd for Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for PeerStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -62,7 +62,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for PeerStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use remex_daemon::net::{AcceptLimits, Stream};
+use remex_daemon::net::{AcceptLimits, PeerStream};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -75,7 +75,7 @@ async fn a_reset_is_no_end() {
     let mut acceptor = acceptor("127.0.0.1:0");
     let mut client = TcpStream::connect(tcp_address(acceptor.local())).unwrap();
     let connection = soon(acceptor.accept()).await;
-    assert!(matches!(connection.stream, Stream::Tcp(_)));
+    assert!(matches!(connection.stream, PeerStream::Tcp(_)));
     connection.stream.reset();
     let error = client.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use remex_daemon::net::{
-    Acceptor, Connection, Identity, PeerUnknown, Transport, Users, identify_udp,
+    Accepted, Acceptor, Identity, PeerUnknown, Transport, Users, identify_udp,
 };
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
@@ -20,14 +20,14 @@ fn address(acceptor: &Acceptor) -> SocketAddr {
     tcp_address(acceptor.local())
 }
 
-fn assert_uid(connection: &Connection, uid: u32) {
+fn assert_uid(connection: &Accepted, uid: u32) {
     let caller = connection.caller.as_ref().unwrap();
     assert_eq!(caller.uid, Some(uid));
     assert_eq!(caller.to_string(), format!("unix:{uid}"));
     assert_eq!(Users::daemon().allows(uid), uid == own_uid());
 }
 
-fn assert_nobody(connection: &Connection) {
+fn assert_nobody(connection: &Accepted) {
     let caller = &connection.caller;
     assert!(
         matches!(caller, Err(PeerUnknown::NoOwner(_))),

@@ -8,10 +8,16 @@ use super::{
 };
 use crate::wire::Transcoder;
 
+/// What is handed to the file at once, once there is one: as much as one message brings. Large batches gain nothing, and each
+/// reply that is spooled has two of them.
+const BATCH_BYTES: usize = 64 * 1024;
+
 pub(super) struct Part {
     transcoder: Transcoder,
     /// What is not spooled yet.
     memory: Vec<u8>,
+    /// What the batch takes that is being written.
+    batch_bytes: usize,
     place: Place,
     /// Bytes that were handed to the file.
     handed_bytes: u64,
@@ -47,6 +53,7 @@ impl Part {
         Self {
             transcoder: Transcoder::new(policy.charset),
             memory: Vec::new(),
+            batch_bytes: 0,
             place: Place::Memory,
             handed_bytes: 0,
             total_bytes: 0,
@@ -62,8 +69,12 @@ impl Part {
         if let Place::Kept(_) = self.place {
             return self.memory.truncate(before);
         }
-        let room = self.lease.resize(self.memory.capacity());
-        if self.memory.len() >= policy.memory_bytes || !room {
+        let room = self.lease.resize(self.memory.capacity() + self.batch_bytes);
+        let most = match self.place {
+            Place::File(_) => BATCH_BYTES.min(policy.memory_bytes),
+            _ => policy.memory_bytes,
+        };
+        if self.memory.len() >= most || !room {
             self.spool(policy).await;
         }
     }
@@ -85,6 +96,7 @@ impl Part {
             return;
         };
         self.handed_bytes += self.memory.len() as u64;
+        self.batch_bytes = self.memory.capacity();
         self.place = match mem::replace(&mut self.place, Place::Lost) {
             Place::Memory => {
                 let batch = mem::take(&mut self.memory);

@@ -193,6 +193,8 @@ impl Writer {
             return Ok(Written::Full(spooled));
         }
         before.clear();
+        // The first batch was all that had been in memory.
+        before.shrink_to(batch.capacity());
         let next = Self::store(spooled, digest, mem::replace(batch, before));
         Ok(Written::More(next))
     }

@@ -2,12 +2,12 @@
 
 use std::{borrow::Cow, fmt};
 
-use remex_daemon::net::{Address, Users};
+use remex_client::wire::{Ack, Endian, Filename, SIZE_KEYS, Wire};
+use remex_daemon::net::{Address, Users, authority};
 
-use super::{DatagramService, Drain, Exec, Framing, Kind, Listener, StreamService};
-use crate::wire::{Ack, Endian, Filename, Wire};
+use super::{DatagramService, Drain, Exec, Framing, Kind, ListenerConfig, StreamService};
 
-impl Listener {
+impl ListenerConfig {
     /// What it does, and for whom; `users` are those of this machine that may connect.
     pub fn explain(&self, users: &Users) -> String {
         let what: Cow<'_, str> = match &self.kind {
@@ -16,7 +16,7 @@ impl Listener {
                     wire,
                     exec,
                     framing,
-                } => format!("runs commands{framing}, replies as {wire}, {exec}").into(),
+                } => format!("runs commands{framing}, replies as {}, {exec}", layout(wire)).into(),
                 StreamService::Echo { .. } => "sends back what it gets, upper-cased".into(),
             },
             Kind::Datagram { service, .. } => match service {
@@ -41,10 +41,10 @@ impl Listener {
     pub fn url(&self) -> String {
         match &self.kind {
             Kind::Stream { address, .. } => match address {
-                Address::Tcp(address) => format!("tcp://{address}"),
+                Address::Tcp(address) => format!("tcp://{}", authority(*address)),
                 Address::Unix(address) => format!("unix://{}", address.path.display()),
             },
-            Kind::Datagram { address, .. } => format!("udp://{address}"),
+            Kind::Datagram { address, .. } => format!("udp://{}", authority(*address)),
         }
     }
 
@@ -71,38 +71,32 @@ impl Listener {
     }
 }
 
-impl fmt::Display for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = |endian: &Endian| match endian {
-            Endian::Little => "",
-            Endian::Big => " (big-endian)",
-        };
-        match self {
-            Self::JsonHeader {
-                size_key,
-                endian,
-                filename,
-            } => {
-                let named = match filename {
-                    Filename::Fixed => "",
-                    Filename::LastWord => " and the command's last word as filename",
-                };
-                write!(
-                    f,
-                    "json-header{} with the size in {size_key}{named}",
-                    order(endian)
-                )
-            }
-            Self::Length { endian } => write!(f, "length{}", order(endian)),
-            Self::AsciiLength { ack: Ack::Wait } => {
-                f.write_str("ascii-length with an acknowledgement")
-            }
-            Self::AsciiLength { ack: Ack::Pause } => f.write_str("ascii-length with a pause"),
-            Self::Raw { reply_end: None } => f.write_str("raw output"),
-            Self::Raw {
-                reply_end: Some(end),
-            } => write!(f, "raw output with {end:#04x} behind it"),
+fn layout(wire: &Wire) -> Cow<'static, str> {
+    let order = |endian: &Endian| match endian {
+        Endian::Little => "",
+        Endian::Big => " (big-endian)",
+    };
+    match wire {
+        Wire::JsonHeader {
+            size_key,
+            endian,
+            filename,
+        } => {
+            let named = match filename {
+                Filename::Fixed => "",
+                Filename::LastWord => " and the command's last word as filename",
+            };
+            let size_key = size_key.as_deref().unwrap_or(SIZE_KEYS[0]);
+            let order = order(endian);
+            format!("json-header{order} with the size in {size_key}{named}").into()
         }
+        Wire::Length { endian } => format!("length{}", order(endian)).into(),
+        Wire::AsciiLength { ack: Ack::Wait } => "ascii-length with an acknowledgement".into(),
+        Wire::AsciiLength { ack: Ack::Pause } => "ascii-length with a pause".into(),
+        Wire::Raw { reply_end: None } => "raw output".into(),
+        Wire::Raw {
+            reply_end: Some(end),
+        } => format!("raw output with {end:#04x} behind it").into(),
     }
 }
 
@@ -175,7 +169,7 @@ mod tests {
                 "udp://[::]:13: sends back each datagram, upper-cased; for WHO, and every other machine that reaches it.",
             ),
         ] {
-            let listener: Listener = url.parse().unwrap();
+            let listener: ListenerConfig = url.parse().unwrap();
             let users = Users::parse("4321").unwrap();
             let sentence = sentence.replace("WHO", &users.explain());
             assert_eq!(listener.explain(&users), sentence);

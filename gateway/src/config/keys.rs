@@ -67,14 +67,13 @@ impl Keys {
     }
 
     /// Takes the value of `key` as one of `names`, or its default.
-    pub(super) fn take_one_of<T: Copy>(
+    pub(super) fn take_one_of<T: Copy + Default>(
         &mut self,
         key: &str,
         names: &[(&str, T)],
-        default: T,
     ) -> Result<T, Problem> {
         let Some(value) = self.take(key) else {
-            return Ok(default);
+            return Ok(T::default());
         };
         let found = names.iter().find(|(name, _)| *name == value);
         found.map(|(_, meaning)| *meaning).ok_or_else(|| {

@@ -8,7 +8,7 @@ use remex_daemon::{
     net::{Address, Users, UsersError},
 };
 
-use super::{Kind, Listener, safety::Allow};
+use super::{Kind, ListenerConfig, safety::Allow};
 
 /// What listens unless something else is asked for: the tutorial's ports, on loopback.
 pub const DEFAULT_LISTENERS: [&str; 4] = [
@@ -22,7 +22,7 @@ pub const DEFAULT_LISTENERS: [&str; 4] = [
 #[derive(Debug, Clone)]
 pub struct Legacy {
     /// What listens.
-    pub listener: Listener,
+    pub listener: ListenerConfig,
     /// Local users that may connect.
     pub users: Users,
 }
@@ -37,10 +37,10 @@ pub fn legacy(
         Users::parse(list).map_err(|error| origin.wrong(error))?;
     }
     let global = users.map(|(list, _)| list.as_str());
-    let mut before: Vec<Listener> = Vec::new();
+    let mut before: Vec<ListenerConfig> = Vec::new();
     urls.iter()
         .map(|(url, origin)| {
-            let listener: Listener = url.parse().map_err(|error| origin.wrong(error))?;
+            let listener: ListenerConfig = url.parse().map_err(|error| origin.wrong(error))?;
             if let Some(other) = before.iter().find(|other| is_taken(&listener, other)) {
                 let other = other.url();
                 return Err(origin.wrong(format!(
@@ -59,7 +59,7 @@ pub fn legacy(
 }
 
 /// Whether `other` has the address of `listener`. Port 0 is any that is free.
-fn is_taken(listener: &Listener, other: &Listener) -> bool {
+fn is_taken(listener: &ListenerConfig, other: &ListenerConfig) -> bool {
     match (&listener.kind, &other.kind) {
         (Kind::Stream { address: one, .. }, Kind::Stream { address: two, .. }) => {
             match (one, two) {
@@ -83,7 +83,7 @@ fn overlap(one: SocketAddr, two: SocketAddr) -> bool {
         && (one.ip() == two.ip() || (every && one.is_ipv4() == two.is_ipv4()))
 }
 
-fn users_of(listener: &Listener, global: Option<&str>) -> Result<Users, UsersError> {
+fn users_of(listener: &ListenerConfig, global: Option<&str>) -> Result<Users, UsersError> {
     match (global, listener.users.as_deref()) {
         (None, None) => Ok(Users::daemon()),
         (Some(list), None) | (None, Some(list)) => Users::parse(list),

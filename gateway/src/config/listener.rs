@@ -4,17 +4,15 @@
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
+use remex_client::wire::{Ack, Endian, Filename, Wire, WireName};
 use remex_daemon::net::{Address, UnixAddress};
 
 use super::{ListenerError, Problem, keys::Keys, values};
-use crate::{
-    limits,
-    wire::{Ack, Charset, DEFAULT_SIZE_KEY, Endian, Filename, Wire},
-};
+use crate::{limits, wire::Charset};
 
-/// A legacy listener.
+/// The settings of a legacy listener.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
+pub struct ListenerConfig {
     /// Where it listens, and what it does there.
     pub kind: Kind,
     /// `users`: local users that may connect beside those of `--users`; names, numbers or `*`, separated by commas.
@@ -105,15 +103,16 @@ pub struct Exec {
 }
 
 /// How long output is waited for when the command itself has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Drain {
     /// As the API has it: not for what was left in the background.
+    #[default]
     Exit,
     /// Until nobody holds its stdout and stderr open any more.
     Eof,
 }
 
-impl Listener {
+impl ListenerConfig {
     /// One that takes the daemon's own user and root, and every other machine.
     pub fn new(kind: Kind) -> Self {
         Self {
@@ -204,7 +203,7 @@ impl Listener {
     }
 }
 
-impl FromStr for Listener {
+impl FromStr for ListenerConfig {
     type Err = ListenerError;
 
     fn from_str(url: &str) -> Result<Self, ListenerError> {
@@ -215,7 +214,7 @@ impl FromStr for Listener {
     }
 }
 
-fn parse(url: &str) -> Result<Listener, Problem> {
+fn parse(url: &str) -> Result<ListenerConfig, Problem> {
     if url.contains('#') {
         return Err(Problem::Fragment);
     }
@@ -250,7 +249,7 @@ fn parse(url: &str) -> Result<Listener, Problem> {
             what: "a Unix socket".to_owned(),
         });
     }
-    let listener = Listener {
+    let listener = ListenerConfig {
         kind,
         users,
         allow: allow.unwrap_or_default(),
@@ -263,7 +262,7 @@ fn parse(url: &str) -> Result<Listener, Problem> {
 /// `127.0.0.1:8080/exec` as address and service.
 fn address(rest: &str) -> Result<(SocketAddr, &str), Problem> {
     let (authority, service) = rest.split_once('/').ok_or(Problem::NoService)?;
-    match authority.parse::<Address>()? {
+    match Address::from_uri(authority)? {
         Address::Tcp(address) => Ok((address, service)),
         Address::Unix(_) => Err(Problem::Scheme),
     }
@@ -337,49 +336,26 @@ fn udp(rest: &str, keys: &mut Keys) -> Result<Kind, Problem> {
     Ok(Kind::Datagram { address, service })
 }
 
-#[derive(Clone, Copy)]
-enum WireName {
-    JsonHeader,
-    Length,
-    AsciiLength,
-    Raw,
-}
-
-const WIRES: [(&str, WireName); 4] = [
-    ("json-header", WireName::JsonHeader),
-    ("length", WireName::Length),
-    ("ascii-length", WireName::AsciiLength),
-    ("raw", WireName::Raw),
-];
-const ENDIANS: [(&str, Endian); 2] = [("little", Endian::Little), ("big", Endian::Big)];
-const ACKS: [(&str, Ack); 2] = [("wait", Ack::Wait), ("pause", Ack::Pause)];
-const FILENAMES: [(&str, Filename); 2] = [
-    ("output.txt", Filename::Fixed),
-    ("last-word", Filename::LastWord),
-];
 const DRAINS: [(&str, Drain); 2] = [("exit", Drain::Exit), ("eof", Drain::Eof)];
 
 fn wire(keys: &mut Keys) -> Result<Wire, Problem> {
-    Ok(
-        match keys.take_one_of("wire", &WIRES, WireName::JsonHeader)? {
-            WireName::JsonHeader => Wire::JsonHeader {
-                size_key: keys
-                    .take_as("size_key", values::SIZE_KEY, values::size_key)?
-                    .unwrap_or_else(|| DEFAULT_SIZE_KEY.to_owned()),
-                endian: keys.take_one_of("endian", &ENDIANS, Endian::Little)?,
-                filename: keys.take_one_of("filename", &FILENAMES, Filename::Fixed)?,
-            },
-            WireName::Length => Wire::Length {
-                endian: keys.take_one_of("endian", &ENDIANS, Endian::Little)?,
-            },
-            WireName::AsciiLength => Wire::AsciiLength {
-                ack: keys.take_one_of("ack", &ACKS, Ack::Wait)?,
-            },
-            WireName::Raw => Wire::Raw {
-                reply_end: keys.take_as("reply_end", values::MARK, values::mark)?,
-            },
+    let endian = |keys: &mut Keys| keys.take_one_of("endian", &Endian::NAMES);
+    Ok(match keys.take_one_of("wire", &WireName::NAMES)? {
+        WireName::JsonHeader => Wire::JsonHeader {
+            endian: endian(keys)?,
+            size_key: keys.take_as("size_key", values::SIZE_KEY, values::size_key)?,
+            filename: keys.take_one_of("filename", &Filename::NAMES)?,
         },
-    )
+        WireName::Length => Wire::Length {
+            endian: endian(keys)?,
+        },
+        WireName::AsciiLength => Wire::AsciiLength {
+            ack: keys.take_one_of("ack", &Ack::NAMES)?,
+        },
+        WireName::Raw => Wire::Raw {
+            reply_end: keys.take_as("reply_end", values::MARK, values::mark)?,
+        },
+    })
 }
 
 fn exec(keys: &mut Keys, timeout: Option<Duration>) -> Result<Exec, Problem> {
@@ -388,7 +364,7 @@ fn exec(keys: &mut Keys, timeout: Option<Duration>) -> Result<Exec, Problem> {
         timeout: keys
             .take_as("timeout", values::DURATION, values::duration)?
             .map_or(timeout, |time| (!time.is_zero()).then_some(time)),
-        drain: keys.take_one_of("drain", &DRAINS, Drain::Exit)?,
+        drain: keys.take_one_of("drain", &DRAINS)?,
         shell: keys.take_as("shell", "a program, such as /bin/bash", |shell| {
             (!shell.is_empty()).then(|| shell.to_owned())
         })?,

@@ -1,18 +1,19 @@
-//! Listener URLs, good and bad.
+//! URLs of listeners, good and bad.
 
 use std::time::Duration;
 
+use remex_client::wire::{Ack, Endian, Filename, Wire};
 use remex_daemon::net::{Address, AddressError};
 
 use super::*;
-use crate::wire::{Ack, Charset, Endian, Filename, Wire};
+use crate::wire::Charset;
 
-fn parse(url: &str) -> Listener {
+fn parse(url: &str) -> ListenerConfig {
     url.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn problem(url: &str) -> Problem {
-    url.parse::<Listener>().unwrap_err().problem
+    url.parse::<ListenerConfig>().unwrap_err().problem
 }
 
 fn stream(url: &str) -> (Wire, Exec) {
@@ -30,7 +31,7 @@ fn the_contracts_examples() {
     let (wire, exec) =
         stream("tcp://127.0.0.1:8080/exec?wire=json-header&charset=gbk&size_key=data_size");
     let expected = Wire::JsonHeader {
-        size_key: "data_size".to_owned(),
+        size_key: Some("data_size".to_owned()),
         endian: Endian::Little,
         filename: Filename::Fixed,
     };
@@ -52,7 +53,7 @@ fn defaults_are_the_tutorials() {
     assert_eq!(
         wire,
         Wire::JsonHeader {
-            size_key: "total_size".to_owned(),
+            size_key: None,
             endian: Endian::Little,
             filename: Filename::Fixed,
         }
@@ -249,15 +250,39 @@ fn what_can_never_apply_is_refused() {
             "written as such",
         ),
     ] {
-        let error = url.parse::<Listener>().unwrap_err().to_string();
+        let error = url.parse::<ListenerConfig>().unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
     for url in [
         "tcp://0.0.0.0:1/echo?allow=0.0.0.0/0",
         "udp://[::]:1/echo?allow=::/0",
     ] {
-        assert!(url.parse::<Listener>().is_ok(), "{url}");
+        assert!(url.parse::<ListenerConfig>().is_ok(), "{url}");
     }
+}
+
+#[test]
+fn addresses_have_every_form_of_ipv6() {
+    for (url, address) in [
+        ("tcp://[::FFFF:127.0.0.1]:1/echo", "tcp://127.0.0.1:1"),
+        ("udp://[0:0::1]:1/echo", "udp://[::1]:1"),
+        ("tcp://[fe80::1%25lo]:1/echo", "tcp://[fe80::1%251]:1"),
+        ("udp://[FE80::1%lo]:1/echo", "udp://[fe80::1%251]:1"),
+        (
+            "tcp://[fe80::1%251]:1/echo?gather=1",
+            "tcp://[fe80::1%251]:1",
+        ),
+    ] {
+        let listener: ListenerConfig = url.parse().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(listener.url(), address, "{url}");
+    }
+    let error = "tcp://[fe80::1%25none]:1/echo"
+        .parse::<ListenerConfig>()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("`none` is no network interface"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -287,7 +312,7 @@ fn wrong_values_say_what_would_be_right() {
         ("users=", "users=: users is names, numbers or *"),
     ] {
         let url = format!("tcp://127.0.0.1:1/exec?{pair}");
-        let error = url.parse::<Listener>().unwrap_err().to_string();
+        let error = url.parse::<ListenerConfig>().unwrap_err().to_string();
         let expected = format!("legacy listener {url}: {message}");
         assert!(error.starts_with(&expected), "{error}");
     }

@@ -14,7 +14,6 @@ mod values;
 
 pub use error::{ListenerError, Problem};
 pub use legacy::{DEFAULT_LISTENERS, Legacy, legacy};
-pub use listener::{DatagramService, Drain, Exec, Framing, Kind, Listener, StreamService};
+pub use listener::{DatagramService, Drain, Exec, Framing, Kind, ListenerConfig, StreamService};
 pub use safety::{Allow, Unsafe};
-pub use settings::{Args, Config, SharedArgs, check_spool, none_listed};
-pub use values::duration as parse_duration;
+pub use settings::{Args, Config, SharedArgs, check_spool, drain_timeout, none_listed};

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{DatagramService, Kind, Listener, StreamService};
+use super::{DatagramService, Kind, ListenerConfig, StreamService};
 
 /// What the user has allowed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Unsafe {
 
 impl Allow {
     /// Whether `listener` may be where it is. Echo and time need no permission.
-    pub fn permits(self, listener: &Listener) -> Result<(), Unsafe> {
+    pub fn permits(self, listener: &ListenerConfig) -> Result<(), Unsafe> {
         if listener.is_loopback() {
             return Ok(());
         }

@@ -2,12 +2,12 @@
 //! bound.
 
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Parser;
+use remex::duration;
 use remex_client::Endpoint;
 use remex_daemon::{
     ConfigError, File, Origin, Text,
@@ -17,14 +17,12 @@ use remex_daemon::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::body::Spool;
+use crate::{body::Spool, limits::MOST_DRAIN_TIMEOUT};
 
-use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy, parse_duration};
+use super::{Allow, DEFAULT_LISTENERS, Legacy, Unsafe, legacy};
 
 /// How long what runs may go on after a signal, unless `--drain-timeout` says otherwise.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-const DURATION: &str =
-    "a time is written as in 30s, 500ms, 1h30m or a number of seconds, and is at most a year";
 /// Survives a restart of the machine less often than it is on a disk: where large files of a moment belong.
 const SPOOL_FOLDER: &str = "/var/tmp";
 
@@ -166,15 +164,25 @@ impl Config {
                 .or(settings.log_format)
                 .unwrap_or_default(),
             log_level: shared.log_level.or(settings.log_level).unwrap_or_default(),
-            drain_timeout: drain.map_or(Ok(DRAIN_TIMEOUT), |(text, origin)| {
-                parse_duration(&text).ok_or_else(|| origin.wrong(format!("{text}: {DURATION}")))
-            })?,
+            drain_timeout: drain_timeout(drain)?,
             spool_folder: shared
                 .spool_dir
                 .clone()
                 .or(settings.spool_dir)
                 .unwrap_or_else(|| SPOOL_FOLDER.into()),
         })
+    }
+}
+
+/// What `--drain-timeout` says, if it says anything.
+pub fn drain_timeout(text: Option<Text<'_>>) -> Result<Duration, ConfigError> {
+    let Some((text, origin)) = text else {
+        return Ok(DRAIN_TIMEOUT);
+    };
+    match duration::parse(&text) {
+        Ok(time) if time <= MOST_DRAIN_TIMEOUT => Ok(time),
+        Ok(_) => Err(origin.wrong(format!("{text:?} is longer than a day"))),
+        Err(error) => Err(origin.wrong(format!("{text:?} {error}"))),
     }
 }
 
@@ -200,23 +208,11 @@ pub fn check_spool(folder: &Path) -> Result<(), ConfigError> {
 
 fn endpoint((text, origin): &Text<'_>, allow: Allow) -> Result<Endpoint, ConfigError> {
     let endpoint: Endpoint = text.parse().map_err(|error| origin.wrong(error))?;
-    if allow.plaintext || is_local(&endpoint) {
+    // A name other than localhost may be anybody's.
+    if allow.plaintext || endpoint.is_local() {
         return Ok(endpoint);
     }
     Err(origin.wrong(format!("{endpoint}: {}", Unsafe::PlaintextUpstream)))
-}
-
-/// Names other than localhost are not looked up here, so they count as other machines.
-fn is_local(endpoint: &Endpoint) -> bool {
-    match endpoint {
-        Endpoint::Unix(_) => true,
-        Endpoint::Http { host, .. } => {
-            host.eq_ignore_ascii_case("localhost")
-                || host
-                    .parse()
-                    .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -295,7 +291,7 @@ mod tests {
             (
                 "--drain-timeout soon",
                 "",
-                "--drain-timeout: soon: a time is",
+                "--drain-timeout: \"soon\" is no duration: write for example",
             ),
             (
                 "--legacy udp://0.0.0.0:1/exec",
@@ -318,6 +314,7 @@ mod tests {
             "http://127.0.0.1:1",
             "http://localhost",
             "http://[::1]:1",
+            "http://[::ffff:127.0.0.1]:1",
             "unix:/p",
         ] {
             assert!(built(&format!("--upstream {local}"), "").is_ok(), "{local}");

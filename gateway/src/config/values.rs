@@ -3,17 +3,11 @@
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
+use remex_client::wire;
 
-use crate::{limits, wire::FIXED_KEYS};
-
-/// The longest `timeout`: what the API's durations and every clock can bear.
-const MOST_TIMEOUT: Duration = Duration::from_hours(24 * 365);
-/// The longest `gather`.
-const MOST_GATHER: Duration = Duration::from_secs(10);
-/// The smallest reply that still holds the note of a cut.
-const LEAST_DATAGRAM_BYTES: usize = 128;
-/// The longest `size_key`; clients read the header with one recv of a few hundred bytes.
-const MOST_SIZE_KEY_BYTES: usize = 64;
+use crate::limits::{
+    DATAGRAM_BYTES, LEAST_DATAGRAM_BYTES, MOST_GATHER, MOST_SIZE_KEY_BYTES, MOST_TIMEOUT,
+};
 
 pub(super) const NETWORKS: &str =
     "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32";
@@ -39,19 +33,19 @@ fn network(text: &str) -> Option<IpNet> {
 
 pub(super) fn datagram(text: &str) -> Option<usize> {
     let bytes = text.parse().ok()?;
-    (LEAST_DATAGRAM_BYTES..=limits::DATAGRAM_BYTES)
+    (LEAST_DATAGRAM_BYTES..=DATAGRAM_BYTES)
         .contains(&bytes)
         .then_some(bytes)
 }
 
 /// A duration as it is typed everywhere, at most a year; `None` if it is something else.
-pub fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     remex::duration::parse(text)
         .ok()
         .filter(|time| *time <= MOST_TIMEOUT)
 }
 
-/// `gather`: a time that a person would still call at once.
+/// `gather`.
 pub(super) fn gather(text: &str) -> Option<Duration> {
     duration(text).filter(|time| *time <= MOST_GATHER)
 }
@@ -67,7 +61,7 @@ pub(super) fn mark(text: &str) -> Option<u8> {
 pub(super) fn size_key(key: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     let fits = (1..=MOST_SIZE_KEY_BYTES).contains(&key.len());
-    (fits && key.bytes().all(plain) && !FIXED_KEYS.contains(&key)).then(|| key.to_owned())
+    (fits && key.bytes().all(plain) && !wire::key::ALL.contains(&key)).then(|| key.to_owned())
 }
 
 #[cfg(test)]

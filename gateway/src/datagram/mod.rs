@@ -9,7 +9,8 @@ use bytes::Bytes;
 use jiff::Zoned;
 use remex_daemon::{
     admission::{Access, Denied, Refused, check_source},
-    net::{BACKOFF_FIRST, BACKOFF_MAX, Caller, Transport, identify_udp},
+    logging::LineLimit,
+    net::{Backoff, Caller, Transport, identify_udp},
 };
 use rustix::fs::fstat;
 use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
@@ -39,7 +40,7 @@ impl Service {
         let service = Arc::new(self);
         let shared = &service.shared;
         let mut buffer = vec![0; RECEIVE_BYTES];
-        let mut pause = BACKOFF_FIRST;
+        let (mut backoff, lines) = (Backoff::default(), LineLimit::new());
         loop {
             let received = select! {
                 biased;
@@ -48,13 +49,14 @@ impl Service {
             };
             match received {
                 Ok((length, from)) => {
-                    pause = BACKOFF_FIRST;
+                    backoff.succeed();
                     service.received(&buffer[..length], from);
                 }
                 Err(error) => {
-                    tracing::error!(local = %service.local, %error, "cannot receive; trying again");
-                    service.pause(pause).await;
-                    pause = (2 * pause).min(BACKOFF_MAX);
+                    if !backoff.is_failing() && lines.count().is_some() {
+                        tracing::error!(local = %service.local, %error, "cannot receive; trying again");
+                    }
+                    service.pause(backoff.fail()).await;
                 }
             }
         }

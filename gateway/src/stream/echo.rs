@@ -6,7 +6,7 @@ use remex_daemon::admission::{Denied, Refused};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    line::Line,
+    connection::Connection,
     read::{self, Arrived, Reading},
     send::{self, Pace},
 };
@@ -21,45 +21,45 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     /// Serves until the client or the gateway ends it.
-    pub(super) async fn serve(&self, mut line: Line) {
+    pub(super) async fn serve(&self, mut connection: Connection) {
         let limits = self.limits();
         loop {
-            let bytes = match self.next(&mut line, limits.idle).await {
+            let bytes = match self.next(&mut connection, limits.idle).await {
                 Ok(Arrived::Bytes(bytes)) => bytes,
                 Ok(Arrived::Foreign(foreign)) => {
                     self.handler
-                        .note(Refused::CrossProtocol, &line.caller, &foreign);
-                    return line.reset();
+                        .note(Refused::CrossProtocol, &connection.caller, &foreign);
+                    return connection.reset();
                 }
                 Ok(Arrived::Idle | Arrived::End | Arrived::Stopped) | Err(_) => return,
             };
-            line.owes();
-            let reply = match self.handler.echo(bytes.freeze(), &line.caller).await {
+            connection.owes();
+            let reply = match self.handler.echo(bytes.freeze(), &connection.caller).await {
                 Ok(reply) => reply,
                 Err(status) => {
                     let text = format!("remex: {}\n", status.message());
-                    return self.last(line, &text).await;
+                    return self.last(connection, &text).await;
                 }
             };
-            if send::gather(&mut line.stream, &[&reply], Pace::of(limits))
+            if send::gather(&mut connection.stream, &[&reply], Pace::of(limits))
                 .await
                 .is_err()
             {
                 return;
             }
-            line.owes_nothing();
+            connection.owes_nothing();
         }
     }
 
     /// Tells a peer that it may not, when it asks for something.
-    pub(super) async fn deny(&self, mut line: Line, denied: &Denied) {
-        let asked = self.next(&mut line, self.limits().denied_wait).await;
+    pub(super) async fn deny(&self, mut connection: Connection, denied: &Denied) {
+        let asked = self.next(&mut connection, self.limits().denied_wait).await;
         if matches!(asked, Ok(Arrived::Bytes(_))) {
-            self.last(line, &format!("remex: {denied}\n")).await;
+            self.last(connection, &format!("remex: {denied}\n")).await;
         }
     }
 
-    async fn next(&self, line: &mut Line, idle: Duration) -> io::Result<Arrived> {
+    async fn next(&self, connection: &mut Connection, idle: Duration) -> io::Result<Arrived> {
         let limits = self.limits();
         let reading = Reading {
             most: limits.request_bytes,
@@ -67,15 +67,15 @@ impl Session<'_> {
             end: None,
             gather: self.gather,
         };
-        read::message(line, reading, idle, limits, self.stop).await
+        read::message(connection, reading, idle, limits, self.stop).await
     }
 
-    async fn last(&self, mut line: Line, text: &str) {
+    async fn last(&self, mut connection: Connection, text: &str) {
         let limits = self.limits();
-        let sent = send::gather(&mut line.stream, &[text.as_bytes()], Pace::of(limits)).await;
+        let sent = send::gather(&mut connection.stream, &[text.as_bytes()], Pace::of(limits)).await;
         if sent.is_ok() {
-            line.owes_nothing();
-            line.linger(limits.linger).await;
+            connection.owes_nothing();
+            connection.linger(limits.linger).await;
         }
     }
 

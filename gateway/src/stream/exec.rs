@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use remex_client::wire::Wire;
 use remex_daemon::admission::{Denied, Refused};
 use tokio::{
     select,
@@ -10,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    line::Line,
+    connection::Connection,
     presence::until_gone,
     read::{self, Arrived, Reading, most_pending},
     send::{self, Pace},
@@ -19,7 +20,7 @@ use crate::{
     config::{Exec, Framing},
     handler::{Answer, Form, Handler, Reply},
     limits::Limits,
-    wire::{Then, Wire, request::is_lone_newline},
+    wire::{Then, head, request::is_lone_newline},
 };
 
 /// What a connection's commands need.
@@ -40,63 +41,68 @@ enum Next {
 
 impl Session<'_> {
     /// Serves until the client or the gateway ends it.
-    pub(super) async fn serve(&self, mut line: Line) {
+    pub(super) async fn serve(&self, mut connection: Connection) {
         let limits = self.limits();
         let mut replied = None;
         loop {
-            let bytes = match self.next(&mut line, limits.idle).await {
+            let bytes = match self.next(&mut connection, limits.idle).await {
                 Ok(Arrived::Bytes(bytes)) => bytes,
                 Ok(Arrived::Foreign(foreign)) => {
                     self.handler
-                        .note(Refused::CrossProtocol, &line.caller, &foreign);
-                    return line.reset();
+                        .note(Refused::CrossProtocol, &connection.caller, &foreign);
+                    return connection.reset();
                 }
                 Ok(Arrived::Idle) => {
                     let why = format!("no command for {:?}", limits.idle);
-                    self.handler.note(Refused::Idle, &line.caller, &why);
+                    self.handler.note(Refused::Idle, &connection.caller, &why);
                     return;
                 }
                 Ok(Arrived::End | Arrived::Stopped) | Err(_) => return,
             };
-            if self.belongs_to_the_last(&line, &bytes, replied) {
+            if self.belongs_to_the_last(&connection, &bytes, replied) {
                 continue;
             }
             // In a box of its own: an idle connection is small.
-            match Box::pin(self.command(&mut line, &bytes)).await {
+            match Box::pin(self.command(&mut connection, &bytes)).await {
                 Next::Command => replied = Some(Instant::now()),
-                Next::Linger => return Box::pin(line.linger(limits.linger)).await,
+                Next::Linger => return Box::pin(connection.linger(limits.linger)).await,
                 Next::Close => return,
             }
         }
     }
 
     /// Whether it is but the newline that some clients send behind a command in a write of its own.
-    fn belongs_to_the_last(&self, line: &Line, bytes: &[u8], replied: Option<Instant>) -> bool {
+    fn belongs_to_the_last(
+        &self,
+        connection: &Connection,
+        bytes: &[u8],
+        replied: Option<Instant>,
+    ) -> bool {
         let Some(replied) = replied else {
             return false;
         };
-        let in_time = line.arrived.is_none_or(|arrived| {
+        let in_time = connection.arrived.is_none_or(|arrived| {
             arrived.saturating_duration_since(replied) <= self.limits().newline_wait
         });
         self.framing.request_end.is_none() && is_lone_newline(bytes) && in_time
     }
 
     /// Tells a peer that it may not, when it asks for something.
-    pub(super) async fn deny(&self, mut line: Line, denied: &Denied) {
+    pub(super) async fn deny(&self, mut connection: Connection, denied: &Denied) {
         let limits = self.limits();
-        let Ok(Arrived::Bytes(_)) = self.next(&mut line, limits.denied_wait).await else {
+        let Ok(Arrived::Bytes(_)) = self.next(&mut connection, limits.denied_wait).await else {
             return;
         };
         let reply = self
             .handler
             .say(format!("remex: {denied}"), self.form())
             .await;
-        if self.reply(&mut line, &reply).await.is_ok() {
-            line.linger(limits.linger).await;
+        if self.reply(&mut connection, &reply).await.is_ok() {
+            connection.linger(limits.linger).await;
         }
     }
 
-    async fn next(&self, line: &mut Line, idle: Duration) -> io::Result<Arrived> {
+    async fn next(&self, connection: &mut Connection, idle: Duration) -> io::Result<Arrived> {
         let limits = self.limits();
         let reading = Reading {
             most: most_pending(limits),
@@ -104,16 +110,16 @@ impl Session<'_> {
             end: self.framing.request_end,
             gather: self.framing.gather,
         };
-        read::message(line, reading, idle, limits, self.stop).await
+        read::message(connection, reading, idle, limits, self.stop).await
     }
 
-    async fn command(&self, line: &mut Line, bytes: &[u8]) -> Next {
-        line.owes();
-        let caller = line.caller.clone();
+    async fn command(&self, connection: &mut Connection, bytes: &[u8]) -> Next {
+        connection.owes();
+        let caller = connection.caller.clone();
         let answer = select! {
             biased;
             answer = self.handler.exec(bytes, self.exec, self.form(), &caller) => answer,
-            () = until_gone(line, most_pending(self.limits())) => {
+            () = until_gone(connection, most_pending(self.limits())) => {
                 tracing::debug!(%caller, "the client went away; its command is killed");
                 return Next::Close;
             }
@@ -122,9 +128,9 @@ impl Session<'_> {
             Answer::Reply(reply) => (reply, Next::Command),
             Answer::Last(reply) => (reply, Next::Linger),
         };
-        match self.reply(line, &reply).await {
+        match self.reply(connection, &reply).await {
             Ok(()) => {
-                line.owes_nothing();
+                connection.owes_nothing();
                 then
             }
             Err(error) => {
@@ -137,14 +143,14 @@ impl Session<'_> {
         }
     }
 
-    async fn reply(&self, line: &mut Line, reply: &Reply) -> io::Result<()> {
+    async fn reply(&self, connection: &mut Connection, reply: &Reply) -> io::Result<()> {
         let limits = self.limits();
         let pace = Pace::of(limits);
-        let head = self.wire.head(&reply.summary);
+        let head = head(self.wire, &reply.summary);
         match head.then {
             Then::Body => {
                 return send::reply(
-                    &mut line.stream,
+                    &mut connection.stream,
                     &head.bytes,
                     &reply.body,
                     self.wire.tail(),
@@ -153,17 +159,24 @@ impl Session<'_> {
                 .await;
             }
             Then::Pause => {
-                send::gather(&mut line.stream, &[&head.bytes], pace).await?;
+                send::gather(&mut connection.stream, &[&head.bytes], pace).await?;
                 sleep(limits.ack_pause).await;
             }
             Then::Ack => {
                 // What came before the length is no answer to it.
-                line.fill(most_pending(limits))?;
-                send::gather(&mut line.stream, &[&head.bytes], pace).await?;
-                acknowledged(line, limits).await?;
+                connection.fill(most_pending(limits))?;
+                send::gather(&mut connection.stream, &[&head.bytes], pace).await?;
+                acknowledged(connection, limits).await?;
             }
         }
-        send::reply(&mut line.stream, &[], &reply.body, self.wire.tail(), pace).await
+        send::reply(
+            &mut connection.stream,
+            &[],
+            &reply.body,
+            self.wire.tail(),
+            pace,
+        )
+        .await
     }
 
     fn form(&self) -> Form {
@@ -176,12 +189,12 @@ impl Session<'_> {
 }
 
 /// Waits for the acknowledgement of a length, and drops it; one that has half-closed can send none.
-async fn acknowledged(line: &mut Line, limits: &Limits) -> io::Result<()> {
-    let commands = line.take();
-    while line.pending.is_empty() && !line.half_closed {
-        timeout(limits.ack_wait, line.readable()).await??;
-        line.fill(most_pending(limits))?;
+async fn acknowledged(connection: &mut Connection, limits: &Limits) -> io::Result<()> {
+    let commands = connection.take();
+    while connection.pending.is_empty() && !connection.half_closed {
+        timeout(limits.ack_wait, connection.readable()).await??;
+        connection.fill(most_pending(limits))?;
     }
-    line.pending = commands;
+    connection.pending = commands;
     Ok(())
 }

@@ -1,24 +1,25 @@
 //! Connections: TCP and Unix sockets.
 //!
-//! Hops: accept -> who it is and whether it may -> [`line`] (its bytes) -> [`read`] (a command) -> the handler, while
+//! Hops: accept -> who it is and whether it may -> [`connection`] (its bytes) -> [`read`] (a command) -> the handler, while
 //! [`presence`] watches the client -> [`send`] (the reply).
 
+mod connection;
 mod echo;
 mod exec;
-mod line;
 mod presence;
 mod read;
 mod send;
 
 use std::{sync::Arc, time::Duration};
 
+use remex_client::wire::Wire;
 use remex_daemon::{
     admission::{Access, Denied, Refused},
-    net::{Acceptor, Caller, Connection},
+    net::{Accepted, Acceptor, Caller},
 };
 use tokio::{select, sync::Semaphore, time::timeout};
 
-use self::line::Line;
+use self::connection::Connection;
 use crate::{config::StreamService, shared::Shared};
 
 /// One listener.
@@ -34,10 +35,10 @@ impl Service {
         let service = Arc::new(self);
         let shared = &service.shared;
         loop {
-            let connection = select! {
+            let accepted = select! {
                 biased;
                 () = shared.stop.cancelled() => return,
-                connection = acceptor.accept() => connection,
+                accepted = acceptor.accept() => accepted,
             };
             if permits.available_permits() == 0 {
                 let most = shared.handler.limits().connections;
@@ -53,18 +54,18 @@ impl Service {
                 select! {
                     biased;
                     () = this.shared.kill.cancelled() => {}
-                    () = this.connection(connection) => {}
+                    () = this.admit(accepted) => {}
                 }
             });
         }
     }
 
-    async fn connection(&self, connection: Connection) {
-        let Connection {
+    async fn admit(&self, accepted: Accepted) {
+        let Accepted {
             stream,
             caller,
             permit,
-        } = connection;
+        } = accepted;
         match self.access.admit(caller) {
             Ok(caller) => {
                 let Some(_entry) = self.shared.addresses.enter(&caller) else {
@@ -74,7 +75,7 @@ impl Service {
                         .note(Refused::Connections, &caller, &why);
                     return stream.reset();
                 };
-                self.admitted(Line::new(stream, caller)).await;
+                self.admitted(Connection::new(stream, caller)).await;
                 drop(permit);
             }
             Err(denied) => {
@@ -90,7 +91,8 @@ impl Service {
                     Denied::User { .. } | Denied::Unknown(_) => {
                         let nobody = Caller::unix(u32::MAX);
                         // In a box of its own, as it is nothing of an idle connection's.
-                        let telling = Box::pin(self.denied(Line::new(stream, nobody), &denied));
+                        let telling =
+                            Box::pin(self.denied(Connection::new(stream, nobody), &denied));
                         let most = self.shared.handler.limits().denied_wait;
                         // Who has not asked for anything by then is not told.
                         let _ = timeout(most, telling).await;
@@ -101,31 +103,34 @@ impl Service {
         }
     }
 
-    async fn admitted(&self, line: Line) {
+    async fn admitted(&self, connection: Connection) {
         match &self.kind {
             StreamService::Exec {
                 wire,
                 exec,
                 framing,
-            } => self.exec(wire, exec, *framing).serve(line).await,
-            StreamService::Echo { gather } => self.echo(*gather).serve(line).await,
+            } => self.exec(wire, exec, *framing).serve(connection).await,
+            StreamService::Echo { gather } => self.echo(*gather).serve(connection).await,
         }
     }
 
-    async fn denied(&self, line: Line, denied: &Denied) {
+    async fn denied(&self, connection: Connection, denied: &Denied) {
         match &self.kind {
             StreamService::Exec {
                 wire,
                 exec,
                 framing,
-            } => self.exec(wire, exec, *framing).deny(line, denied).await,
-            StreamService::Echo { gather } => self.echo(*gather).deny(line, denied).await,
+            } => {
+                let session = self.exec(wire, exec, *framing);
+                session.deny(connection, denied).await;
+            }
+            StreamService::Echo { gather } => self.echo(*gather).deny(connection, denied).await,
         }
     }
 
     fn exec<'a>(
         &'a self,
-        wire: &'a crate::wire::Wire,
+        wire: &'a Wire,
         exec: &'a crate::config::Exec,
         framing: crate::config::Framing,
     ) -> exec::Session<'a> {

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::line::Line;
+use super::connection::Connection;
 use crate::{
     limits::Limits,
     wire::{
@@ -53,48 +53,50 @@ pub(super) fn most_pending(limits: &Limits) -> usize {
 
 /// The next message, or too much for one; after `idle` without any byte, none.
 pub(super) async fn message(
-    line: &mut Line,
+    connection: &mut Connection,
     reading: Reading,
     idle: Duration,
     limits: &Limits,
     stop: &CancellationToken,
 ) -> io::Result<Arrived> {
-    if let Some(nothing) = wait(line, idle, reading.most, stop).await? {
+    if let Some(nothing) = wait(connection, idle, reading.most, stop).await? {
         return Ok(nothing);
     }
     loop {
-        let end = reading.end.and_then(|end| position(&line.pending, end));
-        let arrived = end.map_or(line.pending.len(), |end| end + 1);
-        let verdict = line.guard.judge(&line.pending[..arrived]);
+        let end = reading
+            .end
+            .and_then(|end| position(&connection.pending, end));
+        let arrived = end.map_or(connection.pending.len(), |end| end + 1);
+        let verdict = connection.guard.judge(&connection.pending[..arrived]);
         if let Verdict::Foreign(foreign) = verdict {
             return Ok(Arrived::Foreign(foreign));
         }
         if let Some(end) = end {
-            line.guard.next();
-            let message = line.pending.split_to(end);
-            line.pending.advance(1);
+            connection.guard.next();
+            let message = connection.pending.split_to(end);
+            connection.pending.advance(1);
             return Ok(Arrived::Bytes(message));
         }
-        if reading.end.is_some() && line.pending.len() < reading.most {
-            match end_of_waiting(line, idle, reading.most, stop).await? {
+        if reading.end.is_some() && connection.pending.len() < reading.most {
+            match end_of_waiting(connection, idle, reading.most, stop).await? {
                 Some(nothing) => return Ok(nothing),
                 None => continue,
             }
         }
-        let wait = may_go_on(line, reading, verdict, limits);
+        let wait = may_go_on(connection, reading, verdict, limits);
         if let Some(wait) = wait
-            && more(line, wait, reading.most).await?
+            && more(connection, wait, reading.most).await?
         {
             continue;
         }
         // A piece whose rest does not come is a command, unless no command begins like that.
         if verdict == Verdict::Piece
-            && let Some(foreign) = line.guard.without_rest(&line.pending)
+            && let Some(foreign) = connection.guard.without_rest(&connection.pending)
         {
             return Ok(Arrived::Foreign(foreign));
         }
-        line.guard.next();
-        return Ok(Arrived::Bytes(line.take()));
+        connection.guard.next();
+        return Ok(Arrived::Bytes(connection.take()));
     }
 }
 
@@ -104,86 +106,91 @@ fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
 
 /// Waits for more of a message whose end is marked; or says what came instead. Without its mark it is none.
 async fn end_of_waiting(
-    line: &mut Line,
+    connection: &mut Connection,
     idle: Duration,
     most: usize,
     stop: &CancellationToken,
 ) -> io::Result<Option<Arrived>> {
-    if line.half_closed {
+    if connection.half_closed {
         return Ok(Some(Arrived::End));
     }
     select! {
         biased;
         () = stop.cancelled() => Ok(Some(Arrived::Stopped)),
-        more = more(line, idle, most) => Ok((!more?).then_some(
-            if line.half_closed { Arrived::End } else { Arrived::Idle }
+        more = more(connection, idle, most) => Ok((!more?).then_some(
+            if connection.half_closed { Arrived::End } else { Arrived::Idle }
         )),
     }
 }
 
 /// Whether more arrived within `wait`.
-async fn more(line: &mut Line, wait: Duration, most: usize) -> io::Result<bool> {
-    let before = line.pending.len();
-    match timeout(wait, line.readable()).await {
+async fn more(connection: &mut Connection, wait: Duration, most: usize) -> io::Result<bool> {
+    let before = connection.pending.len();
+    match timeout(wait, connection.readable()).await {
         Ok(ready) => ready?,
         Err(_) => return Ok(false),
     }
-    line.fill(most)?;
+    connection.fill(most)?;
     // Readiness may be of what was taken already; then there is no end either, and the wait begins again.
-    Ok(line.pending.len() > before || !line.half_closed)
+    Ok(connection.pending.len() > before || !connection.half_closed)
 }
 
 /// Waits until something is pending; or else says what came instead.
 async fn wait(
-    line: &mut Line,
+    connection: &mut Connection,
     idle: Duration,
     most: usize,
     stop: &CancellationToken,
 ) -> io::Result<Option<Arrived>> {
     // What came in the meantime, such as while the last command ran.
-    line.fill(most)?;
-    line.arrived = None;
-    while line.pending.is_empty() {
-        if line.half_closed {
+    connection.fill(most)?;
+    connection.arrived = None;
+    while connection.pending.is_empty() {
+        if connection.half_closed {
             return Ok(Some(Arrived::End));
         }
         select! {
             biased;
             () = stop.cancelled() => return Ok(Some(Arrived::Stopped)),
-            ready = timeout(idle, line.readable()) => match ready {
+            ready = timeout(idle, connection.readable()) => match ready {
                 Ok(ready) => ready?,
                 Err(_) => return Ok(Some(Arrived::Idle)),
             }
         }
-        line.fill(most)?;
-        line.arrived = Some(Instant::now());
+        connection.fill(most)?;
+        connection.arrived = Some(Instant::now());
     }
     Ok(None)
 }
 
 /// How long the rest of what has arrived is waited for, if there may be one.
-fn may_go_on(line: &Line, reading: Reading, verdict: Verdict, limits: &Limits) -> Option<Duration> {
-    if line.half_closed || line.pending.len() >= reading.most {
+fn may_go_on(
+    connection: &Connection,
+    reading: Reading,
+    verdict: Verdict,
+    limits: &Limits,
+) -> Option<Duration> {
+    if connection.half_closed || connection.pending.len() >= reading.most {
         return None;
     }
     let piece = (verdict == Verdict::Piece).then_some(limits.piece_wait);
     let segments = reading
         .segments
-        .then(|| rest_of_segments(line, limits))
+        .then(|| rest_of_segments(connection, limits))
         .flatten();
     let gather = (!reading.gather.is_zero()).then_some(reading.gather);
     piece.max(segments).max(gather)
 }
 
-fn rest_of_segments(line: &Line, limits: &Limits) -> Option<Duration> {
-    let info = TcpInfo::of(line.stream.tcp()?).ok()?;
+fn rest_of_segments(connection: &Connection, limits: &Limits) -> Option<Duration> {
+    let info = TcpInfo::of(connection.stream.tcp()?).ok()?;
     let segments = Segments {
         rcv_mss: info.rcv_mss,
         snd_mss: info.snd_mss,
         total_retrans: info.total_retrans,
-        loopback: line.caller.is_local(),
+        loopback: connection.caller.is_local(),
     };
-    match arrival(line.pending.len(), segments) {
+    match arrival(connection.pending.len(), segments) {
         Arrival::Complete => None,
         Arrival::Wait => Some(limits.segment_wait),
         Arrival::WaitLong => Some(limits.segment_wait_lossy),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use remex_daemon::net::Stream;
+use remex_daemon::net::PeerStream;
 use tokio::{
     io::{AsyncWriteExt, Interest},
     time::{Instant, timeout_at},
@@ -24,7 +24,7 @@ const SENDFILE_BYTES: u64 = 1024 * 1024;
 
 /// Writes `head`, `body` and `tail`. `TimedOut`: too little was taken.
 pub(super) async fn reply(
-    stream: &mut Stream,
+    stream: &mut PeerStream,
     head: &[u8],
     body: &Body,
     tail: Option<u8>,
@@ -57,7 +57,7 @@ pub(super) async fn reply(
 }
 
 /// Writes `parts`, as far as the socket takes them at once.
-pub(super) async fn gather(stream: &mut Stream, parts: &[&[u8]], pace: Pace) -> io::Result<()> {
+pub(super) async fn gather(stream: &mut PeerStream, parts: &[&[u8]], pace: Pace) -> io::Result<()> {
     write(stream, parts, &mut Window::new(pace)).await
 }
 
@@ -129,7 +129,7 @@ impl Window {
     }
 }
 
-async fn write(stream: &mut Stream, parts: &[&[u8]], pace: &mut Window) -> io::Result<()> {
+async fn write(stream: &mut PeerStream, parts: &[&[u8]], pace: &mut Window) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = parts
         .iter()
         .filter(|part| !part.is_empty())
@@ -146,18 +146,23 @@ async fn write(stream: &mut Stream, parts: &[&[u8]], pace: &mut Window) -> io::R
     Ok(())
 }
 
-async fn send_file(stream: &Stream, file: &File, bytes: u64, pace: &mut Window) -> io::Result<()> {
+async fn send_file(
+    stream: &PeerStream,
+    file: &File,
+    bytes: u64,
+    pace: &mut Window,
+) -> io::Result<()> {
     let mut offset = 0;
     while offset < bytes {
         let most = (bytes - offset).min(SENDFILE_BYTES);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let sent = match stream {
-            Stream::Tcp(socket) => {
+            PeerStream::Tcp(socket) => {
                 let send = || Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), most)?);
                 let sent = socket.async_io(Interest::WRITABLE, send);
                 pace.take(sent, |count| *count as u64).await?
             }
-            Stream::Unix(socket) => {
+            PeerStream::Unix(socket) => {
                 let send = || Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), most)?);
                 let sent = socket.async_io(Interest::WRITABLE, send);
                 pace.take(sent, |count| *count as u64).await?

@@ -2,8 +2,9 @@
 //! body. Pure.
 
 use bytes::Bytes;
+use remex_client::wire::Ack;
 
-use super::{Ack, Head, Summary, Then};
+use super::{Head, Summary, Then};
 
 pub(super) fn head(ack: Ack, summary: &Summary) -> Head {
     Head {

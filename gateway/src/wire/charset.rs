@@ -12,14 +12,13 @@ use encoding_rs::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charset {
     encoding: &'static Encoding,
-    codec: Codec,
+    /// `None`: clients read all that the encoding can write.
+    codec: Option<Codec>,
 }
 
-/// What a client's codec reads of an [`Encoding`].
+/// A client's codec that reads less than an [`Encoding`] can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Codec {
-    /// All of it.
-    Whole,
+pub(super) enum Codec {
     Ascii,
     /// ISO 8859, which has only control characters where windows-125x has letters.
     Iso8859,
@@ -39,7 +38,7 @@ impl Charset {
     /// UTF-8.
     pub const UTF_8: Self = Self {
         encoding: UTF_8,
-        codec: Codec::Whole,
+        codec: None,
     };
 
     /// The charset of a WHATWG label; `None` if there is none, or it cannot be spoken without marks: ISO-2022-JP has states,
@@ -62,39 +61,31 @@ impl Charset {
         self.encoding.name()
     }
 
-    /// Whether clients read all that the encoding can write.
-    pub(super) fn is_whole(self) -> bool {
-        self.codec == Codec::Whole
-    }
-
-    /// Whether clients read `bytes`, which are `character` in the encoding.
-    pub(super) fn reads(self, character: char, bytes: &[u8]) -> bool {
-        match *bytes {
-            [byte] => self.codec.reads_one(character, byte),
-            [lead, trail] => self
-                .codec
-                .reads_two(character, u16::from_be_bytes([lead, trail])),
-            _ => true,
-        }
+    /// The codec of its clients, unless that reads all that the encoding can write.
+    pub(super) fn codec(self) -> Option<Codec> {
+        self.codec
     }
 }
 
 impl Codec {
-    fn of(encoding: &'static Encoding, label: &str) -> Self {
+    fn of(encoding: &'static Encoding, label: &str) -> Option<Self> {
         let names = |part: &str| label.contains(part);
-        if encoding == GBK {
+        let codec = if encoding == GBK {
             [Self::Gb2312, Self::Gbk][usize::from(names("gbk"))]
         } else if encoding == BIG5 {
             [Self::Big5, Self::Big5Hkscs][usize::from(names("hkscs"))]
         } else if encoding == SHIFT_JIS {
             match label {
-                "ms932" | "ms_kanji" | "windows-31j" => Self::Whole,
+                "ms932" | "ms_kanji" | "windows-31j" => return None,
                 _ => Self::ShiftJis,
             }
         } else if encoding == EUC_JP {
             Self::EucJp
         } else if encoding == EUC_KR {
-            [Self::EucKr, Self::Whole][usize::from(label == "windows-949")]
+            match label {
+                "windows-949" => return None,
+                _ => Self::EucKr,
+            }
         } else if ["ascii", "us-ascii", "ansi_x3.4-1968"].contains(&label) {
             Self::Ascii
         } else if label == "tis-620" {
@@ -107,7 +98,17 @@ impl Codec {
         } else if names("125") || names("874") {
             Self::Windows
         } else {
-            Self::Whole
+            return None;
+        };
+        Some(codec)
+    }
+
+    /// Whether it reads `bytes`, which are `character` in the encoding.
+    pub(super) fn reads(self, character: char, bytes: &[u8]) -> bool {
+        match *bytes {
+            [byte] => self.reads_one(character, byte),
+            [lead, trail] => self.reads_two(character, u16::from_be_bytes([lead, trail])),
+            _ => true,
         }
     }
 
@@ -119,7 +120,7 @@ impl Codec {
             // U+05BA came to Hebrew later than to Python's cp1255.
             Self::Windows => !matches!(character, '\u{80}'..='\u{9f}' | '\u{5ba}'),
             Self::Gbk | Self::Gb2312 | Self::ShiftJis => byte != 0x80,
-            Self::Whole | Self::Big5 | Self::Big5Hkscs | Self::EucJp | Self::EucKr => true,
+            Self::Big5 | Self::Big5Hkscs | Self::EucJp | Self::EucKr => true,
         }
     }
 
@@ -160,7 +161,7 @@ impl Codec {
             Self::EucJp => !matches!(code, 0xada1..=0xadfe | 0xf9a1..),
             // KS X 1001; 0xa4d4 is its filler.
             Self::EucKr => is_94_by_94 && code != 0xa4d4,
-            Self::Whole | Self::Ascii | Self::Iso8859 | Self::Tis620 | Self::Windows => true,
+            Self::Ascii | Self::Iso8859 | Self::Tis620 | Self::Windows => true,
         }
     }
 }
@@ -306,16 +307,16 @@ print(count)
     fn labels_that_python_lacks_have_the_codec_of_their_kin() {
         let codec = |label| Charset::for_label(label).unwrap().codec;
         for (label, expected) in [
-            ("x-gbk", Codec::Gbk),
-            ("gb_2312-80", Codec::Gb2312),
-            ("x-x-big5", Codec::Big5),
-            ("windows-31j", Codec::Whole),
-            ("x-sjis", Codec::ShiftJis),
-            ("windows-949", Codec::Whole),
-            ("ksc_5601", Codec::EucKr),
-            ("x-cp1252", Codec::Windows),
-            ("windows-874", Codec::Windows),
-            ("iso88591", Codec::Iso8859),
+            ("x-gbk", Some(Codec::Gbk)),
+            ("gb_2312-80", Some(Codec::Gb2312)),
+            ("x-x-big5", Some(Codec::Big5)),
+            ("windows-31j", None),
+            ("x-sjis", Some(Codec::ShiftJis)),
+            ("windows-949", None),
+            ("ksc_5601", Some(Codec::EucKr)),
+            ("x-cp1252", Some(Codec::Windows)),
+            ("windows-874", Some(Codec::Windows)),
+            ("iso88591", Some(Codec::Iso8859)),
         ] {
             assert_eq!(codec(label), expected, "{label}");
         }
@@ -334,5 +335,16 @@ print(count)
             assert_eq!(Charset::for_label(label), None, "{label}");
         }
         assert_eq!(Charset::for_label("utf8"), Some(Charset::UTF_8));
+    }
+
+    #[test]
+    fn a_charset_has_the_name_of_its_encoding_whatever_its_label() {
+        for (label, name) in [
+            ("utf8", "UTF-8"),
+            ("gb2312", "GBK"),
+            ("latin1", "windows-1252"),
+        ] {
+            assert_eq!(Charset::for_label(label).unwrap().name(), name);
+        }
     }
 }

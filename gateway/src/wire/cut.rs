@@ -36,7 +36,7 @@ pub fn boundary(bytes: &[u8], most: usize, charset: &'static Encoding) -> usize 
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::{GBK, UTF_8};
+    use encoding_rs::{GB18030, GBK, UTF_8};
     use proptest::prelude::*;
 
     use super::*;
@@ -59,6 +59,13 @@ mod tests {
         assert_eq!(boundary(text.as_bytes(), 99, UTF_8), 7);
         let gbk = GBK.encode(text).0;
         assert_eq!(boundary(&gbk, 4, GBK), 3);
+        // The longest characters have four bytes.
+        for charset in [UTF_8, GB18030] {
+            let text = charset.encode("🦀🦀").0;
+            for (most, end) in [(8, 8), (7, 4), (6, 4), (5, 4), (4, 4), (3, 0), (0, 0)] {
+                assert_eq!(boundary(&text, most, charset), end, "{most}");
+            }
+        }
         assert_eq!(boundary(b"\xff\xff\xff\xff\xff\xff", 5, UTF_8), 5);
     }
 

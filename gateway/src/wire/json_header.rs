@@ -4,49 +4,50 @@
 use std::io;
 
 use bytes::Bytes;
+use remex_client::wire::{Endian, LENGTH_BYTES, SIZE_KEYS, key};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::ser::Formatter;
 
-use super::{Endian, Head, Summary, Then};
+use super::{Head, Summary, Then};
+use crate::limits::MOST_FILENAME_BYTES;
 
-/// The key for the body's size that most clients look for.
-pub const DEFAULT_SIZE_KEY: &str = "total_size";
-/// The header's other keys: no `size_key` may be one of them.
-pub const FIXED_KEYS: [&str; 8] = [
-    "md5",
-    "filename",
-    "stdout_size",
-    "stderr_size",
-    "exit_code",
-    "signal",
-    "truncated",
-    "execution_id",
-];
 /// Clients that store what they receive store it under this name.
 const FILENAME: &str = "output.txt";
-/// Longer ones no file system takes, and clients read the header with one recv.
-const MOST_FILENAME_BYTES: usize = 255;
 
-pub(super) fn head(size_key: &str, endian: Endian, summary: &Summary) -> Head {
+pub(super) fn head(size_key: Option<&str>, endian: Endian, summary: &Summary) -> Head {
+    let size_key = size_key.unwrap_or(SIZE_KEYS[0]);
     // Written behind room for its length; a Vec takes all that is written, and nothing in it fails to serialize.
-    let mut bytes = vec![0; 4];
+    let mut bytes = vec![0; LENGTH_BYTES];
     let header = Header { size_key, summary };
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Python);
     if header.serialize(&mut serializer).is_err() {
-        bytes.truncate(4);
+        bytes.truncate(LENGTH_BYTES);
     }
-    let length = i32::try_from(bytes.len() - 4).unwrap_or(i32::MAX);
-    bytes[..4].copy_from_slice(&endian.int32(length));
+    let length = i32::try_from(bytes.len() - LENGTH_BYTES).unwrap_or(i32::MAX);
+    bytes[..LENGTH_BYTES].copy_from_slice(&endian.int32(length));
     Head {
         bytes: Bytes::from(bytes),
         then: Then::Body,
     }
 }
 
-/// JSON as it always is, but for what is not ASCII: that is escaped.
-struct Ascii;
+/// JSON as Python writes it, since clients without a parser look for `"total_size": ` as it stands: with a space behind each
+/// colon and comma, and what is not ASCII escaped.
+struct Python;
 
-impl Formatter for Ascii {
+impl Formatter for Python {
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,
@@ -79,18 +80,18 @@ struct Header<'a> {
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { size_key, summary } = self;
-        let mut map = serializer.serialize_map(Some(1 + FIXED_KEYS.len()))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(size_key, &summary.body_bytes())?;
-        map.serialize_entry("md5", &hex(summary.md5))?;
+        map.serialize_entry(key::MD5, &hex(summary.md5))?;
         let filename = summary.filename.as_deref().unwrap_or(FILENAME);
-        map.serialize_entry("filename", filename)?;
-        map.serialize_entry("stdout_size", &summary.stdout_bytes)?;
-        map.serialize_entry("stderr_size", &summary.stderr_bytes)?;
-        map.serialize_entry("exit_code", &summary.ending.exit_code)?;
+        map.serialize_entry(key::FILENAME, filename)?;
+        map.serialize_entry(key::STDOUT_SIZE, &summary.stdout_bytes)?;
+        map.serialize_entry(key::STDERR_SIZE, &summary.stderr_bytes)?;
+        map.serialize_entry(key::EXIT_CODE, &summary.ending.exit_code)?;
         let signal = summary.ending.signal.map(|signal| signal.to_string());
-        map.serialize_entry("signal", &signal)?;
-        map.serialize_entry("truncated", &summary.truncated)?;
-        map.serialize_entry("execution_id", &plain(&summary.execution_id))?;
+        map.serialize_entry(key::SIGNAL, &signal)?;
+        map.serialize_entry(key::TRUNCATED, &summary.truncated)?;
+        map.serialize_entry(key::EXECUTION_ID, &plain(&summary.execution_id))?;
         map.end()
     }
 }
@@ -130,10 +131,10 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_tutorials_and_more() {
-        let head = head("total_size", Endian::Little, &summary());
+        let head = head(None, Endian::Little, &summary());
         let json = concat!(
-            r#"{"total_size":7,"md5":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a","filename":"output.txt","stdout_size":3,"#,
-            r#""stderr_size":4,"exit_code":0,"signal":null,"truncated":false,"execution_id":"0198"}"#
+            r#"{"total_size": 7, "md5": "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "filename": "output.txt", "stdout_size": 3, "#,
+            r#""stderr_size": 4, "exit_code": 0, "signal": null, "truncated": false, "execution_id": "0198"}"#
         );
         let length = u8::try_from(json.len()).unwrap();
         assert_eq!(&head.bytes[..4], [length, 0, 0, 0]);
@@ -143,9 +144,9 @@ mod tests {
 
     #[test]
     fn key_and_byte_order_are_the_listeners() {
-        let head = head("data_size", Endian::Big, &summary());
+        let head = head(Some("data_size"), Endian::Big, &summary());
         assert_eq!(&head.bytes[..3], [0, 0, 0]);
-        assert!(head.bytes[4..].starts_with(br#"{"data_size":7,"#));
+        assert!(head.bytes[4..].starts_with(br#"{"data_size": 7, "#));
     }
 
     #[test]
@@ -157,7 +158,7 @@ mod tests {
             },
             ..summary()
         };
-        let head = head("total_size", Endian::Little, &summary);
+        let head = head(None, Endian::Little, &summary);
         let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
         assert!(json["exit_code"].is_null());
         assert_eq!(json["signal"], "SIGRTMIN+3");
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_reply_may_be_named_after_its_command() {
-        let longest = "f".repeat(MOST_FILENAME_BYTES);
+        let longest = "f".repeat(255);
         for (command, expected) in [
             ("get a.txt", Some("a.txt")),
             ("get 文件.txt\n", Some("文件.txt")),
@@ -180,10 +181,30 @@ mod tests {
             filename: Some("文\"🦀".to_owned()),
             ..summary()
         };
-        let head = head("total_size", Endian::Little, &summary);
+        let head = head(None, Endian::Little, &summary);
         assert!(head.bytes[4..].is_ascii());
         let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
         assert_eq!(json["filename"], "文\"🦀");
+    }
+
+    #[test]
+    fn an_id_that_is_more_than_printable_ascii_is_left_out() {
+        for (id, expected) in [
+            ("0198-a~!", "0198-a~!"),
+            ("é", ""),
+            ("0198é", ""),
+            ("01 98", ""),
+            ("0198\n", ""),
+            ("", ""),
+        ] {
+            let summary = Summary {
+                execution_id: id.to_owned(),
+                ..summary()
+            };
+            let head = head(None, Endian::Little, &summary);
+            let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
+            assert_eq!(json["execution_id"], expected, "{id:?}");
+        }
     }
 
     proptest! {
@@ -195,13 +216,13 @@ mod tests {
                 execution_id: id,
                 ..Summary::default()
             };
-            let head = head("total_size", Endian::Little, &summary);
+            let head = head(None, Endian::Little, &summary);
             prop_assert!(head.bytes[4..].is_ascii());
             let length = i32::from_le_bytes(head.bytes[..4].try_into().unwrap());
             prop_assert_eq!(usize::try_from(length).unwrap(), head.bytes.len() - 4);
             let json: serde_json::Value = serde_json::from_slice(&head.bytes[4..]).unwrap();
             prop_assert_eq!(json["total_size"].as_u64(), Some(summary.body_bytes()));
-            for key in FIXED_KEYS {
+            for key in key::ALL {
                 prop_assert!(json.get(key).is_some(), "{} is missing", key);
             }
         }

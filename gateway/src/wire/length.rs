@@ -1,11 +1,9 @@
 //! `length`: int32 length of the body, the body. Pure.
 
 use bytes::Bytes;
+use remex_client::wire::Endian;
 
-use super::{Endian, Head, Summary, Then};
-
-/// The largest number that a signed int32 holds.
-pub(super) const MOST_BODY_BYTES: u64 = 2_147_483_647;
+use super::{Head, Summary, Then};
 
 pub(super) fn head(endian: Endian, summary: &Summary) -> Head {
     // A body is cut to fit before it gets here.
@@ -18,6 +16,8 @@ pub(super) fn head(endian: Endian, summary: &Summary) -> Head {
 
 #[cfg(test)]
 mod tests {
+    use remex_client::wire::MOST_LENGTH;
+
     use super::*;
 
     fn length(endian: Endian, body: u64) -> Vec<u8> {
@@ -37,12 +37,9 @@ mod tests {
 
     #[test]
     fn the_most_is_positive() {
+        assert_eq!(length(Endian::Big, MOST_LENGTH), [0x7f, 0xff, 0xff, 0xff]);
         assert_eq!(
-            length(Endian::Big, MOST_BODY_BYTES),
-            [0x7f, 0xff, 0xff, 0xff]
-        );
-        assert_eq!(
-            length(Endian::Big, MOST_BODY_BYTES + 1),
+            length(Endian::Big, MOST_LENGTH + 1),
             [0x7f, 0xff, 0xff, 0xff]
         );
     }

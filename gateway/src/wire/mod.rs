@@ -1,5 +1,5 @@
 //! The old wires, as pure functions of bytes: how a request is read ([`segment`], [`request`]) and how a reply is laid out
-//! (one file a wire). Nothing here does I/O.
+//! (one file a [`Wire`]). Nothing here does I/O.
 
 mod ascii_length;
 mod charset;
@@ -14,80 +14,16 @@ pub mod time;
 mod transcode;
 
 use bytes::Bytes;
+use remex_client::wire::Wire;
 
 pub use self::{
     charset::Charset,
     cut::{boundary, cut_note, kept},
     ending::{Cause, Ending},
     guard::{Foreign, Guard, Verdict, foreign},
-    json_header::{DEFAULT_SIZE_KEY, FIXED_KEYS, last_word},
+    json_header::last_word,
     transcode::{Transcoder, encode},
 };
-
-/// How the replies of a stream (TCP, Unix socket) are laid out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wire {
-    /// int32 length of a JSON header, the header, the body.
-    JsonHeader {
-        /// The header's key for the body's size.
-        size_key: String,
-        /// Byte order of the length.
-        endian: Endian,
-        /// What the header's `filename` is.
-        filename: Filename,
-    },
-    /// int32 length of the body, the body.
-    Length {
-        /// Byte order of the length.
-        endian: Endian,
-    },
-    /// Decimal length of the body as a segment of its own, then the body.
-    AsciiLength {
-        /// What stands between the two.
-        ack: Ack,
-    },
-    /// The body.
-    Raw {
-        /// The byte behind it, for clients that look for one.
-        reply_end: Option<u8>,
-    },
-}
-
-/// What the header's `filename` is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filename {
-    /// Always the same.
-    Fixed,
-    /// The last word of the command: clients that fetch files save them under it.
-    LastWord,
-}
-
-/// Byte order of an int32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endian {
-    /// As `struct.pack('i')` has it on every common machine.
-    Little,
-    /// Network order.
-    Big,
-}
-
-impl Endian {
-    fn int32(self, number: i32) -> [u8; 4] {
-        match self {
-            Self::Little => number.to_le_bytes(),
-            Self::Big => number.to_be_bytes(),
-        }
-    }
-}
-
-/// How a client keeps the length and the body apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ack {
-    /// It acknowledges the length, with any text.
-    Wait,
-    /// It sends nothing and counts on a pause.
-    Pause,
-}
 
 /// What a reply says of its body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,61 +71,63 @@ pub enum Then {
     Pause,
 }
 
-impl Wire {
-    /// Lays out what goes before the body.
-    pub fn head(&self, summary: &Summary) -> Head {
-        match self {
-            Self::JsonHeader {
-                size_key, endian, ..
-            } => json_header::head(size_key, *endian, summary),
-            Self::Length { endian } => length::head(*endian, summary),
-            Self::AsciiLength { ack } => ascii_length::head(*ack, summary),
-            Self::Raw { .. } => Head {
-                bytes: Bytes::new(),
-                then: Then::Body,
-            },
-        }
+/// Lays out what goes before the body.
+pub fn head(wire: &Wire, summary: &Summary) -> Head {
+    match wire {
+        Wire::JsonHeader {
+            size_key, endian, ..
+        } => json_header::head(size_key.as_deref(), *endian, summary),
+        Wire::Length { endian } => length::head(*endian, summary),
+        Wire::AsciiLength { ack } => ascii_length::head(*ack, summary),
+        Wire::Raw { .. } => Head {
+            bytes: Bytes::new(),
+            then: Then::Body,
+        },
     }
+}
 
-    /// Whether the digest of the body is part of a reply.
-    pub fn has_digest(&self) -> bool {
-        matches!(self, Self::JsonHeader { .. })
-    }
+#[cfg(test)]
+mod tests {
+    use remex_client::wire::{Ack, Endian, Filename};
 
-    /// Whether an empty reply would leave the client waiting for ever.
-    pub fn needs_body(&self) -> bool {
-        matches!(self, Self::Raw { .. })
-    }
+    use super::*;
 
-    /// Whether a reply says how its command ended, beside its body.
-    pub fn tells_status(&self) -> bool {
-        matches!(self, Self::JsonHeader { .. })
-    }
-
-    /// Whether a reply is named after its command's last word.
-    pub fn names_last_word(&self) -> bool {
-        matches!(
-            self,
-            Self::JsonHeader {
-                filename: Filename::LastWord,
-                ..
-            }
-        )
-    }
-
-    /// What stands behind the body.
-    pub fn tail(&self) -> Option<u8> {
-        match self {
-            Self::Raw { reply_end } => *reply_end,
-            Self::JsonHeader { .. } | Self::Length { .. } | Self::AsciiLength { .. } => None,
-        }
-    }
-
-    /// The longest body that a reply can announce.
-    pub fn most_body_bytes(&self) -> u64 {
-        match self {
-            Self::Length { .. } => length::MOST_BODY_BYTES,
-            Self::JsonHeader { .. } | Self::AsciiLength { .. } | Self::Raw { .. } => u64::MAX,
+    #[test]
+    fn a_head_is_its_wires() {
+        let summary = Summary {
+            stdout_bytes: 260,
+            stderr_bytes: 3,
+            ..Summary::default()
+        };
+        let json = Wire::JsonHeader {
+            size_key: Some("size".to_owned()),
+            endian: Endian::Big,
+            filename: Filename::Fixed,
+        };
+        let json = head(&json, &summary);
+        assert!(json.bytes[4..].starts_with(br#"{"size": 263, "#));
+        assert_eq!(json.then, Then::Body);
+        for (wire, bytes, then) in [
+            (
+                Wire::Length {
+                    endian: Endian::Big,
+                },
+                &[0, 0, 1, 7][..],
+                Then::Body,
+            ),
+            (Wire::AsciiLength { ack: Ack::Pause }, b"263", Then::Pause),
+            (Wire::AsciiLength { ack: Ack::Wait }, b"263", Then::Ack),
+            (Wire::Raw { reply_end: None }, b"", Then::Body),
+            (
+                Wire::Raw {
+                    reply_end: Some(0x04),
+                },
+                b"",
+                Then::Body,
+            ),
+        ] {
+            let head = head(&wire, &summary);
+            assert_eq!((&head.bytes[..], head.then), (bytes, then), "{wire:?}");
         }
     }
 }

@@ -151,6 +151,21 @@ mod tests {
     }
 
     #[test]
+    fn a_newline_alone_is_one() {
+        for (bytes, expected) in [
+            (&b"\n"[..], true),
+            (b"\r\n", true),
+            (b"", false),
+            (b"\r", false),
+            (b"\n\n", false),
+            (b" \n", false),
+            (b"a\n", false),
+        ] {
+            assert_eq!(is_lone_newline(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
     fn utf8_comes_first_then_the_charset() {
         let gbk = GBK.encode("echo 你好").0.into_owned();
         assert_eq!(parse(&gbk, GBK, LIMIT), Ok(command("echo 你好")));

@@ -24,9 +24,9 @@ pub struct Segments {
 pub enum Arrival {
     /// It is.
     Complete,
-    /// More may be on its way: wait for it, up to [`SEGMENT_WAIT`](crate::limits::SEGMENT_WAIT).
+    /// More may be on its way: wait for it, up to [`segment_wait`](crate::limits::Limits::segment_wait).
     Wait,
-    /// The same, up to [`SEGMENT_WAIT_LOSSY`](crate::limits::SEGMENT_WAIT_LOSSY): the path has lost something.
+    /// The same, up to [`segment_wait_lossy`](crate::limits::Limits::segment_wait_lossy): the path has lost something.
     WaitLong,
 }
 
@@ -100,6 +100,16 @@ mod tests {
         ] {
             assert_eq!(arrival(len, segments), expected, "{len} {segments:?}");
         }
+    }
+
+    #[test]
+    fn a_full_segment_of_a_narrow_path_is_short_elsewhere() {
+        let narrow = |rcv_mss| Segments {
+            snd_mss: 1000,
+            ..ethernet(rcv_mss)
+        };
+        assert_eq!(arrival(936, narrow(936)), Wait);
+        assert_eq!(arrival(935, narrow(935)), Complete);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 
 use jiff::Zoned;
 
+use crate::limits::MOST_TIME_BYTES;
+
 /// What an empty request asks for.
 pub const DEFAULT_FORMAT: &str = "%Y-%m-%d %X";
-/// The longest reply in any case, in bytes.
-pub const MOST_REPLY_BYTES: usize = 8 * 1024;
 
-/// `now` in `format`, cut behind a whole character at [`MOST_REPLY_BYTES`].
+/// `now` in `format`, cut behind a whole character at [`MOST_TIME_BYTES`].
 pub fn format(format: &str, now: &Zoned) -> String {
     let format = if format.is_empty() {
         DEFAULT_FORMAT
@@ -22,7 +22,7 @@ pub fn format(format: &str, now: &Zoned) -> String {
         rest = one(directive, now, &mut out);
     }
     out.push_str(rest);
-    let end = out.floor_char_boundary(MOST_REPLY_BYTES);
+    let end = out.floor_char_boundary(MOST_TIME_BYTES);
     out.truncate(end);
     out
 }
@@ -116,7 +116,11 @@ mod tests {
             ("%c", "Tue Nov  3 04:05:06 2026"),
             ("%x %D %F", "11/03/26 11/03/26 2026-11-03"),
             ("%a %A %b %h %B", "Tue Tuesday Nov Nov November"),
-            ("%H %I %k %l %M %S %p", "04 04  4  4 05 06 AM"),
+            (
+                "%d %e|%H %I %k %l|%M %S|%p %P",
+                "03  3|04 04  4  4|05 06|AM am",
+            ),
+            ("%s", "1793678706"),
             (
                 "%j %U %V %W %u %w %G %g %C %y",
                 "307 44 45 44 2 2 2026 26 20 26",
@@ -150,10 +154,15 @@ mod tests {
 
     #[test]
     fn the_reply_has_an_end() {
-        let text = format(&"%c".repeat(MOST_REPLY_BYTES), &now());
-        assert_eq!(text.len(), MOST_REPLY_BYTES);
-        let text = format(&"年".repeat(MOST_REPLY_BYTES), &now());
-        assert!(text.len() <= MOST_REPLY_BYTES);
+        for (text, expected) in [
+            ("a".repeat(8192), 8192),
+            ("a".repeat(8193), 8192),
+            ("%c".repeat(8192), 8192),
+            // Behind a whole character, of three bytes.
+            ("年".repeat(8192), 8190),
+        ] {
+            assert_eq!(format(&text, &now()).len(), expected);
+        }
     }
 
     proptest! {

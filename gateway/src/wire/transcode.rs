@@ -4,7 +4,7 @@
 
 use encoding_rs::{CoderResult, Decoder, Encoder, EncoderResult, UTF_8};
 
-use super::Charset;
+use super::charset::{Charset, Codec};
 
 const REPLACEMENT: u8 = b'?';
 
@@ -14,7 +14,7 @@ pub struct Transcoder {
 }
 
 struct Coders {
-    charset: Charset,
+    codec: Option<Codec>,
     decoder: Decoder,
     encoder: Encoder,
     text: String,
@@ -24,7 +24,7 @@ impl Transcoder {
     /// For a stream that has not begun.
     pub fn new(charset: Charset) -> Self {
         let coders = (charset != Charset::UTF_8).then(|| Coders {
-            charset,
+            codec: charset.codec(),
             decoder: UTF_8.new_decoder_without_bom_handling(),
             encoder: charset.encoding().new_encoder(),
             text: String::new(),
@@ -52,16 +52,15 @@ impl Coders {
     fn push(&mut self, bytes: &[u8], last: bool, out: &mut Vec<u8>) {
         self.decode(bytes, last);
         let text = std::mem::take(&mut self.text);
-        if self.charset.is_whole() || text.is_ascii() {
-            self.encode(&text, last, out);
-        } else {
-            self.encode_readable(&text, last, out);
+        match self.codec {
+            None => self.encode(&text, last, out),
+            Some(codec) => self.encode_readable(codec, &text, last, out),
         }
         self.text = text;
     }
 
-    /// Encodes what the clients' codec reads; [`REPLACEMENT`] stands for the rest.
-    fn encode_readable(&mut self, text: &str, last: bool, out: &mut Vec<u8>) {
+    /// Encodes what `codec` reads; [`REPLACEMENT`] stands for the rest.
+    fn encode_readable(&mut self, codec: Codec, text: &str, last: bool, out: &mut Vec<u8>) {
         let mut rest = text;
         while let Some(at) = rest.find(|character: char| !character.is_ascii()) {
             let (ascii, tail) = rest.split_at(at);
@@ -70,7 +69,7 @@ impl Coders {
             let (one, after) = tail.split_at(character.len_utf8());
             let begin = out.len();
             self.encode(one, false, out);
-            if !self.charset.reads(character, &out[begin..]) {
+            if !codec.reads(character, &out[begin..]) {
                 out.truncate(begin);
                 out.push(REPLACEMENT);
             }
@@ -82,8 +81,8 @@ impl Coders {
     fn decode(&mut self, mut bytes: &[u8], last: bool) {
         self.text.clear();
         loop {
-            // A character that was held back and a replacement for each byte are the worst case.
-            self.text.reserve(3 * bytes.len() + 16);
+            let most = self.decoder.max_utf8_buffer_length(bytes.len());
+            self.text.reserve(most.unwrap_or(bytes.len()));
             let (result, read, _) = self.decoder.decode_to_string(bytes, &mut self.text, last);
             bytes = &bytes[read..];
             if result == CoderResult::InputEmpty {
@@ -94,7 +93,10 @@ impl Coders {
 
     fn encode(&mut self, mut text: &str, last: bool, out: &mut Vec<u8>) {
         loop {
-            out.reserve(text.len() + 16);
+            let most = self
+                .encoder
+                .max_buffer_length_from_utf8_without_replacement(text.len());
+            out.reserve(most.unwrap_or(text.len()));
             let (result, read) = self
                 .encoder
                 .encode_from_utf8_to_vec_without_replacement(text, out, last);

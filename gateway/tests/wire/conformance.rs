@@ -2,7 +2,7 @@
 //! the segments.
 
 use md5::{Digest, Md5};
-use remex_gateway::{limits::MEMORY_BYTES, wire::time::DEFAULT_FORMAT};
+use remex_gateway::{limits::Limits, wire::time::DEFAULT_FORMAT};
 
 use crate::{
     path::{Manner, Path},
@@ -43,16 +43,16 @@ fn with_header(header: &str, body: &[u8]) -> Vec<u8> {
 
 fn rows() -> Vec<Row> {
     let hello = concat!(
-        r#"{"total_size":8,"md5":"924a543e3a70880ce2e921c962480517","filename":"output.txt","stdout_size":5,"#,
-        r#""stderr_size":3,"exit_code":3,"signal":null,"truncated":false,"execution_id":"0198-fake"}"#
+        r#"{"total_size": 8, "md5": "924a543e3a70880ce2e921c962480517", "filename": "output.txt", "stdout_size": 5, "#,
+        r#""stderr_size": 3, "exit_code": 3, "signal": null, "truncated": false, "execution_id": "0198-fake"}"#
     );
     let nothing = concat!(
-        r#"{"data_size":0,"md5":"d41d8cd98f00b204e9800998ecf8427e","filename":"output.txt","stdout_size":0,"#,
-        r#""stderr_size":0,"exit_code":null,"signal":"SIGKILL","truncated":false,"execution_id":"0198-fake"}"#
+        r#"{"data_size": 0, "md5": "d41d8cd98f00b204e9800998ecf8427e", "filename": "output.txt", "stdout_size": 0, "#,
+        r#""stderr_size": 0, "exit_code": null, "signal": "SIGKILL", "truncated": false, "execution_id": "0198-fake"}"#
     );
     let gbk = concat!(
-        r#"{"total_size":4,"md5":"b94ae3c6d892b29cf48d9bea819b27b9","filename":"output.txt","stdout_size":4,"#,
-        r#""stderr_size":0,"exit_code":0,"signal":null,"truncated":false,"execution_id":"0198-fake"}"#
+        r#"{"total_size": 4, "md5": "b94ae3c6d892b29cf48d9bea819b27b9", "filename": "output.txt", "stdout_size": 4, "#,
+        r#""stderr_size": 0, "exit_code": 0, "signal": null, "truncated": false, "execution_id": "0198-fake"}"#
     );
     vec![
         Row::new(
@@ -165,13 +165,14 @@ async fn every_wire_has_its_bytes_in_its_segments() {
 /// One more than fits in memory, so that it is spooled, and as much as does.
 #[tokio::test]
 async fn a_long_reply_begins_with_all_that_stands_before_its_body() {
-    for bytes in [MEMORY_BYTES, MEMORY_BYTES + 1, 5_000_000] {
+    let in_memory = Limits::DEFAULT.memory_bytes;
+    for bytes in [in_memory, in_memory + 1, 5_000_000] {
         let body = vec![b'x'; bytes];
         let md5: [u8; 16] = Md5::digest(&body).into();
         let header = format!(
             concat!(
-                r#"{{"total_size":{},"md5":"{:032x}","filename":"output.txt","stdout_size":{},"stderr_size":0,"#,
-                r#""exit_code":0,"signal":null,"truncated":false,"execution_id":"0198-fake"}}"#
+                r#"{{"total_size": {}, "md5": "{:032x}", "filename": "output.txt", "stdout_size": {}, "stderr_size": 0, "#,
+                r#""exit_code": 0, "signal": null, "truncated": false, "execution_id": "0198-fake"}}"#
             ),
             bytes,
             u128::from_be_bytes(md5),

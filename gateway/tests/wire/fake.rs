@@ -207,6 +207,7 @@ fn text(request: &Request<v1::StartRequest>, key: &str) -> Option<String> {
 
 #[tonic::async_trait]
 impl ExecService for Fake {
+    type RunStream = Answers<v1::RunResponse>;
     type StartStream = Answers<v1::StartResponse>;
     type InteractStream = Answers<v1::InteractResponse>;
     type AttachStream = Answers<v1::AttachResponse>;
@@ -239,7 +240,7 @@ impl ExecService for Fake {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
-    async fn run(&self, _: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
+    async fn run(&self, _: Request<v1::RunRequest>) -> Result<Response<Self::RunStream>, Status> {
         Err(Status::unimplemented("run"))
     }
 

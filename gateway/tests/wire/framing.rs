@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use remex_gateway::{
-    limits::{Limits, REQUEST_BYTES},
+    limits::Limits,
     wire::request::{self, Request},
 };
 use socket2::{Domain, Socket, Type};
@@ -21,7 +21,7 @@ fn commands(pieces: [&[u8]; 2], charset: &'static encoding_rs::Encoding) -> (Vec
         if index > 0 && request::is_lone_newline(piece) {
             continue;
         }
-        match request::parse(piece, charset, REQUEST_BYTES) {
+        match request::parse(piece, charset, Limits::DEFAULT.request_bytes) {
             Ok(Request::Command(text)) => commands.push(text),
             Ok(Request::Blank) => {}
             Err(_) => return (commands, false),
@@ -74,7 +74,7 @@ async fn pieces_that_arrive_apart_are_commands_of_their_own() {
                 }
                 // What comes back tells that it has been taken.
                 let reply = peer.reply().await;
-                if request::parse(piece, charset, REQUEST_BYTES).is_err() {
+                if request::parse(piece, charset, Limits::DEFAULT.request_bytes).is_err() {
                     assert!(reply.text().ends_with("; nothing was run\n"));
                     peer.end().await;
                     break;
@@ -107,8 +107,8 @@ async fn pieces_that_are_full_segments_are_one_command() {
     let probe = narrow(site.address()).await;
     let segment =
         usize::try_from(socket2::SockRef::from(&probe.stream).tcp_mss().unwrap()).unwrap();
-    // Of more than two words, so that no piece of it looks like HTTP's.
-    let text = format!("out a b{}", "y".repeat(2 * segment + 100));
+    // Of more than two words, and no token, so that no piece of it looks like HTTP's.
+    let text = format!("out a b{}", "(".repeat(2 * segment + 100));
     let mut expected = Vec::new();
     let mut whole = 0;
     for cut in 1..text.len() {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use remex_gateway::limits::ACK_PAUSE;
+use remex_gateway::limits::Limits;
 
 use crate::site::{Site, soon};
 
@@ -75,7 +75,11 @@ async fn ascii_length_with_a_pause() {
     assert_eq!(peer.some().await, b"5");
     let begin = Instant::now();
     assert_eq!(peer.some().await, b"hello");
-    assert!(begin.elapsed() >= ACK_PAUSE / 2, "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() >= Limits::DEFAULT.ack_pause / 2,
+        "{:?}",
+        begin.elapsed()
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use remex_client::Client;
 
-use crate::{Outcome, floor::Floor, median, median_figure, run};
+use crate::{floor::Floor, median, median_figure, run, support::Outcome};
 
 /// As many at once.
 const CROWD: u32 = 32;

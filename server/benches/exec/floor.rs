@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Outcome, SHELL_TEXT};
+use crate::{SHELL_TEXT, support::Outcome};
 
 /// The local floor, in a small process of its own.
 pub(crate) struct Floor {

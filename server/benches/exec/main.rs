@@ -13,14 +13,16 @@
 
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
+mod bare;
 mod crowd;
 mod floor;
-mod servers;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     env,
-    error::Error,
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -30,7 +32,7 @@ use tokio::runtime::Runtime;
 
 use self::{
     floor::Floor,
-    servers::{BARE, Server, serve},
+    support::{BALLAST_VARIABLE, Outcome, Server, remexd},
 };
 
 const ROUNDS: usize = 30;
@@ -39,8 +41,6 @@ const SHELL_TEXT: &str = "echo hi";
 const BALLAST_BYTES: usize = 500 << 20;
 /// What runs on the busy server meanwhile.
 const OTHERS: usize = 1000;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Ratios over the bare server, each of as many rounds, of which the median counts.
 const REPEATS: usize = 5;
@@ -82,7 +82,7 @@ struct Peers {
 }
 
 fn main() -> Outcome<()> {
-    if let Some(served) = serve() {
+    if let Some(served) = support::serve().or_else(bare::serve) {
         return served;
     }
     let folder = tempfile::tempdir()?;
@@ -115,13 +115,14 @@ impl Peers {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let start = |name: &str, role: &str| Server::start(&folder.join(name), role);
-        let small_server = start("small", "0")?;
-        let large_server = start("large", &BALLAST_BYTES.to_string())?;
-        let busy_server = start("busy", "0")?;
-        let bare_server = start(BARE, BARE)?;
-        let connect = |server: &Server| runtime.block_on(server.connect("http:"));
-        let local = runtime.block_on(small_server.connect("unix:"))?;
+        let small_server = start(&folder.join("small"), remexd()?)?;
+        let mut large = remexd()?;
+        large.env(BALLAST_VARIABLE, BALLAST_BYTES.to_string());
+        let large_server = start(&folder.join("large"), large)?;
+        let busy_server = start(&folder.join("busy"), remexd()?)?;
+        let bare_server = bare::start(&folder.join("bare"))?;
+        let connect = |server: &Server| runtime.block_on(connect(server, "http:"));
+        let local = runtime.block_on(self::connect(&small_server, "unix:"))?;
         let [small, large, busy, bare] =
             [&small_server, &large_server, &busy_server, &bare_server].map(connect);
         let (small, busy) = (small?, busy?);
@@ -129,7 +130,7 @@ impl Peers {
         let mut servers = vec![small_server, large_server, busy_server, bare_server];
         let other = match env::var_os("REMEX_BENCH_OTHER") {
             Some(program) => {
-                let server = Server::start_other(&folder.join("other"), &program)?;
+                let server = start(&folder.join("other"), Command::new(program))?;
                 let client = connect(&server)?;
                 servers.push(server);
                 Some(client)
@@ -200,6 +201,27 @@ fn report(rounds: &[Turns]) {
     if !over_other.is_nan() {
         println!("  Run, small server, over the other build: {over_other:.3} (goal 1.03)");
     }
+}
+
+/// Starts a remexd that listens on TCP and on a Unix socket.
+fn start(folder: &Path, remexd: Command) -> Outcome<Server> {
+    let socket = format!("unix:{}", folder.join("socket").display());
+    let flags = [
+        "--no-legacy",
+        "--listen",
+        "127.0.0.1:0",
+        "--listen",
+        &socket,
+    ];
+    Server::start(folder, remexd, &flags)
+}
+
+/// Connects to the address that begins with `scheme`.
+async fn connect(server: &Server, scheme: &str) -> Outcome<Client> {
+    let mut addresses = server.addresses()?.into_iter();
+    let address = addresses.find(|address| address.starts_with(scheme));
+    let endpoint = address.ok_or("no address")?.parse()?;
+    Ok(Client::connect(&endpoint).await?)
 }
 
 /// Starts [`OTHERS`], which end when they are dropped.

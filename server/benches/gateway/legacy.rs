@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::Outcome;
+use super::support::Outcome;
 
 /// Read at a time.
 const READ_BYTES: usize = 256 * 1024;

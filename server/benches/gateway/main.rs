@@ -5,11 +5,10 @@
 
 mod legacy;
 mod peers;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::{
-    error::Error,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use remex::v1;
 use remex_client::Client;
@@ -17,9 +16,8 @@ use remex_client::Client;
 use self::{
     legacy::Legacy,
     peers::{Python, Remexd, Standalone, Tutorial},
+    support::Outcome,
 };
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const COMMAND: &str = "echo hi";
 /// Rounds and runs of one client after the other.
@@ -36,14 +34,12 @@ const REPLY_BYTES: u32 = 200_000_000;
 const REPLY_ROUNDS: usize = 9;
 
 fn main() -> Outcome<()> {
-    if let Some(served) = peers::serve() {
+    if let Some(served) = support::serve().or_else(peers::serve) {
         return served;
     }
     let folder = tempfile::tempdir()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let remexd = Remexd::start(folder.path())?;
+    let runtime = support::runtime()?;
+    let remexd = Remexd::start(&folder.path().join("remexd"))?;
     let written = Tutorial::start(&[])?;
     let nodelay = Tutorial::start(&["nodelay"])?;
     let standalone = Standalone::start(&remexd.grpc)?;

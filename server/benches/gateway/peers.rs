@@ -1,36 +1,22 @@
 //! The servers, each in a process of its own, and the client in Python.
 
 use std::{
-    env, fs,
+    env,
     io::{BufRead, BufReader, Lines, Write},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use clap::Parser;
 use remex_client::Client;
-use remex_daemon::{
-    net::{BoundAddress, Users},
-    shutdown,
-};
+use remex_daemon::net::{BoundAddress, Users};
 use remex_gateway::{Bound, Gateway, limits::Limits};
-use remex_server::{
-    app,
-    config::{Args, Config},
-};
-use remex_supervisor::process::{self, Prepared};
-use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::Outcome;
+use super::support::{self, Outcome, Server, runtime};
 
-/// Set in the process that is to be remexd: where its files are.
-const FOLDER_VARIABLE: &str = "REMEX_BENCH_DIR";
 /// Set in the process that is to be a gateway of its own: what it serves.
 const UPSTREAM_VARIABLE: &str = "REMEX_BENCH_UPSTREAM";
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Killed when it is dropped.
 struct Process(Child);
@@ -42,79 +28,40 @@ impl Drop for Process {
     }
 }
 
-/// This program once more, as remexd.
+/// remexd, and where it listens.
 pub(super) struct Remexd {
-    _process: Process,
+    _server: Server,
     pub(super) grpc: String,
     pub(super) json_header: SocketAddr,
     pub(super) length: SocketAddr,
 }
 
 impl Remexd {
+    /// Starts it in `folder`, which is made.
     pub(super) fn start(folder: &Path) -> Outcome<Self> {
-        let ready = folder.join("ready");
-        let child = Command::new(env::current_exe()?)
-            .env(FOLDER_VARIABLE, folder)
-            .stdout(Stdio::null())
-            .spawn()?;
-        let process = Process(child);
-        let deadline = Instant::now() + START_TIMEOUT;
-        while !ready.exists() {
-            if Instant::now() > deadline {
-                return Err("remexd did not start".into());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let ready = fs::read_to_string(&ready)?;
-        let lines: Vec<_> = ready
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .collect();
-        let [(_, grpc), (_, json_header), (_, length)] = lines[..] else {
+        let flags = [
+            "--listen=127.0.0.1:0",
+            "--legacy=tcp://127.0.0.1:0/exec",
+            "--legacy=tcp://127.0.0.1:0/exec?wire=length",
+        ];
+        let server = Server::start(folder, support::remexd()?, &flags)?;
+        let addresses = server.addresses()?;
+        let [grpc, json_header, length] = &addresses[..] else {
             return Err("remexd does not say where it listens".into());
         };
         Ok(Self {
-            _process: process,
-            grpc: grpc.to_owned(),
+            grpc: grpc.clone(),
             json_header: json_header.trim_start_matches("tcp://").parse()?,
             length: length.trim_start_matches("tcp://").parse()?,
+            _server: server,
         })
     }
 }
 
-/// Serves, if this process is to be a server; else `None`.
+/// Serves, if this process is to be a gateway of its own; else `None`.
 pub(super) fn serve() -> Option<Outcome<()>> {
-    // First thing, as remexd does: this may be its zygote.
-    let prepared = process::prepare();
-    if let Ok(upstream) = env::var(UPSTREAM_VARIABLE) {
-        return Some(serve_gateway(&upstream));
-    }
-    let folder = env::var_os(FOLDER_VARIABLE)?;
-    let served = prepared
-        .map_err(Into::into)
-        .and_then(|prepared| serve_remexd(&PathBuf::from(folder), prepared));
-    Some(served)
-}
-
-fn runtime() -> Outcome<Runtime> {
-    Ok(Builder::new_multi_thread().enable_all().build()?)
-}
-
-fn serve_remexd(folder: &Path, prepared: Prepared) -> Outcome<()> {
-    let args = Args::try_parse_from([
-        "remexd".into(),
-        "--listen=127.0.0.1:0".into(),
-        "--legacy=tcp://127.0.0.1:0/exec".into(),
-        "--legacy=tcp://127.0.0.1:0/exec?wire=length".into(),
-        "--state-dir".into(),
-        folder.join("state").into_os_string(),
-        "--ready-file".into(),
-        folder.join("ready").into_os_string(),
-    ])?;
-    let config = Config::new(&args)?;
-    let shutdown = shutdown::on_signals()?;
-    runtime()?.block_on(app::run(config, prepared, shutdown))?;
-    Ok(())
+    let upstream = env::var(UPSTREAM_VARIABLE).ok()?;
+    Some(serve_gateway(&upstream))
 }
 
 /// Prints its port.
@@ -153,11 +100,11 @@ impl Standalone {
     }
 }
 
-fn script(name: &str) -> Command {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/gateway");
+/// A program in Python, at this path below the server's package.
+fn script(path: &str) -> Command {
     let mut command = Command::new("python3");
     command
-        .arg(Path::new(folder).join(name))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
         .stdout(Stdio::piped());
     command
 }
@@ -180,7 +127,12 @@ pub(super) struct Tutorial {
 
 impl Tutorial {
     pub(super) fn start(arguments: &[&str]) -> Outcome<Self> {
-        let mut process = Process(script("tutorial.py").args(arguments).spawn()?);
+        let mut process = Process(
+            script("../tests/it/gateway/clients/tutorial_server.py")
+                .arg("json-header")
+                .args(arguments)
+                .spawn()?,
+        );
         let address = port(&mut process.0)?;
         Ok(Self {
             _process: process,
@@ -198,7 +150,9 @@ pub(super) struct Python {
 
 impl Python {
     pub(super) fn start() -> Outcome<Self> {
-        let mut child = script("client.py").stdin(Stdio::piped()).spawn()?;
+        let mut child = script("benches/gateway/client.py")
+            .stdin(Stdio::piped())
+            .spawn()?;
         Ok(Self {
             stdin: child.stdin.take().ok_or("no stdin")?,
             lines: lines(&mut child)?,

@@ -13,16 +13,16 @@ mod raw;
 mod relay;
 mod remexd;
 mod ssh;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::{env, error::Error, path::Path, time::Instant};
+use std::{env, path::Path, process, time::Instant};
 
 use bytes::Bytes;
 use remex_client::{Client, Command, Event, STDIN_CHUNK_BYTES};
 use tokio::runtime::Runtime;
 
-use self::{raw::Raw, remexd::Remexd, ssh::Ssh};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use self::{raw::Raw, remexd::Remexd, ssh::Ssh, support::Outcome};
 
 const MIB: u64 = 1 << 20;
 
@@ -85,7 +85,7 @@ struct Peers {
 }
 
 fn main() -> Outcome<()> {
-    if let Some(served) = raw::serve().or_else(remexd::serve) {
+    if let Some(served) = raw::serve().or_else(support::serve) {
         return served;
     }
     let size = if env::var("REMEX_SHORT").is_ok_and(|value| value == "1") {
@@ -122,17 +122,17 @@ fn main() -> Outcome<()> {
 
 impl Peers {
     fn start(folder: &Path) -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        let remexd = Remexd::start(&folder.join("remexd"))?;
-        let other = env::var_os("REMEX_BENCH_OTHER")
-            .map(|program| Remexd::start_other(&folder.join("other"), &program))
-            .transpose()?;
-        let other = other.map(|remexd| {
-            let client = runtime.block_on(remexd.client())?;
-            Ok::<_, Box<dyn Error + Send + Sync>>((remexd, client))
-        });
+        let runtime = support::runtime()?;
+        let remexd = Remexd::start(&folder.join("remexd"), support::remexd()?)?;
+        let other = match env::var_os("REMEX_BENCH_OTHER") {
+            Some(program) => {
+                let program = process::Command::new(program);
+                let remexd = Remexd::start(&folder.join("other"), program)?;
+                let client = runtime.block_on(remexd.client())?;
+                Some((remexd, client))
+            }
+            None => None,
+        };
         let ssh = Ssh::start(&folder.join("ssh"));
         if let Err(why) = &ssh {
             println!("skipped: ssh, since {why}");
@@ -141,7 +141,7 @@ impl Peers {
             raw: Raw::start()?,
             near: runtime.block_on(remexd.client())?,
             far: runtime.block_on(relay::client(&remexd))?,
-            other: other.transpose()?,
+            other,
             ssh: ssh.ok(),
             remexd,
             runtime,

@@ -14,7 +14,10 @@ use tokio::{
     net::{TcpListener, TcpStream, unix::pipe},
 };
 
-use crate::{Outcome, rate};
+use crate::{
+    rate,
+    support::{Outcome, runtime},
+};
 
 /// Set in the process that is to be the floor.
 const RAW_VARIABLE: &str = "REMEX_BENCH_RAW";
@@ -81,14 +84,7 @@ impl Drop for Raw {
 /// Serves, if this process is to be the floor; else `None`.
 pub(crate) fn serve() -> Option<Outcome<()>> {
     env::var_os(RAW_VARIABLE)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    Some(
-        runtime
-            .map_err(Into::into)
-            .and_then(|runtime| runtime.block_on(listen())),
-    )
+    Some(runtime().and_then(|runtime| runtime.block_on(listen())))
 }
 
 async fn listen() -> Outcome<()> {

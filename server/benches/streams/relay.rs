@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use remex_client::{Client, Endpoint};
+use remex_client::{Client, Endpoint, net::connect_tcp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpListener,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
-use crate::{Outcome, remexd::Remexd};
+use crate::{remexd::Remexd, support::Outcome};
 
 const DELAY: Duration = Duration::from_millis(50);
 const PIECE_BYTES: usize = 256 << 10;
@@ -24,12 +24,12 @@ const PIECES: usize = 4096;
 pub(crate) async fn client(remexd: &Remexd) -> Outcome<Client> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let endpoint: Endpoint = format!("http://{}", listener.local_addr()?).parse()?;
-    let Endpoint::Http { host, port } = remexd.endpoint()? else {
+    let Endpoint::Http(server) = remexd.endpoint()? else {
         return Err("it is not reached over TCP".into());
     };
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect((host.as_str(), port)).await else {
+            let Ok(far) = connect_tcp(&server).await else {
                 return;
             };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));

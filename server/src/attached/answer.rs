@@ -12,15 +12,18 @@ use tokio::sync::mpsc;
 use super::outlet::AttachedOutlet;
 use crate::budget::{Budget, Share};
 
-/// What unary answers together may keep of their commands' output, in bytes.
+/// What unary answers together may hold of their commands' output, in bytes, from when it is read to when it has been sent.
 pub const ANSWER_BYTES: usize = 512 * 1024 * 1024;
 
 /// Bytes of a stream that are kept past a cap, so that a character at the edge can be judged.
 pub const CAP_MARGIN: usize = 3;
 
+/// Output is kept in pieces of this size, each of which goes when it has been sent.
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// Collects the answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct AnswerOutlet {
     collected: Collected,
     /// `None` once the caller has gone, or has been answered.
     way: Option<Way>,
@@ -30,7 +33,7 @@ pub struct Answer {
 #[derive(Debug)]
 struct Way {
     to: mpsc::Sender<Box<Answered>>,
-    share: Share,
+    budget: Budget,
 }
 
 /// What the caller gets.
@@ -40,8 +43,6 @@ pub struct Answered {
     pub collected: Collected,
     /// How the execution ended.
     pub exit: Exit,
-    /// The memory of the output, to be held until the answer has left.
-    pub share: Share,
 }
 
 /// The first bytes of each stream.
@@ -56,28 +57,37 @@ pub struct Collected {
 /// The first bytes of one stream, and how many there were.
 #[derive(Debug, Default)]
 pub struct Capture {
-    /// Up to [`CAP_MARGIN`] more than the cap.
-    pub bytes: Vec<u8>,
+    /// Up to [`CAP_MARGIN`] more bytes than the cap.
+    pub pieces: Vec<KeptPiece>,
     /// Bytes that the command wrote.
     pub total: u64,
-    /// Bytes of it that are kept. What comes behind one that is dropped is dropped, too.
-    cap: usize,
+    /// Bytes that may still be kept. What comes behind one that is dropped is dropped, too.
+    pub room: usize,
 }
 
-impl Answer {
+/// Some output, and what it takes of the budget for as long as it is there.
+#[derive(Debug)]
+pub struct KeptPiece {
+    /// The output.
+    pub bytes: Vec<u8>,
+    /// As many bytes of the budget, at least.
+    pub share: Share,
+}
+
+impl AnswerOutlet {
     /// Both ends; up to `cap` bytes of each stream are kept, as far as there is a budget for it.
     pub fn new(cap: usize, budget: &Budget) -> (Self, mpsc::Receiver<Box<Answered>>) {
         let (to, received) = mpsc::channel(1);
-        let share = budget.share();
+        let budget = budget.clone();
         let answer = Self {
             collected: Collected::new(cap),
-            way: Some(Way { to, share }),
+            way: Some(Way { to, budget }),
         };
         (answer, received)
     }
 }
 
-impl Outlet for Answer {
+impl Outlet for AnswerOutlet {
     /// Most commands are over by then.
     const PATIENCE: Duration = Duration::from_millis(5);
 
@@ -97,8 +107,8 @@ impl Outlet for Answer {
         BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             let bytes = read(buffer)?;
-            if let Some(way) = &mut self.way {
-                self.collected.push(stream, buffer, &mut way.share);
+            if let Some(way) = &self.way {
+                self.collected.push(stream, buffer, &way.budget);
             }
             Ok(bytes)
         })
@@ -119,13 +129,9 @@ impl Outlet for Answer {
     fn deliver(&mut self, _: Duration, exit: Exit, before_last: impl FnOnce()) -> bool {
         before_last();
         let collected = std::mem::take(&mut self.collected);
-        if let Some(Way { to, share }) = self.way.take() {
+        if let Some(Way { to, .. }) = self.way.take() {
             // Refused only when the caller has gone.
-            let _ = to.try_send(Box::new(Answered {
-                collected,
-                exit,
-                share,
-            }));
+            let _ = to.try_send(Box::new(Answered { collected, exit }));
         }
         true
     }
@@ -137,7 +143,7 @@ impl Outlet for Answer {
     }
 }
 
-impl AttachedOutlet for Answer {
+impl AttachedOutlet for AnswerOutlet {
     async fn gone(&self) {
         match &self.way {
             Some(way) => way.to.closed().await,
@@ -153,7 +159,7 @@ impl AttachedOutlet for Answer {
 impl Collected {
     fn new(cap: usize) -> Self {
         let capture = || Capture {
-            cap: cap + CAP_MARGIN,
+            room: cap + CAP_MARGIN,
             ..Capture::default()
         };
         Self {
@@ -162,18 +168,42 @@ impl Collected {
         }
     }
 
-    fn push(&mut self, stream: OutputStream, data: &[u8], share: &mut Share) {
+    fn push(&mut self, stream: OutputStream, data: &[u8], budget: &Budget) {
         let capture = match stream {
             OutputStream::Stdout | OutputStream::Terminal => &mut self.stdout,
             OutputStream::Stderr => &mut self.stderr,
         };
-        let wanted = data.len().min(capture.cap - capture.bytes.len());
-        let kept = share.grow(wanted);
-        capture.bytes.extend_from_slice(&data[..kept]);
-        if kept < wanted {
-            capture.cap = capture.bytes.len();
-        }
         capture.total += data.len() as u64;
+        capture.keep(data, budget);
+    }
+}
+
+impl Capture {
+    fn keep(&mut self, data: &[u8], budget: &Budget) {
+        let mut data = &data[..data.len().min(self.room)];
+        while !data.is_empty() {
+            let piece = match self.pieces.last_mut() {
+                Some(last) if last.bytes.len() < PIECE_BYTES => last,
+                _ => self.pieces.push_mut(KeptPiece {
+                    bytes: Vec::new(),
+                    share: budget.share(),
+                }),
+            };
+            let wanted = data.len().min(PIECE_BYTES - piece.bytes.len());
+            let kept = piece.share.grow(wanted);
+            piece.bytes.extend_from_slice(&data[..kept]);
+            if kept < wanted {
+                self.room = 0;
+                return;
+            }
+            self.room -= kept;
+            data = &data[kept..];
+        }
+    }
+
+    /// Bytes that are kept.
+    pub fn kept(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes.len()).sum()
     }
 }
 
@@ -181,14 +211,23 @@ impl Collected {
 mod tests {
     use super::*;
 
+    fn bytes(capture: &Capture) -> Vec<u8> {
+        let pieces: Vec<_> = capture
+            .pieces
+            .iter()
+            .map(|piece| &piece.bytes[..])
+            .collect();
+        pieces.concat()
+    }
+
     #[test]
     fn a_capture_keeps_the_first_bytes_and_counts_the_rest() {
-        let mut share = Budget::new(100).share();
+        let budget = Budget::new(100);
         let mut collected = Collected::new(4);
-        collected.push(OutputStream::Stdout, b"abc", &mut share);
-        collected.push(OutputStream::Terminal, b"defghij", &mut share);
-        collected.push(OutputStream::Stdout, b"k", &mut share);
-        assert_eq!(collected.stdout.bytes, b"abcdefg");
+        collected.push(OutputStream::Stdout, b"abc", &budget);
+        collected.push(OutputStream::Terminal, b"defghij", &budget);
+        collected.push(OutputStream::Stdout, b"k", &budget);
+        assert_eq!(bytes(&collected.stdout), b"abcdefg");
         assert_eq!(collected.stdout.total, 11);
         assert_eq!(collected.stderr.total, 0);
     }
@@ -196,15 +235,41 @@ mod tests {
     #[test]
     fn what_the_budget_has_no_room_for_is_counted_and_nothing_behind_it_is_kept() {
         let budget = Budget::new(5);
-        let (mut share, mut other) = (budget.share(), budget.share());
+        let mut other = budget.share();
         let mut collected = Collected::new(100);
         other.grow(2);
-        collected.push(OutputStream::Stdout, b"abcdef", &mut share);
+        collected.push(OutputStream::Stdout, b"abcdef", &budget);
         drop(other);
-        collected.push(OutputStream::Stdout, b"gh", &mut share);
-        collected.push(OutputStream::Stderr, b"xyz", &mut share);
-        assert_eq!(collected.stdout.bytes, b"abc");
+        collected.push(OutputStream::Stdout, b"gh", &budget);
+        collected.push(OutputStream::Stderr, b"xyz", &budget);
+        assert_eq!(bytes(&collected.stdout), b"abc");
         assert_eq!(collected.stdout.total, 8);
-        assert_eq!(collected.stderr.bytes, b"xy");
+        assert_eq!(bytes(&collected.stderr), b"xy");
+    }
+
+    #[test]
+    fn each_piece_gives_its_own_memory_back() {
+        let budget = Budget::new(10 * PIECE_BYTES);
+        let mut collected = Collected::new(2 * PIECE_BYTES);
+        let data = vec![b'x'; PIECE_BYTES / 2 + 1];
+        for _ in 0..10 {
+            collected.push(OutputStream::Stdout, &data, &budget);
+        }
+        let kept = 2 * PIECE_BYTES + CAP_MARGIN;
+        assert_eq!(collected.stdout.kept(), kept);
+        assert_eq!(budget.free(), 10 * PIECE_BYTES - kept);
+        let lengths = |capture: &Capture| -> Vec<_> {
+            capture
+                .pieces
+                .iter()
+                .map(|piece| piece.bytes.len())
+                .collect()
+        };
+        assert_eq!(
+            lengths(&collected.stdout),
+            [PIECE_BYTES, PIECE_BYTES, CAP_MARGIN]
+        );
+        collected.stdout.pieces.remove(0);
+        assert_eq!(budget.free(), 10 * PIECE_BYTES - kept + PIECE_BYTES);
     }
 }

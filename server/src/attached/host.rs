@@ -12,36 +12,40 @@ use remex_supervisor::lifecycle::{
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    mailbox::{Control, Mailbox, StdinRequest},
+    mailbox::{ControlRequest, Mailbox, StdinRequest},
     outlet::AttachedOutlet,
     registered::{Registered, readable, sleep_or_never, writable},
+    waiting_stdin::StdinShare,
 };
 
 /// Hosts one execution from its spawn to its last event.
 #[derive(Debug)]
-pub struct Host<O> {
+pub struct AttachedHost<O> {
     engine: Engine<Registered, O>,
     spawned: Instant,
     mailbox: Mailbox,
     /// Who waits for the chunk of stdin that there was no room for.
     writer: Option<oneshot::Sender<Result<u64, StdinError>>>,
+    /// The memory of stdin that the command has not taken.
+    stdin: StdinShare,
 }
 
-/// What a [`Host`] waits for.
+/// What a [`AttachedHost`] waits for.
 enum Input {
-    Control(Control),
+    ControlRequest(ControlRequest),
     Stdin(StdinRequest),
     Ready(Ready),
 }
 
-impl<O: AttachedOutlet> Host<O> {
-    /// Hosts an execution that was spawned just now.
-    pub fn new(engine: Engine<Registered, O>, mailbox: Mailbox) -> Self {
+impl<O: AttachedOutlet> AttachedHost<O> {
+    /// Hosts an execution that was `spawned` a moment ago.
+    pub fn new(engine: Engine<Registered, O>, mailbox: Mailbox, spawned: Instant) -> Self {
         Self {
             engine,
-            spawned: Instant::now(),
+            spawned,
             mailbox,
             writer: None,
+            stdin: StdinShare::default(),
         }
     }
 
@@ -74,7 +78,7 @@ impl<O: AttachedOutlet> Host<O> {
         let [first, second] = wants.outputs;
         let ready = tokio::select! {
             biased;
-            Some(control) = mailbox.control.recv() => return Input::Control(control),
+            Some(control) = mailbox.control.recv() => return Input::ControlRequest(control),
             // Once, and before the clock: a deadline may be due behind it that its end makes void.
             () = readable(wants.leader) => Ready::Leader,
             () = sleep_or_never(deadline.map(Into::into)) => Ready::Deadline,
@@ -92,9 +96,10 @@ impl<O: AttachedOutlet> Host<O> {
         let now = self.now();
         match input {
             Input::Ready(ready) => self.engine.ready(ready, now),
-            Input::Control(control) => self.control(control, now),
+            Input::ControlRequest(control) => self.control(control, now),
             Input::Stdin(StdinRequest::Close) => self.engine.end_stdin(now),
-            Input::Stdin(StdinRequest::Chunk(chunk, answer)) => {
+            Input::Stdin(StdinRequest::Chunk(chunk, share, answer)) => {
+                self.stdin.absorb(share);
                 match self.engine.offer_stdin(chunk, now) {
                     Ok(Fed::Waiting) => self.writer = Some(answer),
                     // Whoever does not wait for the answer any more needs none.
@@ -103,6 +108,7 @@ impl<O: AttachedOutlet> Host<O> {
                 }
             }
         }
+        self.stdin.shrink_to(self.engine.waiting_stdin());
         if self.engine.takes_stdin()
             && let Some(writer) = self.writer.take()
         {
@@ -110,15 +116,15 @@ impl<O: AttachedOutlet> Host<O> {
         }
     }
 
-    fn control(&mut self, control: Control, now: Duration) {
+    fn control(&mut self, control: ControlRequest, now: Duration) {
         // Whoever does not wait for the answer any more needs none.
         match control {
-            Control::Signal(number, answer) => {
+            ControlRequest::Signal(number, answer) => {
                 self.engine.signal(number, now);
                 let _ = answer.send(());
             }
-            Control::Resize(size, answer) => drop(answer.send(self.engine.resize(size))),
-            Control::End(cause) => self.engine.end(cause, now),
+            ControlRequest::Resize(size, answer) => drop(answer.send(self.engine.resize(size))),
+            ControlRequest::End(cause) => self.engine.end(cause, now),
         }
     }
 

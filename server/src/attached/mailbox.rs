@@ -2,19 +2,21 @@
 
 use remex_supervisor::{
     lifecycle::{
-        life::Cause,
+        outcome::Cause,
         stdin::{StdinChunk, StdinError},
     },
     process::WindowSize,
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::waiting_stdin::StdinShare;
+
 /// Requests that wait for a host.
 pub const REQUESTS: usize = 16;
 
 /// A request to a running execution; dropped unanswered when it has ended.
 #[derive(Debug)]
-pub enum Control {
+pub enum ControlRequest {
     /// Sends a signal.
     Signal(i32, oneshot::Sender<()>),
     /// Sets the window size; the answer is `false` if there is no terminal.
@@ -26,8 +28,13 @@ pub enum Control {
 /// stdin for a running execution.
 #[derive(Debug)]
 pub enum StdinRequest {
-    /// A piece of it. Answered when all of it has been accepted, with the position up to which stdin has been.
-    Chunk(StdinChunk, oneshot::Sender<Result<u64, StdinError>>),
+    /// A piece of it, with the memory that it takes. Answered when all of it has been accepted, with the position up to
+    /// which stdin has been.
+    Chunk(
+        StdinChunk,
+        StdinShare,
+        oneshot::Sender<Result<u64, StdinError>>,
+    ),
     /// Its end, as by a half-close.
     Close,
 }
@@ -36,7 +43,7 @@ pub enum StdinRequest {
 #[derive(Debug)]
 pub struct Mailbox {
     /// Signals, window sizes, ends.
-    pub control: mpsc::Receiver<Control>,
+    pub control: mpsc::Receiver<ControlRequest>,
     /// stdin, which may wait while the former pass.
     pub stdin: mpsc::Receiver<StdinRequest>,
 }
@@ -45,7 +52,7 @@ pub struct Mailbox {
 #[derive(Debug, Clone)]
 pub struct Link {
     /// For signals, window sizes, ends.
-    pub control: mpsc::Sender<Control>,
+    pub control: mpsc::Sender<ControlRequest>,
     /// For stdin.
     pub stdin: mpsc::Sender<StdinRequest>,
 }

@@ -9,14 +9,15 @@ use std::{
     time::Duration,
 };
 
-use remex::duration;
 use remex_daemon::{
     ConfigError, File, Origin, Text,
     logging::{LogFormat, LogLevel},
     net::{Address, AddressError, Users},
     text, texts,
 };
-use remex_gateway::config::{Allow, DEFAULT_LISTENERS, Legacy, check_spool, legacy, none_listed};
+use remex_gateway::config::{
+    Allow, DEFAULT_LISTENERS, Legacy, check_spool, drain_timeout, legacy, none_listed,
+};
 use toml::Spanned;
 
 pub use self::args::Args;
@@ -29,12 +30,6 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 
 /// Where it is served by default on a machine without IPv4.
 const DEFAULT_LISTEN_IPV6: &str = "[::1]:50051";
-
-/// How long running commands get at the end.
-const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
-
-/// Longest drain.
-const MAX_DRAIN: Duration = Duration::from_hours(1);
 
 /// Most executions at once that can be asked for; the kernel has no more pids than four times this.
 const MAX_EXECUTIONS: usize = 1 << 20;
@@ -144,7 +139,7 @@ impl Config {
             ready_file: shared.ready_file.clone().or(keys.ready_file),
             log_format: shared.log_format.or(keys.log_format).unwrap_or_default(),
             log_level: shared.log_level.or(keys.log_level).unwrap_or_default(),
-            drain_timeout: checked(drain, drain_timeout)?.unwrap_or(DEFAULT_DRAIN),
+            drain_timeout: drain_timeout(drain)?,
             chdir: match checked(chdir, folder)? {
                 Some(chdir) => chdir,
                 None => folder(".").map_err(|why| Origin::Flag("--chdir").wrong(why))?,
@@ -242,14 +237,6 @@ fn ipv6_legacy(
     legacy(&urls, users, allow)
 }
 
-fn drain_timeout(text: &str) -> Result<Duration, String> {
-    match duration::parse(text) {
-        Ok(time) if time <= MAX_DRAIN => Ok(time),
-        Ok(_) => Err("is longer than an hour".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 fn max_executions(
     given: Option<usize>,
     set: Option<Spanned<usize>>,
@@ -324,11 +311,18 @@ mod tests {
 
     #[test]
     fn a_drain_is_typed_as_any_duration() {
-        for (text, seconds) in [("90", 90), ("1.5s", 1), ("0h1m", 60), ("1h", 3600)] {
+        assert_eq!(
+            config(&["--drain-timeout", "24h"])
+                .unwrap()
+                .drain_timeout
+                .as_secs(),
+            86_400
+        );
+        for (text, seconds) in [("90", 90), ("1.5s", 1), ("0h1m", 60), ("1h30m", 5400)] {
             let config = config(&["--drain-timeout", text]).unwrap();
             assert_eq!(config.drain_timeout.as_secs(), seconds, "{text}");
         }
-        assert!(config(&["--drain-timeout", "61m"]).is_err());
+        assert!(config(&["--drain-timeout", "24h1ms"]).is_err());
     }
 
     #[test]
@@ -379,7 +373,7 @@ mod tests {
             ["--legacy", "tcp://127.0.0.1:1/exec?wrie=raw"],
             ["--users", "no-such-user-here"],
             ["--drain-timeout", "soon"],
-            ["--drain-timeout", "1h0.5s"],
+            ["--drain-timeout", "24h0.5s"],
             ["--chdir", "/nowhere"],
             ["--pass-env", "A=B"],
             ["--max-executions", "0"],

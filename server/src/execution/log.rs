@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-use remex_supervisor::{lifecycle::event::Exit, process::ExitStatus};
+use remex_supervisor::{
+    lifecycle::{
+        event::Exit,
+        outcome::{Cause, ExitReason},
+    },
+    process::ExitStatus,
+};
 
 use super::Execution;
 
@@ -22,6 +28,22 @@ impl fmt::Display for Ending {
     }
 }
 
+/// Why it ended, in the API's words.
+struct Why(ExitReason);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            ExitReason::Own => "SELF",
+            ExitReason::Ended(Cause::Timeout) => "TIMEOUT",
+            ExitReason::Ended(Cause::Disconnect) => "DISCONNECT",
+            ExitReason::Ended(Cause::Shutdown) => "SHUTDOWN",
+            ExitReason::Signal => "SIGNAL",
+            ExitReason::Lost => "LOST_EXIT",
+        })
+    }
+}
+
 /// Logs how `execution` ended.
 pub(super) fn ended(execution: &Execution, exit: &Exit) {
     let program = execution.spec.argv.first();
@@ -37,7 +59,7 @@ pub(super) fn ended(execution: &Execution, exit: &Exit) {
         through = %execution.through,
         program,
         exit = %Ending(exit.outcome.status),
-        reason = ?exit.outcome.reason,
+        reason = %Why(exit.outcome.reason),
         wall_ms = exit.wall_time.as_millis(),
         bytes,
         "execution ended"

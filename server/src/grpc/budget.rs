@@ -23,7 +23,11 @@ use super::{
     routes::MAX_REQUEST_BYTES,
 };
 
-/// Unfinished messages of one connection, in bytes.
+/// Unfinished messages of one connection, in bytes, that need none of the room that others may hold: its small calls go on
+/// whoever has taken all of that.
+pub const OWN_BYTES: usize = 32 * 1024;
+
+/// Unfinished messages of one connection beyond those, in bytes.
 pub const CONNECTION_BYTES: usize = 16 * 1024 * 1024;
 
 /// Those of one peer.
@@ -54,6 +58,7 @@ type Held = Vec<OwnedSemaphorePermit>;
 /// What is left, from a connection's own share to all. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
+    own: Arc<Semaphore>,
     levels: [Arc<Semaphore>; 3],
     waiting: Arc<Semaphore>,
 }
@@ -77,9 +82,14 @@ impl Default for SharedBudget {
 impl SharedBudget {
     /// That of a new connection.
     pub(super) fn of_connection(&self, place: &Place) -> Budget {
-        let own = Arc::new(Semaphore::new(CONNECTION_BYTES));
+        let connection = Arc::new(Semaphore::new(CONNECTION_BYTES));
         Budget {
-            levels: [own, Arc::clone(&place.bytes), Arc::clone(&self.bytes)],
+            own: Arc::new(Semaphore::new(OWN_BYTES)),
+            levels: [
+                connection,
+                Arc::clone(&place.bytes),
+                Arc::clone(&self.bytes),
+            ],
             waiting: Arc::clone(&self.waiting),
         }
     }
@@ -87,6 +97,9 @@ impl SharedBudget {
 
 impl Budget {
     fn try_take(&self, bytes: u32) -> Option<Held> {
+        if let Ok(own) = Arc::clone(&self.own).try_acquire_many_owned(bytes) {
+            return Some(vec![own]);
+        }
         let taken = self
             .levels
             .iter()

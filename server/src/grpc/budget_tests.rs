@@ -84,6 +84,9 @@ fn code(polled: Polled) -> Code {
 
 const MIB: usize = 1024 * 1024;
 
+/// The shortest message that a connection's own share is too small for.
+const SMALLEST_SHARED: u32 = 32 * 1024 + 1;
+
 #[tokio::test]
 async fn a_message_counts_from_its_first_part_to_its_end() {
     let bench = Bench::new();
@@ -94,7 +97,8 @@ async fn a_message_counts_from_its_first_part_to_its_end() {
     // Its reader asks for more, so it has it.
     assert!(poll(&mut body).is_none());
     assert_eq!(bench.taken(), 0);
-    assert!(feed(&mut body, part(10)).is_some());
+    assert!(feed(&mut body, part(SMALLEST_SHARED)).is_some());
+    assert_eq!(bench.taken(), SMALLEST_SHARED as usize);
     drop(body);
     assert_eq!(bench.taken(), 0);
 }
@@ -103,14 +107,34 @@ async fn a_message_counts_from_its_first_part_to_its_end() {
 async fn a_call_of_one_message_counts_until_its_request_ends() {
     let bench = Bench::new();
     let mut body = bench.body(false);
-    assert!(feed(&mut body, part(1)).is_some());
+    assert!(feed(&mut body, part(SMALLEST_SHARED)).is_some());
+    assert!(feed(&mut body, rest(SMALLEST_SHARED as usize)).is_some());
     assert!(poll(&mut body).is_none());
-    assert_eq!(bench.taken(), 1);
+    assert_eq!(bench.taken(), SMALLEST_SHARED as usize);
     // One that comes whole and at once takes nothing.
     let mut whole = bench.body(false);
     whole.body.ended = true;
     assert!(feed(&mut whole, part(1)).is_some());
-    assert_eq!(bench.taken(), 1);
+    assert_eq!(bench.taken(), SMALLEST_SHARED as usize);
+}
+
+#[tokio::test]
+async fn small_messages_of_a_connection_wait_for_no_other() {
+    let bench = Bench::new();
+    let longest = u32::try_from(MAX_REQUEST_BYTES).unwrap();
+    let mut others: Vec<_> = (0..100).map(|_| bench.body(true)).collect();
+    for body in &mut others {
+        feed(body, part(longest));
+    }
+    assert_eq!(bench.taken(), PEER_BYTES);
+    let budget = bench.shared.of_connection(&bench.place);
+    let mut small: Vec<_> = (0..=OWN_BYTES / 1024)
+        .map(|_| Metered::new(Fed::default(), budget.clone(), false))
+        .collect();
+    let passed = small.iter_mut().map(|body| feed(body, part(1024)));
+    let passed: Vec<_> = passed.map(|polled| polled.is_some()).collect();
+    assert_eq!(passed.iter().filter(|&&passed| passed).count(), 32);
+    assert!(!passed[32]);
 }
 
 #[tokio::test]

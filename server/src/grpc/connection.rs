@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, sync::Arc, task::Poll, time::Dura
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use remex_daemon::net::{Acceptor, Caller, Connection, PeerUnknown, Users};
+use remex_daemon::net::{Accepted, Acceptor, Caller, PeerUnknown, Users};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
@@ -13,7 +13,9 @@ use tonic::{body::Body, service::Routes};
 use super::{
     budget::{Budget, Metered, SharedBudget},
     calls::{Calls, GOING, MAX_IDLE},
-    codec, deadline, gate,
+    codec, deadline,
+    fairness::{self, WaitingCall},
+    gate,
     peers::{Peers, Place},
     preface::{self, Opened},
     refused::{Refusal, RefusedRoom},
@@ -48,6 +50,10 @@ pub const MIDDLE_CONNECTIONS: usize = 480;
 
 /// The rest has HTTP/2's smallest: all connections together never have more unread than about 1.2 GiB.
 pub const NARROW_WINDOW: u32 = 65_535;
+
+/// The largest DATA frame that those with a [`CONNECTION_WINDOW`] may send: a frame is read whole, and written with a system
+/// call of its own. The others keep HTTP/2's smallest, 16 KiB, since each may leave one unfinished.
+pub const WIDE_FRAME_BYTES: u32 = 128 * 1024;
 
 /// What waits to be sent on one stream before the service is asked for more.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
@@ -108,15 +114,15 @@ impl Server {
     /// Takes connections until `stop`; those that are open then are asked to finish.
     pub async fn serve(self, mut acceptor: Acceptor, stop: CancellationToken) {
         loop {
-            let connection = tokio::select! {
-                connection = acceptor.accept() => connection,
+            let accepted = tokio::select! {
+                accepted = acceptor.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            let Connection {
+            let Accepted {
                 stream,
                 caller,
                 permit,
-            } = connection;
+            } = accepted;
             let (caller, place) = match self.admit(caller) {
                 Ok(admitted) => admitted,
                 Err(refusal) => {
@@ -156,14 +162,17 @@ impl Server {
             calls: Arc::clone(&calls),
             tasks: self.tasks.clone(),
         };
+        let (opened, waiting) = fairness::in_turns(opened);
         let (routes, caller) = (self.routes, Arc::new(caller));
         let service = service_fn(move |request| {
-            scope
-                .clone()
-                .answer(routes.clone(), Arc::clone(&caller), request)
+            let scope = scope.clone();
+            scope.answer(waiting.call(), routes.clone(), Arc::clone(&caller), request)
         });
         let mut builder = builder(self.tasks);
         builder.initial_connection_window_size(window(place.connections));
+        if place.connections <= WIDE_CONNECTIONS {
+            builder.max_frame_size(WIDE_FRAME_BYTES);
+        }
         let connection = builder.serve_connection(TokioIo::new(opened), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
@@ -227,10 +236,12 @@ impl Scope {
     /// A call, whose request and response stay within their bounds.
     async fn answer(
         self,
+        waiting: WaitingCall,
         mut routes: Routes,
         caller: Arc<Caller>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
+        drop(waiting);
         let call = self.calls.begin();
         let (parts, body) = request.into_parts();
         if let Err(no_call) = gate::check(&parts) {

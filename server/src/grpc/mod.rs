@@ -1,14 +1,16 @@
 //! gRPC over HTTP/2: from an accepted connection to the services.
 //!
 //! Hops: `remex_daemon::net::Acceptor` (permit, peer) -> [`connection`] (caller admitted, or shown into [`refused`]; preface,
-//! HTTP/2) -> `gate` (whether it is a call) -> `deadline` -> [`budget`] (what its request may take) -> [`routes`] (which
+//! HTTP/2) -> `fairness` (its turn) -> `gate` (whether it is a call) -> `deadline` -> [`budget`] (what its request may take) -> [`routes`] (which
 //! service) -> `crate::service` -> [`unsent`] (what waits of its response).
 
 pub mod connection;
 pub mod peers;
 pub mod refused;
 mod preface;
+pub mod authority;
 mod calls;
+mod fairness;
 mod gate;
 mod deadline;
 pub mod budget;

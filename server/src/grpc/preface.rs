@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use remex_daemon::net::Stream;
+use remex_daemon::net::PeerStream;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::timeout,
@@ -31,7 +31,7 @@ const HTTP_1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
 pub(super) struct Opened {
     /// Bytes of the preface that were given out.
     given: usize,
-    stream: Stream,
+    stream: PeerStream,
 }
 
 /// Why a connection is of no use.
@@ -46,13 +46,13 @@ pub(super) enum NoPreface {
 }
 
 /// Reads the preface.
-pub(super) async fn open(mut stream: Stream) -> Result<Opened, NoPreface> {
+pub(super) async fn open(mut stream: PeerStream) -> Result<Opened, NoPreface> {
     let read = timeout(PREFACE_TIMEOUT, read(&mut stream)).await;
     read.map_err(|_| NoPreface::Late)??;
     Ok(Opened { given: 0, stream })
 }
 
-async fn read(stream: &mut Stream) -> Result<(), NoPreface> {
+async fn read(stream: &mut PeerStream) -> Result<(), NoPreface> {
     let mut bytes = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < bytes.len() {

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use remex::error::Reason;
 use remex_daemon::{
     admission::{Refusals, Refused},
-    net::{PeerUnknown, Stream},
+    net::{PeerStream, PeerUnknown},
 };
 use tokio::{
     sync::{Notify, Semaphore},
@@ -69,7 +69,7 @@ impl RefusedRoom {
     }
 
     /// Answers each call of `stream` that `refusal` is why it is not run, and closes it soon.
-    pub(super) fn show_in(&self, stream: Stream, refusal: &Refusal) {
+    pub(super) fn show_in(&self, stream: PeerStream, refusal: &Refusal) {
         self.refusals
             .note(refusal.kind(), &"a client of gRPC", refusal);
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -85,7 +85,7 @@ impl RefusedRoom {
     }
 }
 
-async fn tell(stream: Stream, status: tonic::Status, tasks: TaskTracker) {
+async fn tell(stream: PeerStream, status: tonic::Status, tasks: TaskTracker) {
     let Ok(opened) = preface::open(stream).await else {
         return;
     };

@@ -1,6 +1,9 @@
 //! Which service answers which path.
 
-use remex::{FILE_DESCRIPTOR_SET, v1::echo_service_server::EchoServiceServer};
+use remex::{
+    FILE_DESCRIPTOR_SET,
+    v1::{echo_service_server::EchoServiceServer, exec_service_server::ExecServiceServer},
+};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::{
@@ -8,22 +11,21 @@ use tonic_reflection::{
     server::Builder,
 };
 
-use crate::service::{echo::Echo, exec::Exec, run::ExecServer};
+use crate::service::{echo::EchoHandler, exec::ExecHandler, run::ExecServer};
 
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// A service, or tonic's part of one, that takes requests of up to [`MAX_REQUEST_BYTES`], compressed or not. That is the
+/// A service that takes requests of up to [`MAX_REQUEST_BYTES`], compressed or not. That is the
 /// bound on what they unpack to, too.
 macro_rules! compressed {
     ($service:expr) => {
         $service
-            .max_decoding_message_size($crate::grpc::routes::MAX_REQUEST_BYTES)
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
             .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
             .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
     };
 }
-pub(crate) use compressed;
 
 /// The calls whose requests are streams: between two of their messages may lie any time.
 const STREAMING: [&str; 4] = [
@@ -39,14 +41,16 @@ pub(super) fn is_streaming(path: &str) -> bool {
 }
 
 /// remex's own services, as the gateway gets them in this process.
-pub fn own(exec: Exec) -> Routes {
-    let exec = ExecServer::new(exec);
-    let echo = compressed!(EchoServiceServer::new(Echo));
+pub fn own(exec: ExecHandler) -> Routes {
+    let exec = ExecServer::new(compressed!(ExecServiceServer::new(exec)));
+    let echo = compressed!(EchoServiceServer::new(EchoHandler));
     Routes::new(exec).add_service(echo).prepare()
 }
 
 /// All services: remex's own, health, and reflection in both versions. The reporter says whether they serve.
-pub async fn all(exec: Exec) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+pub async fn all(
+    exec: ExecHandler,
+) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     serve(&reporter, true).await;
     // Each version knows itself; it is to list the other too.

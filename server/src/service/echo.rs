@@ -14,7 +14,7 @@ use crate::grpc::codec;
 
 /// Sends back what it is sent.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Echo;
+pub struct EchoHandler;
 
 /// ASCII letters upper-cased, every other byte as it is.
 fn upper(data: &[u8]) -> Bytes {
@@ -22,7 +22,7 @@ fn upper(data: &[u8]) -> Bytes {
 }
 
 #[tonic::async_trait]
-impl EchoService for Echo {
+impl EchoService for EchoHandler {
     async fn echo(&self, request: Request<EchoRequest>) -> Result<Response<EchoResponse>, Status> {
         use {echo_request::Content as In, echo_response::Content as Out};
         let content = request.into_inner().content.map(|content| match content {

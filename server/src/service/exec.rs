@@ -18,17 +18,20 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    info, interact, reply, status,
+    answer, info, interact, reply,
+    run::OneAnswer,
+    status,
     stream::Events,
     translate::{self, Common},
 };
 use crate::{
     attached::{
-        answer::{ANSWER_BYTES, Answer, Answered},
+        answer::{ANSWER_BYTES, AnswerOutlet},
         live::Live,
         outlet::AttachedOutlet,
+        waiting_stdin::cost,
     },
-    budget::{Budget, Share},
+    budget::Budget,
     execution::{Execution, Executions, Filter, NewExecution, Through},
     grpc::codec,
 };
@@ -47,13 +50,13 @@ type Reply<T> = Result<Response<T>, Status>;
 
 /// Runs commands.
 #[derive(Debug, Clone)]
-pub struct Exec {
+pub struct ExecHandler {
     executions: Arc<Executions>,
     answers: Budget,
     tasks: TaskTracker,
 }
 
-impl Exec {
+impl ExecHandler {
     /// A service over `executions`; its own tasks are tracked by `tasks`.
     pub fn new(executions: Arc<Executions>, tasks: TaskTracker) -> Self {
         Self {
@@ -68,47 +71,6 @@ impl Exec {
         self.executions
             .find(translate::execution_id(id)?, caller)
             .ok_or_else(|| status::not_found(id))
-    }
-
-    /// Starts what Run is to run; the answer comes when that has ended, with its memory, which is held until it has left.
-    pub(super) async fn start_run(
-        &self,
-        request: Request<v1::RunRequest>,
-    ) -> Result<impl Future<Output = Result<(v1::RunResponse, Share), Status>> + use<>, Status>
-    {
-        let origin = Origin::of(&request)?;
-        let request = request.into_inner();
-        let cap = translate::output_cap(request.max_output_bytes)?;
-        let text = request.text;
-        let request = translate::Request::try_from(Common::from(request))?;
-        let (answer, mut answered) = Answer::new(cap, &self.answers);
-        let execution = self.start(request, false, origin, |_| answer).await?;
-        Ok(async move {
-            let answered = answered.recv().await;
-            let Answered {
-                collected,
-                exit,
-                share,
-            } = *answered.ok_or_else(|| {
-                Status::internal("the execution's supervision ended before it did")
-            })?;
-            status::complete(&exit)?;
-            let stdout = reply::captured(collected.stdout, cap, text);
-            let stderr = reply::captured(collected.stderr, cap, text);
-            let response = v1::RunResponse {
-                execution_id: execution.id.to_string(),
-                exit: Some(reply::exit(&exit)),
-                stdout_data: stdout.data,
-                stderr_data: stderr.data,
-                stdout_text: stdout.text,
-                stderr_text: stderr.text,
-                stdout_bytes_total: stdout.total,
-                stderr_bytes_total: stderr.total,
-                stdout_truncated: stdout.truncated,
-                stderr_truncated: stderr.truncated,
-            };
-            Ok((response, share))
-        })
     }
 
     async fn start_streaming<M>(
@@ -193,10 +155,23 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 }
 
 #[tonic::async_trait]
-impl ExecService for Exec {
-    async fn run(&self, request: Request<v1::RunRequest>) -> Reply<v1::RunResponse> {
-        let (response, _) = self.start_run(request).await?.await?;
-        Ok(Response::new(response))
+impl ExecService for ExecHandler {
+    type RunStream = OneAnswer;
+
+    async fn run(&self, request: Request<v1::RunRequest>) -> Reply<OneAnswer> {
+        let origin = Origin::of(&request)?;
+        let request = request.into_inner();
+        let cap = translate::output_cap(request.max_output_bytes)?;
+        let text = request.text;
+        let request = translate::Request::try_from(Common::from(request))?;
+        let (answer, mut answered) = AnswerOutlet::new(cap, &self.answers);
+        let execution = self.start(request, false, origin, |_| answer).await?;
+        Ok(OneAnswer::response(async move {
+            let answered = answered.recv().await.ok_or_else(|| {
+                Status::internal("the execution's supervision ended before it did")
+            })?;
+            answer::of(&execution, *answered, cap, text)
+        }))
     }
 
     type StartStream = Events<v1::StartResponse>;
@@ -266,7 +241,10 @@ impl ExecService for Exec {
         let chunk = request
             .chunk
             .ok_or_else(|| Reason::InvalidField.field("chunk", "is missing"))?;
-        let written = execution.write(translate::stdin_chunk(chunk)?).await;
+        let chunk = translate::stdin_chunk(chunk)?;
+        let share = execution.stdin.try_take(cost(&chunk));
+        let share = share.ok_or_else(status::stdin_memory)?;
+        let written = execution.write(chunk, share).await;
         let stdin_accepted_bytes = written
             .map_err(status::ended)?
             .map_err(status::stdin_error)?;

@@ -3,7 +3,7 @@
 //! Signals and sizes go straight on; stdin waits in a queue of its own until the command takes it. What cannot be carried
 //! out is refused, and the call goes on.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::OptionFuture;
 use remex::{
@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::{status, translate};
 use crate::{
+    attached::waiting_stdin::{StdinShare, cost},
     execution::{Ended, Execution},
     grpc::codec,
 };
@@ -31,7 +32,7 @@ const DISCARD: Duration = Duration::from_secs(5);
 pub(super) const REFUSALS: usize = 16;
 
 /// Bytes of stdin that wait here, besides the chunk that is being offered: a caller with no more than this in flight gets
-/// its signals through, whatever its command reads.
+/// its signals through, whatever its command reads, as long as there is memory for what waits for all commands.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
 
 /// The same in chunks, whose own cost counts when they are small.
@@ -67,8 +68,15 @@ pub(super) async fn pump(
     let _ = timeout(DISCARD, discard).await;
 }
 
-/// A chunk of stdin, and which of the caller's messages brought it.
-type Numbered = (u64, StdinChunk);
+/// A chunk of stdin, which of the caller's messages brought it, and the memory that it takes.
+struct Admitted {
+    index: u64,
+    chunk: StdinChunk,
+    share: StdinShare,
+}
+
+/// A chunk for which there is no memory yet; nothing behind it is read.
+type Admission = Pin<Box<dyn Future<Output = Admitted> + Send>>;
 
 /// One call's messages, on their way.
 struct Sender<'a> {
@@ -76,8 +84,9 @@ struct Sender<'a> {
     refused: mpsc::Sender<Refused>,
     /// The next message's index; the first one started the command.
     next: u64,
-    waiting: VecDeque<Numbered>,
+    waiting: VecDeque<Admitted>,
     waiting_bytes: usize,
+    admission: Option<Admission>,
     half_closed: bool,
 }
 
@@ -89,23 +98,28 @@ impl<'a> Sender<'a> {
             next: 1,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            admission: None,
             half_closed: false,
         }
     }
 
     async fn pass_on(&mut self, requests: &mut Streaming<InteractRequest>) -> Result<(), Status> {
         let execution = self.execution;
-        let write = async |(index, chunk)| (index, execution.write(chunk).await);
+        let write = async |Admitted {
+                               index,
+                               chunk,
+                               share,
+                           }| (index, execution.write(chunk, share).await);
         let mut writing = Box::pin(OptionFuture::from(None));
         let mut is_writing = false;
         loop {
             if !is_writing {
                 match self.take_next() {
-                    Some(numbered) => {
-                        writing.set(Some(write(numbered)).into());
+                    Some(admitted) => {
+                        writing.set(Some(write(admitted)).into());
                         is_writing = true;
                     }
-                    None if self.half_closed => {
+                    None if self.half_closed && self.admission.is_none() => {
                         // What has ended meanwhile needs no end of stdin.
                         let (Ok(()) | Err(Ended)) = execution.close_stdin().await;
                         return Ok(());
@@ -119,6 +133,10 @@ impl<'a> Sender<'a> {
                     is_writing = false;
                     self.written(index, written)?;
                 }
+                Some(admitted) = OptionFuture::from(self.admission.as_mut()) => {
+                    self.admission = None;
+                    self.wait_for_turn(admitted);
+                }
                 request = requests.message(), if self.has_room() => match request {
                     Ok(Some(request)) => self.pass(request).await,
                     Ok(None) => self.half_closed = true,
@@ -130,14 +148,42 @@ impl<'a> Sender<'a> {
 
     fn has_room(&self) -> bool {
         !self.half_closed
+            && self.admission.is_none()
             && self.waiting_bytes <= MAX_WAITING_BYTES
             && self.waiting.len() < MAX_WAITING_CHUNKS
     }
 
-    fn take_next(&mut self) -> Option<Numbered> {
+    fn take_next(&mut self) -> Option<Admitted> {
         let next = self.waiting.pop_front()?;
-        self.waiting_bytes -= next.1.data.len();
+        self.waiting_bytes -= next.chunk.data.len();
         Some(next)
+    }
+
+    fn wait_for_turn(&mut self, admitted: Admitted) {
+        self.waiting_bytes += admitted.chunk.data.len();
+        self.waiting.push_back(admitted);
+    }
+
+    /// Takes the memory of a chunk, or begins to wait for it.
+    fn admit(&mut self, index: u64, chunk: StdinChunk) {
+        let (room, bytes) = (&self.execution.stdin, cost(&chunk));
+        if let Some(share) = room.try_take(bytes) {
+            self.wait_for_turn(Admitted {
+                index,
+                chunk,
+                share,
+            });
+            return;
+        }
+        let room = room.clone();
+        self.admission = Some(Box::pin(async move {
+            let share = room.take(bytes).await;
+            Admitted {
+                index,
+                chunk,
+                share,
+            }
+        }));
     }
 
     /// Only a hole in stdin ends the call: what comes behind it is not what the caller meant.
@@ -172,9 +218,7 @@ impl<'a> Sender<'a> {
                 Err(Reason::InvalidField.field("message", "start and attach are first messages"))
             }
             Some(Message::StdinChunk(chunk)) => {
-                let chunk = translate::stdin_chunk(chunk)?;
-                self.waiting_bytes += chunk.data.len();
-                self.waiting.push_back((index, chunk));
+                self.admit(index, translate::stdin_chunk(chunk)?);
                 Ok(())
             }
             Some(Message::Signal(number)) => {

@@ -6,26 +6,23 @@ use bytes::Bytes;
 use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
 use remex_supervisor::{
     lifecycle::{
-        event::{Event, Exit, Kind},
-        life::{Cause, ExitReason, Outcome},
+        event::{Event, EventKind, Exit},
+        outcome::{Cause, ExitReason, Outcome},
         output::{Chunk, OutputStream},
     },
     process::{CommandSpec, ExitStatus, ResourceLimits},
 };
 
-use crate::{
-    attached::answer::{CAP_MARGIN, Capture},
-    execution::{ENDED_KEPT, Execution},
-};
+use crate::execution::{ENDED_KEPT, Execution};
 
 pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {
     let kind = match event.kind {
-        Kind::Started { pid } => KindMessage::Started(v1::Started {
+        EventKind::Started { pid } => KindMessage::Started(v1::Started {
             execution_id: id.to_owned(),
             pid,
         }),
-        Kind::Output(chunk) => KindMessage::Output(output_message(chunk, text)),
-        Kind::Exited(exit) => KindMessage::Exited(v1::Exited {
+        EventKind::Output(chunk) => KindMessage::Output(output_message(chunk, text)),
+        EventKind::Exited(exit) => KindMessage::Exited(v1::Exited {
             exit: Some(self::exit(&exit)),
         }),
     };
@@ -90,64 +87,6 @@ fn reason(outcome: Outcome) -> exit::Reason {
         ExitReason::Signal => exit::Reason::Signal,
         ExitReason::Lost => exit::Reason::LostExit,
     }
-}
-
-/// What Run sends of one stream.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Captured {
-    pub(super) data: Bytes,
-    pub(super) text: String,
-    pub(super) total: u64,
-    pub(super) truncated: bool,
-}
-
-/// The first `cap` bytes of a stream, as sent.
-pub(super) fn captured(capture: Capture, cap: usize, text: bool) -> Captured {
-    let total = capture.total;
-    if text {
-        let more = total > capture.bytes.len() as u64;
-        let (text, cut) = text_prefix(&capture.bytes, cap, more);
-        return Captured {
-            text,
-            total,
-            truncated: cut,
-            ..Captured::default()
-        };
-    }
-    let mut data = Bytes::from(capture.bytes);
-    data.truncate(cap);
-    Captured {
-        truncated: total > data.len() as u64,
-        data,
-        total,
-        ..Captured::default()
-    }
-}
-
-/// The longest prefix of `bytes` that, with what is no UTF-8 replaced, has at most `cap` bytes and ends between
-/// characters; and whether anything was left out. `more` says that bytes followed.
-fn text_prefix(bytes: &[u8], cap: usize, more: bool) -> (String, bool) {
-    let replacement = char::REPLACEMENT_CHARACTER;
-    let mut text = String::with_capacity(bytes.len().min(cap));
-    let mut chunks = bytes.utf8_chunks().peekable();
-    while let Some(chunk) = chunks.next() {
-        let valid = chunk.valid();
-        let room = cap - text.len();
-        if valid.len() > room {
-            text.push_str(&valid[..valid.floor_char_boundary(room)]);
-            return (text, true);
-        }
-        text.push_str(valid);
-        if chunk.invalid().is_empty() {
-            continue;
-        }
-        let at_the_cut = more && chunks.peek().is_none() && chunk.invalid().len() <= CAP_MARGIN;
-        if at_the_cut || text.len() + replacement.len_utf8() > cap {
-            return (text, true);
-        }
-        text.push(replacement);
-    }
-    (text, more)
 }
 
 pub(super) fn execution(execution: &Execution) -> v1::Execution {
@@ -264,33 +203,4 @@ fn limits(limits: &ResourceLimits) -> Option<v1::Limits> {
 
 fn duration(value: Duration) -> Option<prost_types::Duration> {
     value.try_into().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_cut_between_characters() {
-        for (bytes, cap, more, expected, cut) in [
-            (&b"abc"[..], 3, false, "abc", false),
-            (b"abcd", 3, false, "abc", true),
-            ("a€".as_bytes(), 3, false, "a", true),
-            ("a€".as_bytes(), 4, false, "a€", false),
-            (b"a\xff", 4, false, "a\u{fffd}", false),
-            (b"a\xff", 3, false, "a", true),
-            (b"a\xe2\x82", 9, false, "a\u{fffd}", false),
-            (b"a\xe2\x82", 9, true, "a", true),
-            (b"abc", 3, true, "abc", true),
-            (b"", 0, false, "", false),
-            (b"\xff\xff\xff", 5, false, "\u{fffd}", true),
-        ] {
-            let (text, was_cut) = text_prefix(bytes, cap, more);
-            assert_eq!(
-                (text.as_str(), was_cut),
-                (expected, cut),
-                "{bytes:?} {cap} {more}"
-            );
-        }
-    }
 }

@@ -1,110 +1,169 @@
-//! ExecService as it is served: generated, but for when the headers of Run's response leave.
-//!
-//! gRPC libraries and proxies that were told to retry do so until they have seen a response's headers. The generated server
-//! sends those with the answer, so that a connection lost under a command would have it run twice; here they leave when
-//! the command has been started.
+//! How Run's answer leaves: the response's headers when the command has been started, so that nobody who sends a call again
+//! until it has seen them has the command run twice; then the answer's frames as they are.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
+    fmt,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
-use futures_util::{Stream, future::BoxFuture};
+use bytes::Bytes;
+use futures_util::{Stream, TryFutureExt, future::MapOk};
 use http::{Request, Response};
-use remex::v1::{self, exec_service_server::ExecServiceServer};
-use tonic::{
-    Status,
-    body::Body,
-    server::{Grpc, NamedService, ServerStreamingService},
-};
-use tonic_prost::ProstCodec;
+use http_body::Frame;
+use remex::v1::{RunResponse, exec_service_server::ExecServiceServer};
+use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-use super::exec::Exec;
-use crate::{budget::Share, grpc::routes::compressed};
+use super::exec::ExecHandler;
 
-const RUN: &str = "/remex.v1.ExecService/Run";
+type Generated = ExecServiceServer<ExecHandler>;
+type Answer = Result<VecDeque<Bytes>, Status>;
 
-/// ExecService over HTTP/2.
+/// ExecService over HTTP/2, as it is generated, but for the body of Run's response.
 #[derive(Debug, Clone)]
-pub struct ExecServer {
-    exec: Exec,
-    generated: ExecServiceServer<Exec>,
-}
+pub struct ExecServer(Generated);
 
 impl ExecServer {
-    /// Serves `exec`.
-    pub fn new(exec: Exec) -> Self {
-        let generated = compressed!(ExecServiceServer::new(exec.clone()));
-        Self { exec, generated }
+    /// Serves `generated`.
+    pub fn new(generated: Generated) -> Self {
+        Self(generated)
     }
 }
 
 impl NamedService for ExecServer {
-    const NAME: &'static str = ExecServiceServer::<Exec>::NAME;
+    const NAME: &'static str = Generated::NAME;
 }
 
 impl Service<Request<Body>> for ExecServer {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future =
+        MapOk<<Generated as Service<Request<Body>>>::Future, fn(Response<Body>) -> Response<Body>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.0, context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() != RUN {
-            return self.generated.call(request);
-        }
-        let run = Run(self.exec.clone());
-        let mut grpc = compressed!(Grpc::new(ProstCodec::default()));
-        Box::pin(async move { Ok(grpc.server_streaming(run, request).await) })
+        self.0.call(request).map_ok(with_answer)
     }
 }
 
-/// Run as a stream of its one answer, which on the wire is the same.
-struct Run(Exec);
-
-impl ServerStreamingService<v1::RunRequest> for Run {
-    type Response = v1::RunResponse;
-    type ResponseStream = OneAnswer;
-    type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<v1::RunRequest>) -> Self::Future {
-        let exec = self.0.clone();
-        Box::pin(async move {
-            let answer = exec.start_run(request).await?;
-            Ok(tonic::Response::new(OneAnswer {
-                answer: Some(Box::pin(answer)),
-                share: None,
-            }))
-        })
+/// `response`, with the frames of the answer that it may come with.
+fn with_answer(mut response: Response<Body>) -> Response<Body> {
+    match response.extensions_mut().remove::<AnswerFrames>() {
+        Some(answer) => response.map(|status| Body::new(AnswerBody::new(status, answer))),
+        None => response,
     }
 }
 
-/// A stream of one message. Its memory is given back when the next is asked for, which is when this one has left.
-struct OneAnswer {
+/// Where the frames of an answer are from its end until they are sent. Clones share it.
+#[derive(Debug, Clone, Default)]
+struct AnswerFrames(Arc<Mutex<VecDeque<Bytes>>>);
+
+impl AnswerFrames {
+    fn put(&self, frames: VecDeque<Bytes>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = frames;
+    }
+
+    fn take(&self) -> VecDeque<Bytes> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The answer, as a stream that tonic would copy whole into a buffer of its own: so it ends without a message, or with an
+/// error, and the frames go another way.
+pub struct OneAnswer {
     answer: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
-    share: Option<Share>,
+    frames: AnswerFrames,
 }
 
-type Answer = Result<(v1::RunResponse, Share), Status>;
+impl OneAnswer {
+    /// The response with what `answer` comes to.
+    pub(super) fn response(
+        answer: impl Future<Output = Answer> + Send + 'static,
+    ) -> tonic::Response<Self> {
+        let frames = AnswerFrames::default();
+        let mut response = tonic::Response::new(Self {
+            answer: Some(Box::pin(answer)),
+            frames: frames.clone(),
+        });
+        response.extensions_mut().insert(frames);
+        response
+    }
+}
+
+impl fmt::Debug for OneAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneAnswer").finish_non_exhaustive()
+    }
+}
 
 impl Stream for OneAnswer {
-    type Item = Result<v1::RunResponse, Status>;
+    type Item = Result<RunResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(answer) = &mut self.answer else {
-            self.share = None;
             return Poll::Ready(None);
         };
         let answered = ready!(answer.as_mut().poll(context));
         self.answer = None;
-        Poll::Ready(Some(answered.map(|(response, share)| {
-            self.share = Some(share);
-            response
-        })))
+        Poll::Ready(match answered {
+            Ok(frames) => {
+                self.frames.put(frames);
+                None
+            }
+            Err(status) => Some(Err(status)),
+        })
+    }
+}
+
+/// The body of Run's response: the answer's frames, then the status that tonic makes.
+struct AnswerBody {
+    status: Body,
+    answer: AnswerFrames,
+    frames: VecDeque<Bytes>,
+    /// What comes behind them.
+    trailers: Option<Frame<Bytes>>,
+}
+
+impl AnswerBody {
+    fn new(status: Body, answer: AnswerFrames) -> Self {
+        Self {
+            status,
+            answer,
+            frames: VecDeque::new(),
+            trailers: None,
+        }
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if this.frames.is_empty() && this.trailers.is_none() {
+            match ready!(Pin::new(&mut this.status).poll_frame(context)) {
+                Some(Ok(frame)) if frame.is_trailers() => this.trailers = Some(frame),
+                other => return Poll::Ready(other),
+            }
+            // After an error there is none.
+            this.frames = this.answer.take();
+        }
+        let frame = this.frames.pop_front().map(Frame::data);
+        Poll::Ready(frame.or_else(|| this.trailers.take()).map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty() && self.trailers.is_none() && self.status.is_end_stream()
     }
 }

@@ -9,19 +9,19 @@ use remex_supervisor::{
 };
 use tonic::Status;
 
-use crate::execution::{Ended, Refused};
+use crate::execution::{Ended, StartRefused};
 
 /// When to try again where the server is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-pub(super) fn refused(refused: &Refused) -> Status {
+pub(super) fn refused(refused: &StartRefused) -> Status {
     let message = refused.to_string();
     match refused {
-        Refused::Draining => Reason::Draining.retry_after(RETRY_AFTER, message),
-        Refused::TooMany(_) | Refused::Memory => {
+        StartRefused::Draining => Reason::Draining.retry_after(RETRY_AFTER, message),
+        StartRefused::TooMany(_) | StartRefused::Memory => {
             Reason::TooManyExecutions.retry_after(RETRY_AFTER, message)
         }
-        Refused::Start(error) => start_error(error),
+        StartRefused::Start(error) => start_error(error),
     }
 }
 
@@ -52,6 +52,15 @@ pub(super) fn stdin_error(error: StdinError) -> Status {
         StdinError::Hole { accepted, .. } => Reason::StdinHole
             .with_metadata(message, [("stdin_accepted_bytes", accepted.to_string())]),
     }
+}
+
+/// Whoever writes is told at once: the message has been read.
+pub(super) fn stdin_memory() -> Status {
+    Reason::TooManyExecutions.retry_after(
+        RETRY_AFTER,
+        "stdin that commands have not read takes all the memory that there is for it; try again when they have, or in \
+         smaller chunks",
+    )
 }
 
 pub(super) fn ended(Ended: Ended) -> Status {
@@ -140,17 +149,17 @@ mod tests {
         ];
         for (error, reason) in table {
             let is_retried = matches!(error, StartError::Resources { .. });
-            let status = refused(&Refused::Start(error));
+            let status = refused(&StartRefused::Start(error));
             assert_eq!(Reason::of(&status), Some(reason));
             // What ran, or was held, is not to be tried again at once.
             assert_eq!(status.get_details_retry_info().is_some(), is_retried);
         }
         assert_eq!(
-            Reason::of(&refused(&Refused::Draining)),
+            Reason::of(&refused(&StartRefused::Draining)),
             Some(Reason::Draining)
         );
         assert_eq!(
-            Reason::of(&refused(&Refused::TooMany(1))),
+            Reason::of(&refused(&StartRefused::TooMany(1))),
             Some(Reason::TooManyExecutions)
         );
         assert_eq!(

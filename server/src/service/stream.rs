@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::Stream;
 use remex::v1;
-use remex_supervisor::lifecycle::{counters::Counters, event::Kind, outlet::Item};
+use remex_supervisor::lifecycle::{counters::Counters, event::EventKind, outlet::Item};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep},
@@ -105,7 +105,7 @@ impl<M: Message> Events<M> {
 
     fn item(&mut self, item: Item) -> Result<M, Status> {
         if let Some(event) = &item.event
-            && let Kind::Exited(exit) = &event.kind
+            && let EventKind::Exited(exit) = &event.kind
         {
             self.exited = true;
             status::complete(exit)?;

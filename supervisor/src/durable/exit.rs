@@ -4,7 +4,7 @@ use crate::{
     codec::{Decoder, Encoder},
     lifecycle::{
         event::Exit,
-        life::{Cause, ExitReason, Outcome},
+        outcome::{Cause, ExitReason, Outcome},
     },
     process::{ExitStatus, Usage},
 };

@@ -21,7 +21,8 @@ use crate::{
         counters::Counters,
         engine::{Engine, Ready},
         feeder::Fed,
-        life::{Cause, Life, MAX_SIGNAL},
+        life::{Life, MAX_SIGNAL},
+        outcome::Cause,
         outlet::EventOutlet,
         port::Watched,
         presence::Presence,
@@ -90,7 +91,7 @@ impl Running {
         writer: Writer,
         attached: Attached,
     ) -> Self {
-        let spawned = Instant::now();
+        let spawned = process.born();
         let started_at = SystemTime::now();
         let pid = process.pid();
         let counters = Arc::<Counters>::default();

@@ -9,7 +9,7 @@ use super::message::{Attached, Report};
 use crate::{
     journal::{self, Commit, Full, StorageError, Writer},
     lifecycle::{
-        event::{Event, Kind},
+        event::{Event, EventKind},
         outlet::{EventSink, Item},
     },
 };
@@ -116,7 +116,8 @@ impl Sink {
         if !self.writer.has_pending() || self.is_held_up() {
             return None;
         }
-        Some(if self.is_urgent && self.writer.is_full().is_none() {
+        let is_urgent = self.is_urgent || !self.writer.has_room();
+        Some(if is_urgent && self.writer.is_full().is_none() {
             Duration::ZERO
         } else {
             self.not_before
@@ -182,7 +183,7 @@ impl Sink {
     pub(super) fn next_report(&mut self) -> Option<Report> {
         let live = self.live.as_mut()?;
         let event = live.waiting.pop_front()?;
-        let Kind::Output(chunk) = event.kind else {
+        let EventKind::Output(chunk) = event.kind else {
             return None;
         };
         if self.attached.callers > 0 {
@@ -222,18 +223,18 @@ impl EventSink for Sink {
             return;
         };
         match (&event.kind, &mut self.live) {
-            (Kind::Output(_), Some(live)) => {
+            (EventKind::Output(_), Some(live)) => {
                 let is_followed = self.attached.callers > 0
                     || (self.attached.observers > 0 && live.waiting.len() < OUTPUT_WINDOW);
                 if is_followed {
                     live.waiting.push_back(event.clone());
                 }
             }
-            (Kind::Exited(_), _) => {
+            (EventKind::Exited(_), _) => {
                 self.last = Some((event.sequence, event.time));
                 self.is_urgent = true;
             }
-            (Kind::Started { .. } | Kind::Output(_), _) => self.is_urgent = true,
+            (EventKind::Started { .. } | EventKind::Output(_), _) => self.is_urgent = true,
         }
         self.writer.push(event);
     }

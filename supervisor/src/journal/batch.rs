@@ -9,13 +9,13 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    encode::put_event,
     format::Progress,
-    record::put_event,
     retention::Wanted,
     storage::{StoredFile, written},
 };
 use crate::lifecycle::{
-    event::{Event, Kind},
+    event::{Event, EventKind},
     output::MAX_OUTPUT_BYTES,
 };
 
@@ -85,7 +85,7 @@ impl Batch {
     pub(super) fn wanted(&self) -> Wanted {
         Wanted {
             output_bytes: self.output_bytes as u64,
-            stored_bytes: (self.bytes() - self.head_bytes) as u64,
+            file_bytes: (self.bytes() - self.head_bytes) as u64,
         }
     }
 
@@ -98,9 +98,9 @@ impl Batch {
     pub(super) fn add_event(&mut self, event: Event, totals: Progress) {
         self.put(|to, marker| put_event(to, marker, &event, totals));
         match event.kind {
-            Kind::Started { .. } => self.head_bytes = self.bytes(),
-            Kind::Output(chunk) => self.add_data(chunk.data),
-            Kind::Exited(_) => {}
+            EventKind::Started { .. } => self.head_bytes = self.bytes(),
+            EventKind::Output(chunk) => self.add_data(chunk.data),
+            EventKind::Exited(_) => {}
         }
     }
 
@@ -139,11 +139,11 @@ impl Batch {
 
     /// Writes all of it at `offset`.
     pub(super) fn write<F: StoredFile>(&self, file: &F, mut offset: u64) -> io::Result<()> {
-        let slice = |piece| match piece {
-            &Piece::Framing(ref range) => IoSlice::new(&self.framing[range.clone()]),
+        let slices = self.pieces.iter().map(|piece| match piece {
+            Piece::Framing(range) => IoSlice::new(&self.framing[range.clone()]),
             Piece::Data(data) => IoSlice::new(data),
-        };
-        let mut slices: Vec<_> = self.pieces.iter().map(slice).collect();
+        });
+        let mut slices: Vec<_> = slices.collect();
         let mut left = &mut slices[..];
         while !left.is_empty() {
             let most = left.len().min(MAX_PIECES);

@@ -8,9 +8,10 @@ use std::{io, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
+    encode::put_claim,
     error::{BadRecord, Of, Operation, StorageError, Unsupported},
     format::{Look, look},
-    record::{Content, Record, put_claim},
+    record::{Content, Record},
     reservation::{Claim, RequestKey},
     storage::{DiskFolder, Folder, StoredFile, read_all, write_all},
 };

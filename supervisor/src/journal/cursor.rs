@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    error::{Of, OpenError, Operation, StorageError},
+    error::{Of, Operation, ReadError, StorageError},
     format::{
         BadHeader, FRAME_HEAD_BYTES, HEADER_BYTES, Header, Look, MARKER_BYTES, MAX_HEADER_BYTES,
         find_marker, guess_marker, look, segment_name, segment_ordinal,
@@ -45,6 +45,8 @@ pub(super) enum Found {
 /// A segment, open to be read.
 #[derive(Debug)]
 pub(super) struct Opened<F> {
+    /// Which it is.
+    pub(super) ordinal: u64,
     /// At the first frame.
     pub(super) cursor: Cursor<F>,
     /// `None` if it is damaged.
@@ -66,7 +68,7 @@ pub(super) fn open_segment<D: Folder>(
     folder: &D,
     ordinal: u64,
     marker: Option<u32>,
-) -> Result<Option<Opened<D::File>>, OpenError> {
+) -> Result<Option<Opened<D::File>>, ReadError> {
     let file = match folder.open(&segment_name(ordinal)).of(Operation::Open) {
         Ok(file) => file,
         Err(error) if error.is_missing() => return Ok(None),
@@ -94,7 +96,11 @@ pub(super) fn open_segment<D: Folder>(
             .or_else(|| guess_marker(cursor.rest()))
             .unwrap_or_default(),
     };
-    Ok(Some(Opened { cursor, header }))
+    Ok(Some(Opened {
+        ordinal,
+        cursor,
+        header,
+    }))
 }
 
 impl<F: StoredFile> Cursor<F> {
@@ -113,8 +119,9 @@ impl<F: StoredFile> Cursor<F> {
         self.file.length().of(Operation::Read)
     }
 
-    /// The next frame. What has no frame is read anew each time.
+    /// The next frame. That there is none is not believed of what was read before: it may have been written since.
     pub(super) fn next(&mut self) -> Result<Found, StorageError> {
+        let mut is_fresh = false;
         loop {
             let found = match look(self.rest(), self.marker) {
                 Look::Frame(bytes) => {
@@ -122,18 +129,19 @@ impl<F: StoredFile> Cursor<F> {
                     self.offset += bytes as u64;
                     return Ok(Found::Frame(frame));
                 }
-                Look::Short(needed) => {
-                    if self.fill(needed)? {
-                        continue;
-                    }
-                    let is_end = self.rest().iter().all(|&byte| byte == 0);
-                    if is_end { Found::End } else { Found::Torn }
+                Look::Short(needed) if self.fill(needed)? => {
+                    is_fresh = true;
+                    continue;
                 }
-                Look::End => Found::End,
+                Look::Short(_) if self.rest().iter().any(|&byte| byte != 0) => Found::Torn,
+                Look::Short(_) | Look::End => Found::End,
                 Look::Bad => Found::Torn,
             };
             self.forget();
-            return Ok(found);
+            if is_fresh || !self.fill(MARKER_BYTES)? {
+                return Ok(found);
+            }
+            is_fresh = true;
         }
     }
 

@@ -191,3 +191,12 @@ pub enum ReadError {
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unsupported(unsupported) => Self::Unsupported(unsupported),
+            ReadError::Storage(error) => Self::Storage(error),
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! numbers, are LEB128, the shortest form of it.
 
 /// The tag's bit of a field that must be understood.
-const NEEDED: u8 = 0x80;
+pub(super) const NEEDED: u8 = 0x80;
 
 /// A LEB128 number of 64 bits takes at most this many bytes.
 pub(super) const MAX_NUMBER_BYTES: usize = 10;
@@ -94,7 +94,6 @@ impl Field<'_> {
 /// Appends a number.
 fn put_number(to: &mut Vec<u8>, mut number: u64) {
     loop {
-        #[expect(clippy::cast_possible_truncation, reason = "7 bits are taken")]
         let bits = (number & 0x7f) as u8;
         number >>= 7;
         if number == 0 {
@@ -110,8 +109,7 @@ pub(super) fn put(to: &mut Vec<u8>, field: u8, number: u64) {
     let length = to.len();
     to.push(0);
     put_number(to, number);
-    // At most [`MAX_NUMBER_BYTES`].
-    #[expect(clippy::cast_possible_truncation, reason = "as above")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most MAX_NUMBER_BYTES")]
     let bytes = (to.len() - length - 1) as u8;
     to[length] = bytes;
 }

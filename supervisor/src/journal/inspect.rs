@@ -10,7 +10,7 @@ use crate::lifecycle::event::Exit;
 
 /// What a journal says of its execution.
 #[derive(Debug, Clone)]
-pub struct Summary {
+pub struct JournalSummary {
     /// The execution, unless that cannot be read.
     pub id: Option<String>,
     /// What of it is synced.
@@ -86,7 +86,7 @@ pub enum Fate {
     Lost(Lost),
 }
 
-impl Summary {
+impl JournalSummary {
     /// What has become of the execution if no supervisor looks after it; `same_boot` says whether the host is up since.
     pub fn fate(&self, same_boot: bool) -> Fate {
         match self.stage {
@@ -111,6 +111,6 @@ impl Summary {
 }
 
 /// What `folder`'s journal says.
-pub fn inspect<D: Folder>(folder: &D) -> Result<Summary, OpenError> {
+pub fn inspect<D: Folder>(folder: &D) -> Result<JournalSummary, OpenError> {
     Ok(survey(folder)?.summary)
 }

@@ -1,15 +1,17 @@
 //! What is kept of a durable execution on disk: its events, in order, readable while they are written.
 //!
-//! [`format`], [`fields`] and [`record`] say what the bytes mean, [`reservation`] what is known before the command runs, and
-//! [`retention`] what has to go to make room: all of them are pure. [`storage`] has the operations on files, [`folder`] makes
-//! and removes journals. [`writer`] is the supervisor's: it puts events into a [`batch`] and that into a [`segment`].
-//! [`reader`] goes from frame to frame by its [`cursor`]; [`inspect`] gives what a [`survey`] of the first and the last
-//! records finds, and [`recover`] takes over from a supervisor that has died. [`claims`] are the request ids that are taken.
+//! `format`, `fields`, `record` and `encode` say what the bytes mean, `reservation` what is known before the command runs,
+//! and `retention` what has to go to make room: all of them are pure. `storage` has the operations on files, `folder` makes
+//! and removes journals. `writer` is the supervisor's: it puts events into a `batch` and that into a `segment`. `reader` goes
+//! from frame to frame by its `cursor`; `inspect` gives what a `survey` of the first and the last records finds, and
+//! `recover` takes over from a supervisor that has died. `claims` are the request ids that are taken, `boot` tells one boot
+//! of the host from another.
 
 mod error;
 mod fields;
 mod format;
 mod record;
+mod encode;
 mod reservation;
 mod storage;
 mod folder;
@@ -23,12 +25,14 @@ mod survey;
 mod inspect;
 mod recover;
 mod claims;
+mod boot;
 
+pub use boot::boot_id;
 pub use claims::{ClaimError, Claimed, Claims, Swept};
 pub use error::{OpenError, Operation, ReadError, StorageError, Unsupported};
 pub use folder::{PREPARED_BYTES, prepare, remove, sweep_removed};
 pub use format::{FORMAT_VERSION, MAX_ID_BYTES, SyncMode, is_valid_id};
-pub use inspect::{Fate, Stage, Started, Summary, inspect};
+pub use inspect::{Fate, JournalSummary, Stage, Started, inspect};
 pub use reader::{Damage, EVERYTHING, Gap, LostEvent, Reader, Step};
 pub use record::Lost;
 pub use recover::{Recovered, recover};

@@ -13,7 +13,7 @@ use super::{
     record::{Content, Lost, Record, stream_index},
     storage::{DiskFolder, Folder},
 };
-use crate::lifecycle::event::{Event, Kind};
+use crate::lifecycle::event::{Event, EventKind};
 
 /// Nobody writes any more: everything that is there may be read.
 pub const EVERYTHING: u64 = u64::MAX;
@@ -78,6 +78,8 @@ pub struct Reader<D: Folder = DiskFolder> {
     progress: Progress,
     /// What it has read and not given: at most what is missing before an event, and the event.
     queue: VecDeque<Step>,
+    /// The last event that had to make room before this segment.
+    dropped: u64,
     unsupported: Option<Unsupported>,
     has_ended: bool,
 }
@@ -111,7 +113,11 @@ impl<D: Folder> Reader<D> {
             if self.progress.sequence >= through {
                 return Ok(Step::UpToDate);
             }
-            self.advance(through)?;
+            let advanced = self.advance(through, through);
+            // What came before is given first; the error comes again.
+            if self.queue.is_empty() {
+                advanced?;
+            }
         }
         let may_be_told = |step: &mut Step| step.first_sequence() <= through;
         Ok(self
@@ -148,27 +154,28 @@ impl<D: Folder> Reader<D> {
             marker,
             progress,
             queue: VecDeque::new(),
+            dropped: 0,
             unsupported: None,
             has_ended: false,
         })
     }
 
-    /// Passes over what comes up to the event `after`.
+    /// Passes over what comes up to the event `after`, and looks at what comes then.
     fn skip_to(&mut self, after: u64, through: u64) -> Result<(), OpenError> {
         while self.progress.sequence < after {
-            let advanced = self.advance(through);
-            advanced.map_err(|error| match error {
-                ReadError::Unsupported(unsupported) => OpenError::Unsupported(unsupported),
-                ReadError::Storage(error) => OpenError::Storage(error),
-            })?;
+            self.advance(after, through)?;
             if self.queue.is_empty() {
                 return Err(self.ahead(after, self.progress.sequence));
             }
             while (self.queue.pop_front_if(|step| step.sequence() <= after)).is_some() {}
         }
+        let has_passed = after > 0 && self.queue.is_empty() && through > after;
+        if has_passed && !self.has_ended {
+            self.advance(through, through)?;
+        }
         match self.queue.front_mut() {
-            Some(Step::Gap(gap)) if gap.first_sequence <= after => {
-                let first = gap.sequence + 1;
+            Some(Step::Gap(gap)) if after > 0 && gap.sequence == self.dropped => {
+                let first = gap.sequence.saturating_add(1);
                 let last = self.last_sequence(through)?;
                 Err(OpenError::PositionGone { after, first, last })
             }
@@ -192,12 +199,13 @@ impl<D: Folder> Reader<D> {
         OpenError::PositionAhead { after, first, last }
     }
 
-    /// Reads what comes next into the queue, if there is something.
-    fn advance(&mut self, through: u64) -> Result<(), ReadError> {
+    /// Reads what comes next into the queue, if there is something. Events that are not kept become one gap, up to `until`;
+    /// those up to `through` have been written.
+    fn advance(&mut self, until: u64, through: u64) -> Result<(), ReadError> {
         if let Some(unsupported) = self.unsupported {
             return Err(unsupported.into());
         }
-        while self.queue.is_empty() && !self.has_ended {
+        while !self.has_ended && (self.queue.is_empty() || self.is_in_gap(until)) {
             match self.cursor.next()? {
                 Found::Frame(frame) => match Record::decode(&frame) {
                     Ok(record) => self.take(record),
@@ -216,6 +224,12 @@ impl<D: Folder> Reader<D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the last that it has read are events that are not kept, and there may be more of them.
+    fn is_in_gap(&self, until: u64) -> bool {
+        let is_gap = matches!(self.queue.back(), Some(Step::Gap(_)));
+        is_gap && self.progress.sequence < until
     }
 
     /// Queues what a record says, and that others before it are missing.
@@ -240,23 +254,24 @@ impl<D: Folder> Reader<D> {
             })
         });
         let step = match record.content {
-            Content::Started { pid } => event(Kind::Started { pid }),
+            Content::Started { pid } => event(EventKind::Started { pid }),
             Content::Output(chunk) => {
                 let end = chunk.offset.saturating_add(chunk.data.len() as u64);
                 self.progress.positions[stream_index(chunk.stream)] = end;
-                event(Kind::Output(chunk))
+                event(EventKind::Output(chunk))
             }
             Content::Gap { bytes, .. } => {
                 for (position, bytes) in self.progress.positions.iter_mut().zip(bytes) {
                     *position = position.saturating_add(bytes);
                 }
-                Step::Gap(Gap {
+                self.progress.sequence = sequence;
+                return self.queue_gap(Gap {
                     first_sequence: first,
                     sequence,
                     bytes,
-                })
+                });
             }
-            Content::Exited { exit, .. } => event(Kind::Exited(exit)),
+            Content::Exited { exit, .. } => event(EventKind::Exited(exit)),
             Content::Lost { lost, .. } => Step::Lost(LostEvent {
                 sequence,
                 time,
@@ -273,6 +288,18 @@ impl<D: Folder> Reader<D> {
         self.queue.push_back(step);
     }
 
+    fn queue_gap(&mut self, gap: Gap) {
+        match self.queue.back_mut() {
+            Some(Step::Gap(last)) if last.sequence.saturating_add(1) == gap.first_sequence => {
+                last.sequence = gap.sequence;
+                for (sum, bytes) in last.bytes.iter_mut().zip(gap.bytes) {
+                    *sum = sum.saturating_add(bytes);
+                }
+            }
+            _ => self.queue.push_back(Step::Gap(gap)),
+        }
+    }
+
     fn queue_damage(&mut self, sequence: u64) {
         self.queue.push_back(Step::Damaged(Damage {
             first_sequence: self.progress.sequence + 1,
@@ -283,7 +310,7 @@ impl<D: Folder> Reader<D> {
 
     /// Goes to the segment after this one, and queues what is missing between them; `false` if there is none.
     fn next_segment(&mut self, through: u64) -> Result<bool, ReadError> {
-        let Some((ordinal, opened)) = self.find_next_segment()? else {
+        let Some(opened) = self.find_next_segment()? else {
             if through != EVERYTHING && through > self.progress.sequence {
                 self.queue_damage(through);
                 return Ok(true);
@@ -292,29 +319,32 @@ impl<D: Folder> Reader<D> {
         };
         let base = opened.header.map(|header| header.base);
         if let Some(base) = base.filter(|base| base.sequence > self.progress.sequence) {
-            if ordinal != self.ordinal + 1 || self.is_dropped()? {
+            if opened.ordinal != self.ordinal + 1 || self.is_dropped()? {
                 let (to, from) = (base.positions, self.progress.positions);
-                self.queue.push_back(Step::Gap(Gap {
+                self.dropped = base.sequence;
+                self.queue_gap(Gap {
                     first_sequence: self.progress.sequence + 1,
                     sequence: base.sequence,
                     bytes: std::array::from_fn(|index| to[index].saturating_sub(from[index])),
-                }));
+                });
             } else {
                 self.queue_damage(base.sequence);
             }
             self.progress = base;
         }
-        self.ordinal = ordinal;
+        self.ordinal = opened.ordinal;
         self.cursor = opened.cursor;
         Ok(true)
     }
 
     /// The next segment that is there. Those that were there a moment ago may have been dropped.
-    fn find_next_segment(&mut self) -> Result<Option<(u64, Opened<D::File>)>, ReadError> {
-        let mut next = self.ordinal + 1;
+    fn find_next_segment(&mut self) -> Result<Option<Opened<D::File>>, ReadError> {
+        let Some(mut next) = self.ordinal.checked_add(1) else {
+            return Ok(None);
+        };
         loop {
             if let Some(opened) = self.open_segment(next)? {
-                return Ok(Some((next, opened)));
+                return Ok(Some(opened));
             }
             let later = ordinals(&self.folder)?;
             let Some(&later) = later.iter().find(|ordinal| **ordinal > next) else {
@@ -325,15 +355,7 @@ impl<D: Folder> Reader<D> {
     }
 
     fn open_segment(&mut self, ordinal: u64) -> Result<Option<Opened<D::File>>, ReadError> {
-        let opened = open_segment(&self.folder, ordinal, self.marker);
-        let opened = opened.map_err(|error| match error {
-            OpenError::Unsupported(unsupported) => {
-                self.unsupported = Some(unsupported);
-                ReadError::Unsupported(unsupported)
-            }
-            OpenError::Storage(error) => ReadError::Storage(error),
-            error => unreachable!("{error}"),
-        })?;
+        let opened = open_segment(&self.folder, ordinal, self.marker)?;
         if let Some(opened) = &opened {
             self.marker = self.marker.or(opened.cursor.marker());
         }
@@ -382,7 +404,7 @@ impl Step {
 
     fn is_last(&self) -> bool {
         match self {
-            Self::Event(event) => matches!(event.kind, Kind::Exited(_)),
+            Self::Event(event) => matches!(event.kind, EventKind::Exited(_)),
             Self::Lost(_) | Self::Ended => true,
             Self::Gap(_) | Self::Damaged(_) | Self::UpToDate => false,
         }

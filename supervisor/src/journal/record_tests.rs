@@ -1,6 +1,19 @@
 use std::time::UNIX_EPOCH;
 
-use super::{super::format::guess_marker, *};
+use super::{
+    super::{
+        encode::{
+            put_claim, put_event, put_gap, put_lost, put_not_started, put_reservation, put_stdin,
+        },
+        fields::{NEEDED, put, put_bytes},
+        format::{begin_frame, end_frame, guess_marker},
+    },
+    *,
+};
+use crate::lifecycle::event::{Event, EventKind};
+
+/// A field that is not known.
+const LATER: u8 = 98;
 
 const MARKER: u32 = 0x1234_5678;
 
@@ -8,7 +21,7 @@ fn at(nanos: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 
-fn event(sequence: u64, kind: Kind) -> Event {
+fn event(sequence: u64, kind: EventKind) -> Event {
     Event {
         sequence,
         time: at(sequence),
@@ -74,7 +87,7 @@ fn every_way_to_end_comes_back() {
         (Some(killed(false)), ExitReason::Signal),
         (None, ExitReason::Lost),
     ] {
-        let ended = event(9, Kind::Exited(exit(status, reason)));
+        let ended = event(9, EventKind::Exited(exit(status, reason)));
         let record = through(|to| put_event(to, MARKER, &ended, totals)).unwrap();
         assert_eq!((record.sequence, record.time), (9, at(9)));
         let Content::Exited {
@@ -110,7 +123,7 @@ fn output_comes_back_uncopied() {
             data: data.clone(),
         };
         let mut bytes = Vec::new();
-        let output = event(2, Kind::Output(chunk.clone()));
+        let output = event(2, EventKind::Output(chunk.clone()));
         put_event(&mut bytes, MARKER, &output, Progress::default());
         bytes.extend_from_slice(&data);
         let frame = Bytes::from(bytes);
@@ -125,7 +138,7 @@ fn output_comes_back_uncopied() {
 
 #[test]
 fn everything_else_comes_back() {
-    let started = event(1, Kind::Started { pid: i32::MAX });
+    let started = event(1, EventKind::Started { pid: i32::MAX });
     let record = through(|to| put_event(to, MARKER, &started, Progress::default())).unwrap();
     assert!(matches!(record.content, Content::Started { pid: i32::MAX }));
 
@@ -200,9 +213,9 @@ fn every_kind_takes_later_fields_but_those_it_must_understand() {
         let mut later = fields_of(kind);
         put_bytes(&mut later, 99, b"later");
         assert!(Record::decode(&frame(kind, 0, &later)).is_ok(), "{kind}");
-        put_bytes(&mut later, 0x80 | 98, b"needed");
+        put_bytes(&mut later, NEEDED | LATER, b"needed");
         let error = Record::decode(&frame(kind, 0, &later)).unwrap_err();
-        let expected = Unsupported::Field { kind, field: 98 };
+        let expected = Unsupported::Field { kind, field: LATER };
         assert_eq!(error, BadRecord::Unsupported(expected));
         // Whatever a record says of itself, a known kind is never skipped.
         let error = Record::decode(&frame(kind, SKIPPABLE, &later)).unwrap_err();

@@ -3,7 +3,7 @@
 use super::{
     error::{Of, OpenError, Operation, StorageError},
     format::{SyncMode, segment_name},
-    inspect::{Stage, Summary},
+    inspect::{JournalSummary, Stage},
     storage::{DiskFolder, Folder, StoredFile},
     survey::survey,
     writer::Writer,
@@ -13,7 +13,7 @@ use super::{
 #[derive(Debug)]
 pub struct Recovered<D: Folder = DiskFolder> {
     /// What it says.
-    pub summary: Summary,
+    pub summary: JournalSummary,
     /// Bytes that were cut off its end: of a write that was not finished, so that nobody was told of it.
     pub cut_bytes: u64,
     /// Goes on with it; `None` if there is nothing to add or it cannot be added.

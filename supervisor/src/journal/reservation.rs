@@ -202,7 +202,10 @@ pub struct Reservation {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use super::*;
+    use super::{super::fields::NEEDED, *};
+
+    /// A field that is not known.
+    const LATER: u8 = 99;
 
     fn claim() -> Claim {
         Claim {
@@ -268,12 +271,12 @@ mod tests {
             claim.encode(&mut bytes);
             assert_eq!(Claim::decode(&bytes), Ok(claim.clone()));
             let mut later = bytes.clone();
-            put_bytes(&mut later, 99, b"later");
+            put_bytes(&mut later, LATER, b"later");
             assert_eq!(Claim::decode(&later), Ok(claim.clone()));
-            put_bytes(&mut bytes, 0x80 | 99, b"needed");
+            put_bytes(&mut bytes, NEEDED | LATER, b"needed");
             let unsupported = Unsupported::Field {
                 kind: kind::CLAIM,
-                field: 99,
+                field: LATER,
             };
             assert_eq!(
                 Claim::decode(&bytes),

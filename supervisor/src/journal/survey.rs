@@ -4,7 +4,7 @@ use super::{
     cursor::{Cursor, Found, Opened, open_segment, ordinals},
     error::{BadRecord, Of, OpenError, Operation, StorageError},
     format::{Header, Progress, segment_name},
-    inspect::{Stage, Started, Summary},
+    inspect::{JournalSummary, Stage, Started},
     record::{Content, Record, stream_index},
     reservation::Reservation,
     storage::{Folder, StoredFile, read_all},
@@ -20,7 +20,7 @@ const MAX_FAILURE_BYTES: usize = 4096;
 /// A summary, and what it takes to go on writing.
 #[derive(Debug)]
 pub(super) struct Survey {
-    pub(super) summary: Summary,
+    pub(super) summary: JournalSummary,
     /// As the last segment's header is, or should be; `None` if what begins each frame is not known.
     pub(super) header: Option<Header>,
     pub(super) progress: Progress,
@@ -63,33 +63,35 @@ pub(super) fn survey<D: Folder>(folder: &D) -> Result<Survey, OpenError> {
     let mut opened = Vec::new();
     for &ordinal in &ordinals {
         if let Some(segment) = open_segment(folder, ordinal, None)? {
-            opened.push((ordinal, segment));
+            opened.push(segment);
             if opened.len() == 2 {
                 break;
             }
         }
     }
     let mut opened = opened.into_iter();
-    let (first_ordinal, first) = opened.next().ok_or(OpenError::Blank)?;
-    let second = opened.next().and_then(|(_, second)| second.header);
+    let first = opened.next().ok_or(OpenError::Blank)?;
+    let second = opened.next().and_then(|second| second.header);
+    let first_ordinal = first.ordinal;
     let marker = first.cursor.marker();
     let first_header = first.header.clone();
     let head = Head::read(first.cursor)?;
     let (tail, empty) = last_segment(folder, &ordinals, marker)?.ok_or(OpenError::Blank)?;
     let known = first_header.as_ref().or(tail.header.as_ref());
     let progress = tail.progress;
+    let next = progress.sequence.saturating_add(1);
     let first_sequence = match &second {
         _ if head.has_output => 2,
-        Some(second) if head.is_all => second.base.sequence.max(1) + 1,
-        _ => progress.sequence + 1,
+        Some(second) if head.is_all => second.base.sequence.max(1).saturating_add(1),
+        _ => next,
     };
-    let summary = Summary {
+    let summary = JournalSummary {
         id: known.map(|header| header.id.clone()),
         sync: known.map(|header| header.sync).unwrap_or_default(),
         stage: head.stage(&tail),
         reservation: head.reservation,
         started: head.started,
-        first_sequence: first_sequence.min(progress.sequence + 1),
+        first_sequence: first_sequence.min(next),
         last_sequence: progress.sequence,
         positions: progress.positions,
         stdin_accepted: progress.stdin_accepted,
@@ -121,7 +123,7 @@ fn last_segment<D: Folder>(
             empty.push(ordinal);
             continue;
         };
-        let tail = Tail::read(ordinal, opened)?;
+        let tail = Tail::read(opened)?;
         if tail.header.is_some() || tail.records > 0 || ordinal == ordinals[0] {
             return Ok(Some((tail, empty)));
         }
@@ -164,8 +166,12 @@ impl Head {
 }
 
 impl Tail {
-    fn read<F: StoredFile>(ordinal: u64, opened: Opened<F>) -> Result<Self, OpenError> {
-        let Opened { mut cursor, header } = opened;
+    fn read<F: StoredFile>(opened: Opened<F>) -> Result<Self, OpenError> {
+        let Opened {
+            ordinal,
+            mut cursor,
+            header,
+        } = opened;
         let base = header.as_ref().map(|header| header.base);
         let mut tail = Self {
             ordinal,
@@ -236,7 +242,7 @@ impl Tail {
     }
 
     /// The header to write on under, in place of one that cannot be read.
-    fn header_to_go_on(&self, summary: &Summary) -> Option<Header> {
+    fn header_to_go_on(&self, summary: &JournalSummary) -> Option<Header> {
         self.header.clone().or(Some(Header {
             length: 0,
             marker: self.marker?,

@@ -9,15 +9,16 @@ use std::{collections::VecDeque, io, time::SystemTime};
 use super::{
     batch::Batch,
     cursor::{Found, open_segment, ordinals},
+    encode::{put_gap, put_lost, put_not_started, put_reservation, put_stdin},
     error::{Of, OpenError, Operation, StorageError},
     format::{HEADER_BYTES, Header, Progress, SyncMode},
-    record::{Lost, put_gap, put_lost, put_not_started, put_reservation, put_stdin, stream_index},
+    record::{Lost, stream_index},
     reservation::{MAX_DETAILS_BYTES, Reservation},
     retention::{Attached, Decision, Keep, OnFull, Stored, make_room, on_full_disk},
     segment::{Room, Segment, drop_first, drop_segment},
     storage::{DiskFolder, Folder, write_all},
 };
-use crate::lifecycle::event::{Event, Kind};
+use crate::lifecycle::event::{Event, EventKind};
 
 /// The file that says what of the journal's storage has failed.
 pub(super) const FAILURE_NAME: &str = "storage-error";
@@ -67,8 +68,6 @@ pub struct Writer<D: Folder = DiskFolder> {
     /// The folder has a name that is not on disk yet.
     has_new_name: bool,
     batch: Batch,
-    /// Events that were not stored, and have no record yet.
-    gap: Option<PendingGap>,
     /// A position of stdin that has no record yet.
     stdin: Option<u64>,
     /// How far what it was given has come.
@@ -79,15 +78,6 @@ pub struct Writer<D: Folder = DiskFolder> {
     full: Option<Full>,
     failure: Option<StorageError>,
     has_ended: bool,
-}
-
-/// Events of which only the bytes are counted.
-#[derive(Debug, Clone, Copy)]
-struct PendingGap {
-    first_sequence: u64,
-    sequence: u64,
-    time: SystemTime,
-    bytes: [u64; 3],
 }
 
 impl<D: Folder> Writer<D> {
@@ -126,7 +116,6 @@ impl<D: Folder> Writer<D> {
             segment,
             stored: VecDeque::from([stored]),
             head_bytes: position,
-            gap: None,
             stdin: None,
             given: progress,
             written: progress,
@@ -163,8 +152,8 @@ impl<D: Folder> Writer<D> {
 
     /// Records, in place of an exit, that nobody saw the end.
     pub fn lose(&mut self, lost: Lost, time: SystemTime) -> Result<(), StorageError> {
-        self.put_pending();
-        let sequence = self.given.sequence + 1;
+        self.put_stdin();
+        let sequence = self.given.sequence.saturating_add(1);
         let totals = self.given;
         self.batch.put(|to, marker| {
             put_lost(to, marker, (sequence, time), lost, totals);
@@ -191,7 +180,7 @@ impl<D: Folder> Writer<D> {
             "an event is missing"
         );
         self.given.sequence = event.sequence;
-        if let Kind::Output(chunk) = &event.kind {
+        if let EventKind::Output(chunk) = &event.kind {
             let index = stream_index(chunk.stream);
             let bytes = chunk.data.len() as u64;
             self.given.positions[index] = chunk.offset.saturating_add(bytes);
@@ -199,22 +188,17 @@ impl<D: Folder> Writer<D> {
                 return self.skip(&event, index, bytes);
             }
         }
-        self.has_ended = matches!(event.kind, Kind::Exited(_));
-        self.put_gap();
+        self.has_ended = matches!(event.kind, EventKind::Exited(_));
         self.batch.add_event(event, self.given);
     }
 
-    /// Counts an event that is not stored.
+    /// Records that there was an event, and how many bytes it had.
     fn skip(&mut self, event: &Event, index: usize, bytes: u64) {
-        let gap = self.gap.get_or_insert(PendingGap {
-            first_sequence: event.sequence,
-            sequence: event.sequence,
-            time: event.time,
-            bytes: [0; 3],
-        });
-        gap.sequence = event.sequence;
-        gap.time = event.time;
-        gap.bytes[index] += bytes;
+        let range = (event.sequence, event.sequence);
+        let mut skipped = [0; 3];
+        skipped[index] = bytes;
+        self.batch
+            .put(|to, marker| put_gap(to, marker, range, event.time, skipped));
     }
 
     /// stdin has been accepted up to `position`.
@@ -229,20 +213,20 @@ impl<D: Folder> Writer<D> {
         let keep = &self.settings.keep;
         match &self.failure {
             Some(_) => keep.no_output || keep.on_full == OnFull::DropOldest,
-            None => keep.no_output || (self.full.is_none() && self.batch.has_room()),
+            None => self.full.is_none() && self.batch.has_room(),
         }
     }
 
     /// Whether there is something to commit.
     pub fn has_pending(&self) -> bool {
-        let is_pending = !self.batch.is_empty() || self.gap.is_some() || self.stdin.is_some();
+        let is_pending = !self.batch.is_empty() || self.stdin.is_some();
         is_pending && self.failure.is_none()
     }
 
     /// Writes what has been added since the last time.
     pub fn commit(&mut self) -> Result<Commit, StorageError> {
         self.check()?;
-        self.put_pending();
+        self.put_stdin();
         let stored = if self.batch.is_empty() {
             Ok(None)
         } else {
@@ -262,24 +246,14 @@ impl<D: Folder> Writer<D> {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Gives a record to what has none yet. A batch that waits for room grows no more.
-    fn put_pending(&mut self) {
-        self.put_gap();
+    /// Records how far stdin has been accepted. A batch that waits for room grows no more.
+    fn put_stdin(&mut self) {
         if self.full.is_none()
             && let Some(position) = self.stdin.take()
         {
             let now = (self.given.sequence, SystemTime::now());
             self.batch
                 .put(|to, marker| put_stdin(to, marker, now, position));
-        }
-    }
-
-    fn put_gap(&mut self) {
-        if let Some(gap) = self.gap.take() {
-            let range = (gap.first_sequence, gap.sequence);
-            self.batch.put(|to, marker| {
-                put_gap(to, marker, range, gap.time, gap.bytes);
-            });
         }
     }
 
@@ -347,7 +321,7 @@ impl<D: Folder> Writer<D> {
             ordinal: header.ordinal,
             base_sequence: header.base.sequence,
             last_sequence: header.base.sequence,
-            stored_bytes: HEADER_BYTES as u64,
+            file_bytes: HEADER_BYTES as u64,
             ..Stored::default()
         });
         self.header = header;
@@ -409,7 +383,7 @@ impl<D: Folder> Writer<D> {
         let wanted = self.batch.wanted();
         if let Some(last) = self.stored.back_mut() {
             last.output_bytes += wanted.output_bytes;
-            last.stored_bytes += wanted.stored_bytes;
+            last.file_bytes += wanted.file_bytes;
             last.last_sequence = self.given.sequence;
         }
         self.written = self.given;
@@ -423,7 +397,6 @@ impl<D: Folder> Writer<D> {
     /// Remembers a failure, here and, if that is possible, on disk.
     fn fail(&mut self, error: StorageError) -> StorageError {
         self.batch.clear();
-        self.gap = None;
         self.full = None;
         self.failure = Some(error.clone());
         if let Ok(file) = self.folder.create(FAILURE_NAME) {
@@ -455,7 +428,7 @@ impl<D: Folder> Writer<D> {
 
     /// What the journal takes of the disk, as far as it is written.
     pub fn stored_bytes(&self) -> u64 {
-        let stored = self.stored.iter().map(|stored| stored.stored_bytes);
+        let stored = self.stored.iter().map(|stored| stored.file_bytes);
         self.head_bytes + stored.sum::<u64>()
     }
 

@@ -58,13 +58,6 @@ impl OpenStreams {
         }
     }
 
-    /// All of them are closed.
-    pub(super) fn close(&mut self) {
-        for stream in &mut self.0 {
-            stream.ended = true;
-        }
-    }
-
     /// Whether any has not ended.
     pub(super) fn are_open(&self) -> bool {
         self.0.iter().any(|stream| !stream.ended)

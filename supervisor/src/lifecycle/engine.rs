@@ -5,10 +5,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    action::Action,
     counters::Counters,
     event::Exit,
+    fact::Fact,
     feeder::{Fed, Feeder},
-    life::{Action, Cause, Fact, Life, Outcome},
+    life::Life,
+    outcome::{Cause, Outcome},
     outlet::{Flow, Outlet},
     output::{OutputStream, STREAMS},
     outputs::Outputs,
@@ -182,6 +185,11 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         self.feeder.has_room()
     }
 
+    /// Bytes of stdin that the command has not taken.
+    pub fn waiting_stdin(&self) -> usize {
+        self.feeder.waiting_bytes()
+    }
+
     /// Gives the command stdin, only while [`Self::takes_stdin`].
     pub fn offer_stdin(&mut self, chunk: StdinChunk, now: Duration) -> Result<Fed, StdinError> {
         let fed = self.feeder.offer(now, chunk);
@@ -190,7 +198,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         fed
     }
 
-    /// Ends its stdin.
+    /// Ends its stdin, only while [`Self::takes_stdin`]: what waits for room would come behind the end.
     pub fn end_stdin(&mut self, now: Duration) {
         self.feeder.end(now);
         self.counters.accept(self.feeder.accepted());

@@ -2,23 +2,23 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{life::Outcome, output::Chunk};
+use super::{outcome::Outcome, output::Chunk};
 use crate::process::Usage;
 
 /// Something that happened to an execution.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// 1 is [`Kind::Started`], then one more each.
+    /// 1 is [`EventKind::Started`], then one more each.
     pub sequence: u64,
     /// By the server's clock.
     pub time: SystemTime,
     /// What happened.
-    pub kind: Kind,
+    pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Debug, Clone)]
-pub enum Kind {
+pub enum EventKind {
     /// The command runs.
     Started {
         /// The leader's process id.

@@ -44,6 +44,12 @@ impl<F: Watched> Feeder<F> {
         self.stdin.accepted()
     }
 
+    /// Bytes that the command has not taken.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let waiting = self.waiting.as_ref().map_or(0, |chunk| chunk.data.len());
+        self.stdin.queued() + waiting
+    }
+
     /// Whether another chunk may be offered.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_none()
@@ -80,7 +86,7 @@ impl<F: Watched> Feeder<F> {
         })
     }
 
-    /// The end of stdin, as by a half-close.
+    /// The end of stdin, as by a half-close; only while [`Self::has_room`].
     pub(super) fn end(&mut self, now: Duration) {
         self.stdin.close();
         self.feed(now);

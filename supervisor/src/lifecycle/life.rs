@@ -7,19 +7,14 @@
 use std::time::Duration;
 
 use super::{
+    action::Action,
     drain::{Drain, OpenStreams},
+    ending::Ending,
+    fact::Fact,
+    outcome::{Cause, ExitReason, Outcome},
     output::STREAMS,
 };
 use crate::process::ExitStatus;
-
-/// How often a tree that is being ended is looked at.
-pub const TREE_POLL: Duration = Duration::from_millis(5);
-
-/// A tree that the kernel holds (D state) is waited for this long after its KILL; then it is reported, not awaited.
-pub const KILL_BOUND: Duration = Duration::from_millis(900);
-
-/// One that it does not hold is killed again and again for this long: on a busy machine a sweep may take its time.
-pub const KILL_LIMIT: Duration = Duration::from_secs(30);
 
 /// When the server shuts down, a reader has this long to take what a command wrote before its end. What it does not take is
 /// cut, and the exit is not told.
@@ -30,116 +25,6 @@ pub const MAX_SIGNAL: i32 = 64;
 
 const KILL: i32 = libc::SIGKILL;
 const TERM: i32 = libc::SIGTERM;
-
-/// Why an execution is ended by the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Its time is up.
-    Timeout,
-    /// Its last caller has gone.
-    Disconnect,
-    /// The server shuts down.
-    Shutdown,
-}
-
-/// Why an execution has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitReason {
-    /// By itself.
-    Own,
-    /// The server ended it.
-    Ended(Cause),
-    /// Its leader died of a signal that a caller had sent.
-    Signal,
-    /// The kernel did not let go of it.
-    Lost,
-}
-
-/// How an execution has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// The leader's end; `None` if nobody saw it.
-    pub status: Option<ExitStatus>,
-    /// Why.
-    pub reason: ExitReason,
-    /// Something of the tree was still there after its KILL.
-    pub unkillable: bool,
-    /// Output that the leader had written is missing: a shutdown cut it.
-    pub output_cut: bool,
-}
-
-impl Outcome {
-    /// Nobody saw how it ended.
-    pub const LOST: Self = Self {
-        status: None,
-        reason: ExitReason::Lost,
-        unkillable: false,
-        output_cut: false,
-    };
-}
-
-/// Something that happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fact {
-    /// The command wrote something, which was read.
-    Output {
-        /// Where, as an index.
-        stream: usize,
-        /// How much.
-        bytes: usize,
-    },
-    /// One of its streams has ended: nobody holds it open any more, or there is none.
-    OutputEnded {
-        /// Which, as an index.
-        stream: usize,
-    },
-    /// The reader has no room: output cannot be read.
-    Blocked,
-    /// It has room again.
-    Unblocked,
-    /// The leader has ended.
-    Exited {
-        /// How.
-        status: ExitStatus,
-        /// Bytes of each stream that it, or others, had written by then and that were not read yet.
-        unread: [usize; STREAMS],
-    },
-    /// A caller sends a signal, 1 to [`MAX_SIGNAL`].
-    Signal(i32),
-    /// The execution has to end.
-    End(Cause),
-    /// The kernel does not tell how the leader ends: its end is not to be waited for.
-    Lost,
-    /// Nothing in the tree lives any more: the answer to [`Action::LookAtTree`].
-    TreeGone {
-        /// Bytes of each stream that it had written by then and that were not read yet.
-        unread: [usize; STREAMS],
-    },
-    /// Something does: the other answer.
-    TreeLives {
-        /// All of it is held by the kernel, so that no signal reaches it.
-        held: bool,
-    },
-    /// The time of [`Life::deadline`] has come.
-    Deadline,
-}
-
-/// Something to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Send a signal to the leader's process group, on a terminal to the foreground group.
-    SignalGroup(i32),
-    /// Send a signal to the whole tree.
-    SignalTree(i32),
-    /// Kill the whole tree.
-    KillTree,
-    /// Say [`Fact::TreeGone`] if nothing in the tree lives, else [`Fact::TreeLives`].
-    LookAtTree,
-    /// Close the read ends; a terminal is hung up. No output comes after it.
-    CloseOutput,
-    /// Reap the leader and report. Nothing comes after it.
-    Finish(Outcome),
-}
 
 /// The actions of one fact, in order.
 pub type Actions = Vec<Action>;
@@ -163,24 +48,6 @@ pub struct Life {
     /// When what the reader has not taken is cut; known once nothing but the reader is waited for.
     cut_at: Option<Duration>,
     finished: bool,
-}
-
-/// The tree is being ended; from here it has to be gone before anything is reported.
-#[derive(Debug)]
-struct Ending {
-    /// `None`: a caller's KILL.
-    cause: Option<Cause>,
-    stage: Stage,
-    next_look: Duration,
-    /// Since when every look has found nothing that a signal reaches.
-    held_since: Option<Duration>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Stage {
-    Terminating { kill_at: Duration },
-    Killing { since: Duration },
-    Gone { unkillable: bool },
 }
 
 impl Life {
@@ -238,12 +105,9 @@ impl Life {
         if self.finished {
             return None;
         }
-        let ending = self.ending.as_ref().and_then(|ending| match ending.stage {
-            // A tree can only be gone when its leader is.
-            Stage::Terminating { kill_at } if self.exit.is_none() => Some(kill_at),
-            Stage::Terminating { .. } | Stage::Killing { .. } => Some(ending.next_look),
-            Stage::Gone { .. } => None,
-        });
+        let has_exited = self.exit.is_some();
+        let ending = self.ending.as_ref();
+        let ending = ending.and_then(|ending| ending.deadline(has_exited));
         let timeout = self.timeout.filter(|_| self.is_timed());
         // A tree that is not gone yet, or output that has ended, leaves the drain nothing to decide.
         let is_draining = self.streams.are_open() && self.is_tree_settled();
@@ -310,7 +174,7 @@ impl Life {
         }
         self.drain = Some(drain);
         if let Some(ending) = &mut self.ending {
-            ending.next_look = now + TREE_POLL;
+            ending.look_later(now);
             actions.push(Action::LookAtTree);
         }
     }
@@ -329,26 +193,18 @@ impl Life {
         }
     }
 
-    /// A caller's KILL, or the end of a TERM's patience.
+    /// Kills the tree, unless that has begun.
     fn kill(&mut self, now: Duration, actions: &mut Actions) {
-        let stage = Stage::Killing { since: now };
-        let next_look = now + TREE_POLL;
-        match &mut self.ending {
-            Some(ending) if matches!(ending.stage, Stage::Terminating { .. }) => {
-                ending.stage = stage;
-                ending.next_look = next_look;
+        let is_first = match &mut self.ending {
+            Some(ending) => ending.kill(now),
+            none => {
+                *none = Some(Ending::by_kill(now));
+                true
             }
-            Some(_) => return,
-            None => {
-                self.ending = Some(Ending {
-                    cause: None,
-                    stage,
-                    next_look,
-                    held_since: None,
-                });
-            }
+        };
+        if is_first {
+            actions.push(Action::KillTree);
         }
-        actions.push(Action::KillTree);
     }
 
     fn end(&mut self, now: Duration, cause: Cause, actions: &mut Actions) {
@@ -366,14 +222,7 @@ impl Life {
             }
             return;
         }
-        self.ending = Some(Ending {
-            cause: Some(cause),
-            stage: Stage::Terminating {
-                kill_at: now + self.kill_after,
-            },
-            next_look: now,
-            held_since: None,
-        });
+        self.ending = Some(Ending::by_term(cause, now, self.kill_after));
         // A stopped process acts on TERM only when it is continued.
         actions.extend([Action::SignalTree(TERM), Action::SignalTree(libc::SIGCONT)]);
     }
@@ -382,13 +231,13 @@ impl Life {
     fn lost(&mut self, now: Duration, actions: &mut Actions) {
         self.kill(now, actions);
         if let Some(ending) = &mut self.ending {
-            ending.stage = Stage::Gone { unkillable: true };
+            ending.give_up();
         }
     }
 
     fn tree_gone(&mut self, now: Duration, unread: [usize; STREAMS]) {
         if let (Some(ending), Some(_)) = (&mut self.ending, &self.exit) {
-            ending.stage = Stage::Gone { unkillable: false };
+            ending.gone();
             self.streams.owe(unread);
             if let Some(drain) = self.drain.as_mut().filter(|_| self.until_end) {
                 drain.restart(now);
@@ -396,11 +245,9 @@ impl Life {
         }
     }
 
-    /// The next look counts from the end of this one, which may have taken long.
     fn tree_lives(&mut self, now: Duration, held: bool) {
         if let Some(ending) = &mut self.ending {
-            ending.held_since = held.then(|| ending.held_since.unwrap_or(now));
-            ending.next_look = now + TREE_POLL;
+            ending.lives(now, held);
         }
     }
 
@@ -411,24 +258,9 @@ impl Life {
             }
             return;
         }
-        let exited = self.exit.is_some();
-        let Some(ending) = &mut self.ending else {
-            return;
-        };
-        match ending.stage {
-            Stage::Terminating { kill_at } if kill_at <= now => self.kill(now, actions),
-            Stage::Terminating { .. } if exited && ending.next_look <= now => {
-                ending.next_look = now + TREE_POLL;
-                actions.push(Action::LookAtTree);
-            }
-            Stage::Killing { since } if ending.is_hopeless(since, now) => {
-                ending.stage = Stage::Gone { unkillable: true };
-            }
-            Stage::Killing { .. } if ending.next_look <= now => {
-                ending.next_look = now + TREE_POLL;
-                actions.extend([Action::KillTree, Action::LookAtTree]);
-            }
-            _ => {}
+        let has_exited = self.exit.is_some();
+        if let Some(ending) = &mut self.ending {
+            actions.extend_from_slice(ending.deadline_passed(now, has_exited));
         }
     }
 
@@ -454,11 +286,9 @@ impl Life {
                     return;
                 }
             }
-            self.streams.close();
             actions.push(Action::CloseOutput);
         }
         self.finished = true;
-        self.cut_at = None;
         actions.push(Action::Finish(Outcome {
             status: self.exit,
             reason: self.reason(),
@@ -495,13 +325,11 @@ impl Life {
 
     /// Whether nothing in the tree is waited for: it is left alone, or gone, or given up.
     fn is_tree_settled(&self) -> bool {
-        self.ending
-            .as_ref()
-            .is_none_or(|ending| matches!(ending.stage, Stage::Gone { .. }))
+        self.ending.as_ref().is_none_or(Ending::is_over)
     }
 
     fn reason(&self) -> ExitReason {
-        let cause = self.ending.as_ref().and_then(|ending| ending.cause);
+        let cause = self.ending.as_ref().and_then(Ending::cause);
         match (cause, self.exit) {
             (Some(cause), _) => ExitReason::Ended(cause),
             (None, Some(ExitStatus::Signal { number, .. })) if self.was_sent(number) => {
@@ -517,14 +345,5 @@ impl Life {
     }
 }
 
-impl Ending {
-    /// Whether the tree, killed since then, is not to be waited for.
-    fn is_hopeless(&self, since: Duration, now: Duration) -> bool {
-        let is_held = self.held_since.is_some_and(|held| held + KILL_BOUND <= now);
-        is_held || since + KILL_LIMIT <= now
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.stage == Stage::Gone { unkillable: true }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     counters::Counters,
-    event::{Event, Exit, Kind},
+    event::{Event, EventKind, Exit},
     output::{COALESCE_INTERVAL, Chunker, Due, OutputStream},
 };
 
@@ -145,7 +145,7 @@ impl<S: EventSink> EventOutlet<S> {
     }
 
     /// Sends an item, with an event or without one, for which there is room.
-    fn send(&mut self, now: Duration, kind: Option<Kind>) {
+    fn send(&mut self, now: Duration, kind: Option<EventKind>) {
         let Some(sink) = &mut self.sink else {
             return;
         };
@@ -207,7 +207,7 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
     }
 
     fn started(&mut self, now: Duration, pid: i32) {
-        self.send(now, Some(Kind::Started { pid }));
+        self.send(now, Some(EventKind::Started { pid }));
     }
 
     fn deadline(&self, now: Duration, ending: bool) -> Option<Duration> {
@@ -236,7 +236,7 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
                 };
             }
             if let Some(chunk) = self.chunker.take(now) {
-                self.send(now, Some(Kind::Output(chunk)));
+                self.send(now, Some(EventKind::Output(chunk)));
             }
         }
         if self.accepted_due().is_some_and(|due| due <= now) && self.has_room() {
@@ -252,11 +252,11 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
                 return false;
             }
             match self.chunker.take(now) {
-                Some(chunk) => self.send(now, Some(Kind::Output(chunk))),
+                Some(chunk) => self.send(now, Some(EventKind::Output(chunk))),
                 None if self.chunker.due(now, true) == Due::Now => {}
                 None => {
                     before_last();
-                    self.send(now, Some(Kind::Exited(exit)));
+                    self.send(now, Some(EventKind::Exited(exit)));
                     return true;
                 }
             }
@@ -275,7 +275,7 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::{super::life::Outcome, *};
+    use super::{super::outcome::Outcome, *};
 
     const LATER: Duration = COALESCE_INTERVAL;
 
@@ -332,7 +332,7 @@ mod tests {
         assert!(!outlet.is_held_up());
         assert_eq!(outlet.pass_on(LATER, false), Flow::Same);
         let item = outlet.receive().unwrap();
-        assert!(matches!(item.event.unwrap().kind, Kind::Output(chunk) if chunk.data == "hi"));
+        assert!(matches!(item.event.unwrap().kind, EventKind::Output(chunk) if chunk.data == "hi"));
     }
 
     /// A host asks later than the outlet looked.
@@ -415,10 +415,12 @@ mod tests {
         outlet.receive().unwrap();
         assert!(!outlet.deliver(LATER, exit, || last = true));
         let item = outlet.receive().unwrap();
-        assert!(matches!(item.event.unwrap().kind, Kind::Output(chunk) if chunk.data == "tail"));
+        assert!(
+            matches!(item.event.unwrap().kind, EventKind::Output(chunk) if chunk.data == "tail")
+        );
         assert!(outlet.deliver(LATER, exit, || last = true));
         assert!(last);
         let item = outlet.receive().unwrap();
-        assert!(matches!(item.event.unwrap().kind, Kind::Exited(_)));
+        assert!(matches!(item.event.unwrap().kind, EventKind::Exited(_)));
     }
 }

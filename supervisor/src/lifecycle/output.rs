@@ -231,7 +231,7 @@ fn index(stream: OutputStream) -> usize {
 }
 
 /// How many bytes at the end of `bytes`, up to 3, are a UTF-8 character that has begun and may still be completed.
-fn begun_character(bytes: &[u8]) -> usize {
+pub fn begun_character(bytes: &[u8]) -> usize {
     for len in 1..=bytes.len().min(3) {
         let tail = &bytes[bytes.len() - len..];
         if tail[0] & 0b1100_0000 != 0b1000_0000 {
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn a_small_output_leaves_its_buffer_behind_and_a_large_one_takes_it_along() {
         let mut chunker = Chunker::default();
-        for (bytes, stays) in [(1, true), (COPY_BYTES, true), (COPY_BYTES + 1, false)] {
+        for (bytes, stays) in [(1, true), (16_384, true), (16_385, false)] {
             read(&mut chunker, OutputStream::Stdout, &vec![b'x'; bytes]);
             let buffer = chunker.buffer.as_ptr();
             let chunk = chunker.take(ms(1)).unwrap();

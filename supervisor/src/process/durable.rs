@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use super::{
-    containment::{Containment, Way},
+    containment::Containment,
     desk::Left,
     error::StartError,
     group,
@@ -27,8 +27,12 @@ use super::{
     spawn::Spawner,
     spec::TreeLimits,
     table::ProcessTable,
+    way::Way,
 };
-use crate::codec::{Decoder, Encoder};
+use crate::{
+    codec::{Decoder, Encoder},
+    journal::boot_id,
+};
 
 /// The file's name in an execution's folder.
 pub const TREE_FILE: &str = "tree";
@@ -55,7 +59,7 @@ enum Where {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeRecord {
     place: Where,
-    boot: [u8; 36],
+    boot: [u8; 16],
     device: u64,
     inode: u64,
 }
@@ -283,13 +287,6 @@ impl TreeRecord {
             inode,
         })
     }
-}
-
-/// The kernel's name for the time since the machine was booted.
-fn boot_id() -> io::Result<[u8; 36]> {
-    let text = fs::read("/proc/sys/kernel/random/boot_id")?;
-    let id = text.first_chunk().copied();
-    id.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]

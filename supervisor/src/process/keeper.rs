@@ -18,7 +18,6 @@ use std::{
 };
 
 use super::{
-    containment::Way,
     descriptors,
     desk::{BATCH, Desk, Left, Papers},
     group,
@@ -28,6 +27,7 @@ use super::{
     sweep::Sweep,
     table::{ProcessTable, TreeLook},
     tree::Tree,
+    way::Way,
 };
 
 /// How often what was left behind is looked at.

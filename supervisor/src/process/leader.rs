@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{clone::Cloned, signal};
@@ -48,6 +48,7 @@ pub struct Usage {
 pub(super) struct Leader {
     pid: i32,
     pidfd: OwnedFd,
+    born: Instant,
 }
 
 /// A leader's pidfd, shared with whoever reaps it: readable when the leader has ended.
@@ -67,16 +68,23 @@ impl AsRawFd for Pidfd {
 }
 
 impl Leader {
-    pub(super) fn new(cloned: Cloned) -> Self {
+    /// Of what was `born` then, or a moment later.
+    pub(super) fn new(cloned: Cloned, born: Instant) -> Self {
         Self {
             pid: cloned.pid,
             pidfd: cloned.pidfd,
+            born,
         }
     }
 
     /// Its process id, which is its session's and process group's too.
     pub(super) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// When it was made: before it could do anything, so that no time it used is missing since.
+    pub(super) fn born(&self) -> Instant {
+        self.born
     }
 
     /// Readable when the process has ended.

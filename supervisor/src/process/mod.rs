@@ -1,8 +1,8 @@
 //! The one place that spawns, signals, waits, and touches terminals and cgroups. It imports no tokio: what waits is a
 //! descriptor, and who waits is the caller's affair.
 //!
-//! A command goes through `spec` (what), `user` and `lookup` (as whom, which file) into a `plan`; through `containment` (in
-//! which tree), `clone` and `child`, or the zygote, into a [`Process`]. `spawning` takes it from step to step.
+//! A command goes through `spec` (what), `user` and `lookup` (as whom, which file) into a `plan`; through a `place` for its tree,
+//! `clone` and `child`, or the zygote, into a [`Process`]. `spawning` takes it from step to step; `containment` keeps trees.
 
 pub(crate) mod child;
 pub(crate) mod clone;
@@ -10,6 +10,7 @@ mod containment;
 mod descent;
 mod descriptors;
 mod desk;
+mod disposition;
 mod durable;
 mod environment;
 mod error;
@@ -21,10 +22,13 @@ mod keeper;
 mod landlock;
 mod leader;
 mod leaders;
+mod leftovers;
 mod limits;
 pub(crate) mod lookup;
 mod low_fds;
 mod names;
+mod patience;
+mod place;
 pub(crate) mod plan;
 mod prepare;
 mod pty;
@@ -44,15 +48,16 @@ mod sweep;
 mod table;
 mod tree;
 mod user;
+mod way;
 
-pub use containment::Choice;
 pub use durable::{DurablePlace, TREE_FILE, TreeRecord};
 pub use error::StartError;
 pub use landlock::landlock_abi;
 pub use leader::{ExitStatus, Pidfd, Usage};
+pub use patience::SPAWN_BOUND;
 pub use plan::argument_bytes;
 pub use prepare::{Prepared, prepare};
-pub use resolving::{ResolveProgress, Resolved, Resolving, SPAWN_BOUND};
+pub use resolving::{ResolveProgress, Resolved, Resolving};
 pub use running::Process;
 pub use solo::{ChildFailure, Making, NotStarted};
 pub use spawn::{Settings, Spawner};
@@ -65,3 +70,4 @@ pub use stdio::Stdio;
 pub(crate) use table::TAG;
 pub use table::TreeLook;
 pub use user::may_switch;
+pub use way::Choice;

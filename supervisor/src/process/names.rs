@@ -16,12 +16,16 @@ const MAX_THREADS: usize = 4;
 /// Most questions that wait for their turn.
 const MAX_WAITING: usize = 256;
 
+/// Finds a user by what it was asked for as.
+type Find = fn(&str) -> Result<User, StartError>;
+
 /// Where questions are asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    find: Find,
     queue: Mutex<Queue>,
     asked: Condvar,
 }
@@ -44,7 +48,22 @@ struct Answer {
     answered: Condvar,
 }
 
+impl Default for Names {
+    /// The machine's user database is asked.
+    fn default() -> Self {
+        Self::asking(User::find)
+    }
+}
+
 impl Names {
+    fn asking(find: Find) -> Self {
+        Self(Arc::new(Shared {
+            find,
+            queue: Mutex::default(),
+            asked: Condvar::new(),
+        }))
+    }
+
     /// Asks who `text` is.
     pub(super) fn ask(&self, text: &str) -> Result<Question, StartError> {
         let answer = Arc::new(Answer::default());
@@ -99,7 +118,7 @@ impl Shared {
             drop(queue);
             // Nobody waits any more for a question that was given up.
             if Arc::strong_count(&answer) > 1 {
-                let user = User::find(&text);
+                let user = (self.find)(&text);
                 *lock(&answer.user) = Some(user);
                 answer.answered.notify_one();
             }
@@ -132,9 +151,41 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::RwLock, time::Duration};
 
     use super::*;
+
+    /// While it is locked, the database does not answer.
+    static HANGING: RwLock<()> = RwLock::new(());
+
+    fn find_when_it_answers(text: &str) -> Result<User, StartError> {
+        drop(HANGING.read());
+        User::find(text)
+    }
+
+    #[test]
+    fn a_database_that_hangs_has_a_few_threads_and_a_bounded_queue() {
+        let names = Names::asking(find_when_it_answers);
+        let hanging = HANGING.write().unwrap();
+        let mut questions: Vec<_> = (0..MAX_THREADS).map(|_| names.ask("0").unwrap()).collect();
+        let patience = Instant::now() + Duration::from_secs(30);
+        // Each thread has taken one.
+        while !lock(&names.0.queue).waiting.is_empty() {
+            assert!(Instant::now() < patience, "nobody asks");
+            thread::yield_now();
+        }
+        questions.extend((0..MAX_WAITING).map(|_| names.ask("0").unwrap()));
+        let refused = names.ask("0").unwrap_err();
+        assert!(matches!(refused, StartError::Resources { .. }), "{refused}");
+        assert_eq!(lock(&names.0.queue).threads, MAX_THREADS);
+        assert!(questions[0].wait(Instant::now()).is_none());
+        // Those that are given up are not asked any more.
+        questions.truncate(MAX_THREADS + 1);
+        drop(hanging);
+        for question in questions {
+            question.wait(patience).expect("an answer").unwrap();
+        }
+    }
 
     #[test]
     fn many_questions_are_answered_by_few_threads() {

@@ -73,7 +73,7 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Answer {
 }
 
 /// From what the kernel leaves in the register: the last 4,095 values are errors.
-fn answer(result: isize) -> Answer {
+pub(crate) fn answer(result: isize) -> Answer {
     const LAST_ERROR: isize = -4095;
     match result {
         LAST_ERROR..0 => Err((result as i32).wrapping_neg()),

@@ -1,65 +1,19 @@
 //! From a [`CommandSpec`] to a [`Plan`]: its user is looked up, then its program is searched for. Either may be held by a user
 //! database or a file system that does not answer; neither holds the thread that asks for more than a moment.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod searching;
 
+use std::{fmt, time::Instant};
+
+use self::searching::Searching;
 use super::{
-    clone::Birth,
-    error::{self, StartError},
-    leader::Leader,
-    lookup::{How, Search},
+    error::StartError,
     names::Question,
+    patience::{Patience, STANDSTILL},
     plan::Plan,
-    spawn::{Draft, Spawner},
+    spawn::Spawner,
     spec::CommandSpec,
-    stuck::{Stuck, Uses},
 };
-
-/// How long the thread that starts a command stands still for it. More than most take.
-pub(super) const STANDSTILL: Duration = Duration::from_millis(2);
-
-/// How long a spawn may take before it is killed and given up.
-pub const SPAWN_BOUND: Duration = Duration::from_secs(10);
-
-/// How often a spawn that takes longer than a moment is looked at: first, and at last.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long something is waited for, and how often it is looked at meanwhile.
-#[derive(Debug)]
-pub(crate) struct Patience {
-    give_up: Instant,
-    pause: Duration,
-}
-
-impl Patience {
-    /// For what begins at `now`.
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            give_up: now + SPAWN_BOUND,
-            pause: FIRST_PAUSE,
-        }
-    }
-
-    /// When it is given up.
-    pub(super) fn give_up(&self) -> Instant {
-        self.give_up
-    }
-
-    /// When to look again; `None`: it has taken too long.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Instant> {
-        if now >= self.give_up {
-            return None;
-        }
-        let next = now + self.pause;
-        self.pause = (self.pause * 2).min(LAST_PAUSE);
-        Some(next.min(self.give_up))
-    }
-}
 
 /// A command of which everything is looked up and decided. Its arguments and environment may be secrets, which a log is not told.
 pub struct Resolved {
@@ -139,30 +93,19 @@ enum Stage {
     Over,
 }
 
-/// A child looks for the program.
-#[derive(Debug)]
-struct Searching {
-    leader: Leader,
-    birth: Birth<Search>,
-    plan: Plan,
-    path: Option<Vec<u8>>,
-}
-
 impl<'a> Resolution<'a> {
     pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec) -> Self {
-        let mut resolution = Self {
-            spawner,
-            spec,
-            stage: Stage::Over,
-        };
         let first = match &spec.user {
             Some(text) => spawner.names.ask(text).map(Stage::Naming),
             None => spawner
                 .draft(spec, None)
-                .and_then(|draft| resolution.search(draft)),
+                .and_then(|draft| Searching::begin(spawner, draft)),
         };
-        resolution.stage = first.unwrap_or_else(failed);
-        resolution
+        Self {
+            spawner,
+            spec,
+            stage: first.unwrap_or_else(failed),
+        }
     }
 
     /// Goes as far as can be gone by `until`.
@@ -172,13 +115,13 @@ impl<'a> Resolution<'a> {
                 return;
             };
             let draft = user.and_then(|user| self.spawner.draft(self.spec, Some(&user)));
-            let next = draft.and_then(|draft| self.search(draft));
+            let next = draft.and_then(|draft| Searching::begin(self.spawner, draft));
             self.stage = next.unwrap_or_else(failed);
         }
-        if matches!(&self.stage, Stage::Searching(searching) if searching.birth.wait(until))
+        if matches!(&self.stage, Stage::Searching(searching) if searching.wait(until))
             && let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over)
         {
-            self.stage = Stage::Done(Box::new(self.found(*searching)));
+            self.stage = Stage::Done(Box::new(searching.end(self.spawner)));
         }
     }
 
@@ -204,59 +147,10 @@ impl<'a> Resolution<'a> {
         StartError::Held { what }
     }
 
-    /// Looks for the program where the kernel knows of it, else has a child do so.
-    fn search(&self, Draft { mut plan, path }: Draft) -> Result<Stage, StartError> {
-        let name = &plan.argv[0];
-        // A name with a slash is a path, whatever is there: that is for the kernel to say.
-        if name.as_bytes().contains(&b'/') {
-            plan.program = name.clone();
-            return Ok(Stage::Done(Box::new(Ok(plan))));
-        }
-        let as_self = plan.identity.is_none();
-        let mut search = Search::new(name, path.as_deref(), &plan.directory, as_self);
-        if search.look(How::Cached) {
-            plan.program = search.outcome(name, path.as_deref())?;
-            return Ok(Stage::Done(Box::new(Ok(plan))));
-        }
-        if self.spawner.is_crowded() {
-            return Err(error::crowded());
-        }
-        let mut birth = None;
-        let spawner = self.spawner;
-        let leader = spawner.containment.guard(|| {
-            let (leader, started) = spawner.cloner.start(search, None)?;
-            birth = Some(started);
-            Ok(leader)
-        });
-        let leader = leader.map_err(StartError::resources("make a process"))?;
-        let birth = birth.ok_or_else(error::no_child)?;
-        Ok(Stage::Searching(Box::new(Searching {
-            leader,
-            birth,
-            plan,
-            path,
-        })))
-    }
-
-    fn found(&self, searching: Searching) -> Result<Plan, StartError> {
-        let Searching {
-            leader,
-            birth,
-            mut plan,
-            path,
-        } = searching;
-        let search = self.spawner.cloner.finish(birth);
-        self.spawner.containment.bury(&Arc::new(leader));
-        let search = search.ok_or_else(error::no_child)?;
-        plan.program = search.outcome(&plan.argv[0], path.as_deref())?;
-        Ok(plan)
-    }
-
     /// Kills what is on its way.
     fn abandon(&mut self) {
         if let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over) {
-            let stuck = Stuck::kill(searching.leader, None, Uses::Search(searching.birth));
-            self.spawner.put_to_rest(stuck);
+            self.spawner.put_to_rest(searching.kill());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A process tree that runs, or has ended and is not let go of yet. No method waits, and none looks through /proc.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use super::{
     containment::Containment,
@@ -76,6 +76,11 @@ impl Process {
     /// The leader's process id.
     pub fn pid(&self) -> i32 {
         self.leader.pid()
+    }
+
+    /// When it was spawned, a moment before its program was executed.
+    pub fn born(&self) -> Instant {
+        self.leader.born()
     }
 
     /// Readable when the leader has ended.

@@ -1,9 +1,9 @@
-//! Sending signals to processes, so that none reaches a pid's next owner; and which signals this process ignores.
+//! Sending signals to processes, so that none reaches a pid's next owner.
 
 #![expect(unsafe_code, reason = "real-time signals are out of rustix's reach")]
 
 use std::{
-    fs, io,
+    io,
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -11,9 +11,6 @@ use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
 };
-
-/// All signals.
-pub(super) const ALL: std::ops::RangeInclusive<i32> = 1..=64;
 
 /// Sends `number` to `pid` if it still `is_meant`, which is asked while a pidfd holds the process. Where the kernel, or a
 /// filter of syscalls, has no pidfds for us, the process is signalled by its number as soon as it was found to be meant.
@@ -71,22 +68,6 @@ pub(super) fn has_ended(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// The signals that this process ignores, which a program that it executes would ignore too; all of them where the kernel
-/// does not tell.
-pub(super) fn ignored() -> Vec<i32> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = ignored_of(&status).unwrap_or(u64::MAX);
-    ALL.filter(|signal| mask & (1 << (signal - 1)) != 0)
-        .collect()
-}
-
-fn ignored_of(status: &str) -> Option<u64> {
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
-}
-
 fn check(result: libc::c_long) -> io::Result<()> {
     match result {
         0 => Ok(()),
@@ -97,17 +78,6 @@ fn check(result: libc::c_long) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_ignored_is_read_from_the_mask() {
-        let status =
-            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000440\n";
-        assert_eq!(ignored_of(status), Some(0x1001));
-        assert_eq!(ignored_of("SigIgn:\tx\n"), None);
-        // Rust's runtime ignores it before main.
-        assert!(ignored().contains(&libc::SIGPIPE));
-        assert!(!ignored().contains(&libc::SIGTERM));
-    }
 
     /// Makes `denied` fail with `errno` in this thread, as a container's filter does.
     fn deny(denied: libc::c_long, errno: i32) {

@@ -14,6 +14,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
+    time::Instant,
 };
 
 use rustix::{
@@ -338,13 +339,14 @@ impl Launching {
         plan.reset.extend(IGNORED);
         let ends = childs.ends(null.as_fd()).map(|end| end.as_raw_fd());
         let mut job = Job::new(plan, ends, Fourth::Kept);
+        let at = Instant::now();
         // SAFETY: the caller's promise.
         let born = match unsafe { fork(place.cgroup(), Parent::This) } {
             Ok(None) => be_child(&mut job, &theirs),
             Ok(Some(cloned)) => Ok(cloned),
             Err(error) => Err(error),
         };
-        let leader = Leader::new(born.map_err(Making::Process.failed())?);
+        let leader = Leader::new(born.map_err(Making::Process.failed())?, at);
         let care = Care::Solo(Solo {
             table: ProcessTable::open().ok(),
         });

@@ -14,7 +14,8 @@ use std::{
 
 use super::{
     clone::Cloner,
-    containment::{Choice, Containment},
+    containment::Containment,
+    disposition,
     environment::Environment,
     error::StartError,
     helper::Helpers,
@@ -24,11 +25,11 @@ use super::{
     plan::{Plan, Rlimit, argument_bytes},
     prepare::Prepared,
     resolving::Resolving,
-    signal,
     spawning::Spawning,
     spec::{CommandSpec, StdinSpec},
     stuck::Stuck,
     user::{Own, User},
+    way::Choice,
 };
 use crate::{durable::Link, zygote::Zygote};
 
@@ -95,11 +96,7 @@ impl Spawner {
             settings.containment,
         )?;
         let containment = Arc::new(containment);
-        let reset = if cloner.resets_handlers() {
-            signal::ignored()
-        } else {
-            signal::ALL.collect()
-        };
+        let reset = disposition::to_reset(cloner.resets_handlers());
         let own = Own::read()?;
         let zygote = match settings.prepared {
             Some(_) => {

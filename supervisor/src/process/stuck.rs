@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{
     child::Job,
     clone::Birth,
-    containment::Place,
     leader::Leader,
     lookup::Search,
     low_fds::Taken,
+    place::Place,
     running::{Care, Process},
     signal,
     spawn::Spawner,

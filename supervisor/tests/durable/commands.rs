@@ -14,8 +14,8 @@ use remex_supervisor::{
     },
     journal::Settings,
     lifecycle::{
-        event::{Exit, Kind},
-        life::Cause,
+        event::{EventKind, Exit},
+        outcome::Cause,
         presence::OnDisconnect,
     },
     process::{CommandSpec, ResourceLimits, TerminalSpec, WindowSize},
@@ -251,7 +251,7 @@ impl Running {
     /// Its leader's process id.
     pub(crate) fn leader(&self) -> Option<i32> {
         match self.server.events().first()?.kind {
-            Kind::Started { pid } => Some(pid),
+            EventKind::Started { pid } => Some(pid),
             _ => None,
         }
     }

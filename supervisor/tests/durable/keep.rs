@@ -9,7 +9,7 @@ use remex_supervisor::{
     },
     journal::{Keep, OnFull, Settings},
     lifecycle::{
-        life::{Cause, ExitReason},
+        outcome::{Cause, ExitReason},
         presence::OnDisconnect,
     },
 };
@@ -70,7 +70,7 @@ fn end(mut running: Running) -> (remex_supervisor::lifecycle::event::Exit, u64, 
     assert_eq!(running.server.report(), None);
     let (events, gaps) = running.server.events_and_gaps(u64::MAX);
     let kept = events.iter().map(|event| match &event.kind {
-        remex_supervisor::lifecycle::event::Kind::Output(chunk) => chunk.data.len() as u64,
+        remex_supervisor::lifecycle::event::EventKind::Output(chunk) => chunk.data.len() as u64,
         _ => 0,
     });
     let lost = gaps.iter().map(|gap| gap.bytes.iter().sum::<u64>());
@@ -124,7 +124,8 @@ fn the_slowest_caller_is_waited_for_and_loses_nothing() {
                 remex_supervisor::journal::Step::Event(event) => {
                     assert_eq!(event.sequence, position + 1);
                     position = event.sequence;
-                    if let remex_supervisor::lifecycle::event::Kind::Output(chunk) = event.kind {
+                    if let remex_supervisor::lifecycle::event::EventKind::Output(chunk) = event.kind
+                    {
                         bytes += chunk.data.len() as u64;
                     }
                 }

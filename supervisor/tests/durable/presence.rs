@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use remex_supervisor::{
     durable::message::{Attached, Request, Stage},
     lifecycle::{
-        life::{Cause, ExitReason},
+        outcome::{Cause, ExitReason},
         presence::OnDisconnect,
     },
 };

@@ -18,7 +18,7 @@ use remex_supervisor::{
     },
     lifecycle::{
         event::Exit,
-        life::{Cause, ExitReason, Outcome},
+        outcome::{Cause, ExitReason, Outcome},
         output::{Chunk, MAX_OUTPUT_BYTES, OutputStream},
         stdin::StdinError,
     },

@@ -11,7 +11,7 @@ use remex_supervisor::{
         message::{Report, Request, Stage},
     },
     journal::{self, Stage as Recorded},
-    lifecycle::life::ExitReason,
+    lifecycle::outcome::ExitReason,
     process::{ResourceLimits, StartError, TreeLimits},
 };
 

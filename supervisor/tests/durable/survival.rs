@@ -17,7 +17,7 @@ use remex_supervisor::{
         message::{Report, Request, Stage, StdinPiece},
     },
     journal::DiskFolder,
-    lifecycle::life::ExitReason,
+    lifecycle::outcome::ExitReason,
     process::{TreeRecord, WindowSize},
 };
 use rustix::process::{Pid, Signal, kill_process};

@@ -46,7 +46,7 @@ pub(crate) fn power_cuts(disk: &Disk, numbers: &mut Numbers) -> Vec<Disk> {
         disks.push(disk.after_power_cut(|index| index == one));
     }
     for _ in 0..RANDOM_SETS {
-        disks.push(disk.after_power_cut(|_| numbers.next() % 2 == 0));
+        disks.push(disk.after_power_cut(|_| numbers.next().is_multiple_of(2)));
     }
     disks
 }
@@ -168,7 +168,7 @@ fn a_crash_in_a_recovery_loses_nothing_either() {
             let promise = script.run(&disk);
             disk.restart();
             recover_crashing(&script, &disk, &promise, &mut numbers, true);
-            let cut = disk.after_power_cut(|_| numbers.next() % 2 == 0);
+            let cut = disk.after_power_cut(|_| numbers.next().is_multiple_of(2));
             recover_crashing(&script, &cut, &promise, &mut numbers, false);
         }
     }
@@ -190,7 +190,7 @@ fn recover_crashing(
         let _ = recover_and_lose(&crashed, same_boot);
         crashed.restart();
         script.check(&crashed, promise, same_boot).unwrap();
-        let cut = crashed.after_power_cut(|_| numbers.next() % 2 == 0);
+        let cut = crashed.after_power_cut(|_| numbers.next().is_multiple_of(2));
         script.check(&cut, promise, false).unwrap();
         recover_and_lose(&cut, false).unwrap();
         script.check(&cut, promise, false).unwrap();

@@ -360,7 +360,9 @@ impl Folder for SimFolder {
 
     fn names(&self, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         let names = self.disk.0.borrow().nodes[self.node].now.names.clone();
-        names.keys().for_each(|name| each(name));
+        for name in names.keys() {
+            each(name);
+        }
         Ok(())
     }
 

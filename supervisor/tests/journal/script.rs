@@ -10,8 +10,8 @@ use remex_supervisor::{
         prepare, recover,
     },
     lifecycle::{
-        event::{Event, Exit, Kind},
-        life::{ExitReason, Outcome},
+        event::{Event, EventKind, Exit},
+        outcome::{ExitReason, Outcome},
         output::{Chunk, OutputStream},
     },
     process::{ExitStatus, Usage},
@@ -65,12 +65,12 @@ pub(crate) fn exit() -> Exit {
 /// Events of an execution that writes so much at a time, to stdout and stderr in turn.
 pub(crate) fn events(outputs: &[usize]) -> Vec<Event> {
     let mut positions = [0; 2];
-    let started = Kind::Started { pid: 77 };
+    let started = EventKind::Started { pid: 77 };
     let output = outputs.iter().enumerate().map(|(index, &bytes)| {
         let which = index % 2;
         let offset = positions[which];
         positions[which] += bytes as u64;
-        Kind::Output(Chunk {
+        EventKind::Output(Chunk {
             stream: [OutputStream::Stdout, OutputStream::Stderr][which],
             offset,
             data: content(offset, bytes),
@@ -78,7 +78,7 @@ pub(crate) fn events(outputs: &[usize]) -> Vec<Event> {
     });
     let mut kinds = vec![started];
     kinds.extend(output);
-    kinds.push(Kind::Exited(exit()));
+    kinds.push(EventKind::Exited(exit()));
     let event = |(sequence, kind)| Event {
         sequence,
         time: at(100 + sequence),
@@ -97,9 +97,9 @@ fn content(offset: u64, bytes: usize) -> Bytes {
 /// Whether two events are the same.
 pub(crate) fn are_same(one: &Event, other: &Event) -> bool {
     let are_same = match (&one.kind, &other.kind) {
-        (Kind::Started { pid: one }, Kind::Started { pid: other }) => one == other,
-        (Kind::Output(one), Kind::Output(other)) => one == other,
-        (Kind::Exited(one), Kind::Exited(other)) => one == other,
+        (EventKind::Started { pid: one }, EventKind::Started { pid: other }) => one == other,
+        (EventKind::Output(one), EventKind::Output(other)) => one == other,
+        (EventKind::Exited(one), EventKind::Exited(other)) => one == other,
         _ => false,
     };
     are_same && (one.sequence, one.time) == (other.sequence, other.time)
@@ -167,7 +167,11 @@ impl Script {
                 writer.push(event.clone());
             }
             writer.set_attached(Attached::Sent(promise.through));
-            match writer.commit()? {
+            let mut committed = writer.commit()?;
+            if matches!(committed, Commit::Full(_)) {
+                committed = writer.commit()?;
+            }
+            match committed {
                 Commit::Written { through } => promise.through = through,
                 Commit::Full(full) => panic!("{full:?}"),
             }
@@ -220,11 +224,17 @@ impl Script {
         }
     }
 
+    /// What was read of the output.
+    pub(crate) fn kept_bytes(&self, read: &Read) -> u64 {
+        let bytes = |&sequence: &u64| self.bytes(sequence, sequence).iter().sum::<u64>();
+        read.events.iter().map(bytes).sum()
+    }
+
     /// What the events between two sequences wrote.
     fn bytes(&self, first: u64, last: u64) -> [u64; 3] {
         let mut bytes = [0; 3];
         for event in &self.events {
-            if let Kind::Output(chunk) = &event.kind
+            if let EventKind::Output(chunk) = &event.kind
                 && (first..=last).contains(&event.sequence)
             {
                 bytes[usize::from(chunk.stream != OutputStream::Stdout)] += chunk.data.len() as u64;

@@ -15,8 +15,9 @@ use remex_supervisor::{
     lifecycle::{
         counters::Counters,
         engine::{Engine, Ready},
-        event::{Exit, Kind},
-        life::{Cause, Life},
+        event::{EventKind, Exit},
+        life::Life,
+        outcome::Cause,
         outlet::{EventOutlet, Outlet},
         stdin::{Stdin, StdinChunk},
     },
@@ -236,7 +237,7 @@ impl Running {
     /// The letter of its leader's state.
     pub(crate) fn state(&self) -> Option<char> {
         let reader = self.0.engine.outlet().sink().expect("a reader");
-        let Kind::Started { pid } = reader.events.first()?.kind else {
+        let EventKind::Started { pid } = reader.events.first()?.kind else {
             return None;
         };
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use remex_supervisor::lifecycle::{
     drain::DRAIN_BOUND,
-    life::{Cause, ExitReason},
+    outcome::{Cause, ExitReason},
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use remex_supervisor::lifecycle::life::{Cause, ExitReason};
+use remex_supervisor::lifecycle::outcome::{Cause, ExitReason};
 
 use super::{
     marker::Marker,

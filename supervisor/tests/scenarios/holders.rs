@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use remex_supervisor::lifecycle::life::ExitReason;
+use remex_supervisor::lifecycle::outcome::ExitReason;
 
 use super::{marker::Marker, told::code};
 use crate::commands::shell;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use remex_supervisor::lifecycle::life::{ExitReason, MAX_SIGNAL};
+use remex_supervisor::lifecycle::{life::MAX_SIGNAL, outcome::ExitReason};
 
 use super::{
     marker::Marker,

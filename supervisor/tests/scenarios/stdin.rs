@@ -1,6 +1,6 @@
 //! What a command reads.
 
-use remex_supervisor::lifecycle::life::ExitReason;
+use remex_supervisor::lifecycle::outcome::ExitReason;
 
 use super::told::code;
 use crate::commands::shell;

@@ -1,6 +1,6 @@
 //! A command on a terminal.
 
-use remex_supervisor::{lifecycle::life::ExitReason, process::WindowSize};
+use remex_supervisor::{lifecycle::outcome::ExitReason, process::WindowSize};
 
 use super::{
     marker::Marker,

@@ -2,8 +2,8 @@
 
 use remex_supervisor::{
     lifecycle::{
-        event::{Event, Exit, Kind},
-        life::ExitReason,
+        event::{Event, EventKind, Exit},
+        outcome::ExitReason,
         output::{MAX_OUTPUT_BYTES, OutputStream},
     },
     process::ExitStatus,
@@ -25,8 +25,8 @@ impl Told {
             assert_eq!(event.sequence, sequence);
             assert_eq!(told.exit, None, "something follows the exit");
             match &event.kind {
-                Kind::Started { pid } => assert!(sequence == 1 && *pid > 1),
-                Kind::Output(chunk) => {
+                EventKind::Started { pid } => assert!(sequence == 1 && *pid > 1),
+                EventKind::Output(chunk) => {
                     let stream = match chunk.stream {
                         OutputStream::Stdout => &mut told.stdout,
                         OutputStream::Stderr => &mut told.stderr,
@@ -36,7 +36,7 @@ impl Told {
                     assert!((1..=MAX_OUTPUT_BYTES).contains(&chunk.data.len()));
                     stream.extend_from_slice(&chunk.data);
                 }
-                Kind::Exited(exit) => told.exit = Some(*exit),
+                EventKind::Exited(exit) => told.exit = Some(*exit),
             }
         }
         told

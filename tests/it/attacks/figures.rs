@@ -36,6 +36,56 @@ impl Memory {
     }
 }
 
+/// What threads had of the processors, and how long they waited for one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    pub(crate) ran: Duration,
+    pub(crate) waited: Duration,
+}
+
+impl Cpu {
+    /// Of the threads that the process `pid` has now.
+    pub(crate) fn of(pid: Pid) -> Self {
+        let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+        let tasks = fs::read_dir(tasks).expect("its threads").flatten();
+        // One that ends meanwhile has no say.
+        let times = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+        times.fold(Self::default(), |sum, text| sum.plus(Self::parse(&text)))
+    }
+
+    pub(crate) fn of_this_thread() -> Self {
+        let text = fs::read_to_string("/proc/thread-self/schedstat");
+        Self::parse(&text.expect("the kernel counts"))
+    }
+
+    /// The kernel's sched-stats: nanoseconds run, nanoseconds waited, and how often.
+    fn parse(text: &str) -> Self {
+        let mut fields = text
+            .split_whitespace()
+            .map(|field| field.parse().expect("a number"));
+        let mut next = || Duration::from_nanos(fields.next().expect("a time"));
+        Self {
+            ran: next(),
+            waited: next(),
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            ran: self.ran + other.ran,
+            waited: self.waited + other.waited,
+        }
+    }
+
+    /// From `before` to this.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            ran: self.ran.saturating_sub(before.ran),
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
+}
+
 /// `bytes` in MiB, with a tenth.
 pub(crate) fn mib(bytes: u64) -> String {
     format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB)

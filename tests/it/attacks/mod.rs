@@ -14,4 +14,5 @@ mod floods;
 mod shortage;
 mod slow;
 mod soak;
+mod stdin;
 mod storms;

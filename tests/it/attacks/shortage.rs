@@ -5,12 +5,14 @@ use std::{
     io::{ErrorKind, Write},
 };
 
-use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::{net::TcpStream, process::Command};
 
 use super::trial::{Trial, honest_call, turn};
 use crate::{
-    harness::{Daemon, Home, Marker, eventually, soon, tools::root},
+    harness::{
+        Daemon, Home, LOOK_AGAIN, Marker, eventually, soon,
+        tools::{program, root},
+    },
     supervision::support::{RequestExt, Server, shell},
 };
 
@@ -21,7 +23,13 @@ const RESERVE: u64 = 24;
 
 /// Idle connections take every descriptor; what runs can be ended all the same.
 async fn descriptors(flags: &[&str]) {
-    let trial = Trial::start(flags).await;
+    skip_unless!(program("prlimit"));
+    let turn = turn().await;
+    let home = Home::new();
+    let limit = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
+    let daemon = Daemon::spawn(&home, home.remexd_under(&["prlimit", &limit], flags)).await;
+    let client = daemon.client().await;
+    let trial = Trial::of(Server { daemon, client }, turn);
     let server = &trial.server;
     let (minds, ignores) = (Marker::new(), Marker::new());
     let minding = server
@@ -37,11 +45,6 @@ async fn descriptors(flags: &[&str]) {
         .await;
     timed_out.until("ready").await;
 
-    let limit = Rlimit {
-        current: Some(DESCRIPTORS),
-        maximum: Some(DESCRIPTORS),
-    };
-    prlimit(Some(server.daemon.pid()), Resource::Nofile, limit).expect("the right to limit it");
     let address = server.daemon.socket("grpc");
     let mut idle = Vec::new();
     for _ in 0..2 * DESCRIPTORS {
@@ -69,7 +72,14 @@ async fn descriptors(flags: &[&str]) {
     assert_eq!(ignoring.end().await.ending().1, 9);
     ignores.is_gone().await;
     drop(idle);
-    honest_call(&server.client).await;
+    // Those that waited in the backlog come and go, too; until they have, there may be no descriptor for a command.
+    let is_served = async {
+        while let Err(error) = server.client.run(remex_client::Command::new("true")).await {
+            eprintln!("not yet: {error}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    soon("a call that is served", is_served).await;
     trial.stop().await;
 }
 

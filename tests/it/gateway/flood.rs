@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use remex_gateway::limits;
+use remex_gateway::limits::Limits;
 use tokio::{io::AsyncWriteExt, net::UdpSocket, time::timeout};
 
 use super::support::{Legacy, count, remexd, resident};
@@ -39,13 +39,13 @@ async fn commands_past_the_limit_are_refused() {
     let address = daemon.socket("tcp-exec");
     let marker = Marker::new();
     let mut flood = Vec::new();
-    for _ in 0..limits::RUNNING_COMMANDS {
+    for _ in 0..Limits::DEFAULT.running_commands {
         let mut client = Legacy::connect(address).await;
         client.send(format!("exec sleep {marker}")).await;
         flood.push(client);
     }
     eventually("the flood", || {
-        (marker.processes().len() >= limits::RUNNING_COMMANDS).then_some(())
+        (marker.processes().len() >= Limits::DEFAULT.running_commands).then_some(())
     })
     .await;
     let mut late = Legacy::connect(address).await;
@@ -90,10 +90,10 @@ async fn a_command_past_the_limit_is_refused() {
     let daemon = remexd(&["tcp://127.0.0.1:0/exec"]).await;
     let address = daemon.socket("tcp-exec");
     let mut client = Legacy::connect(address).await;
-    let longest = format!("echo {}", "x".repeat(limits::REQUEST_BYTES - 5));
+    let longest = format!("echo {}", "x".repeat(Limits::DEFAULT.request_bytes - 5));
     assert_eq!(
         client.ask(&longest).await.body.len(),
-        limits::REQUEST_BYTES - 4
+        Limits::DEFAULT.request_bytes - 4
     );
     client.send(longest + "x").await;
     let refusal = client.reply().await.expect("a reply");

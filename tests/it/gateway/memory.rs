@@ -2,35 +2,28 @@
 
 use std::net::SocketAddr;
 
-use remex_gateway::limits;
-use rustix::process::{Pid, Resource, getrlimit, setrlimit};
-use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use remex_gateway::limits::Limits;
+use rustix::process::Pid;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
-use super::support::{Gateway, Legacy, count, remexd, resident, sockets};
-use crate::harness::{Daemon, Home, eventually};
+use super::support::{Gateway, Legacy, allow_descriptors, count, remexd, resident, sockets};
+use crate::harness::{Daemon, Home, eventually, soon};
 
 /// The most that an idle connection may take.
 const IDLE_BYTES: u64 = 4 * 1024;
 /// The most that a reply of any length may take above idle.
 const REPLY_BYTES: u64 = 64 << 20;
-/// What the test itself has open beside its connections.
-const OWN_DESCRIPTORS: usize = 1000;
 /// A wire whose length is an int32 cannot tell of more.
 const MOST_LENGTH: u64 = 2_147_483_647;
 
-fn allow_descriptors(connections: usize) {
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = (connections + OWN_DESCRIPTORS) as u64;
-    if limit.current.is_some_and(|current| current < wanted) {
-        limit.current = limit.maximum.map(|most| most.min(wanted)).or(Some(wanted));
-        setrlimit(Resource::Nofile, limit).expect("more descriptors");
-    }
-}
-
 #[tokio::test]
 async fn idle_connections_cost_next_to_nothing() {
-    let connections = count(2_000, limits::CONNECTIONS);
-    allow_descriptors(connections);
+    let connections = count(2_000, Limits::DEFAULT.connections);
+    allow_descriptors();
     let daemon = remexd(&["tcp://127.0.0.1:0/exec"]).await;
     let address = daemon.socket("tcp-exec");
     let mut first = Legacy::connect(address).await;
@@ -53,7 +46,7 @@ async fn idle_connections_cost_next_to_nothing() {
     for client in [&mut first, &mut idle[connections / 2]] {
         assert_eq!(client.ask("echo 2").await.text(), "2\n");
     }
-    if connections == limits::CONNECTIONS {
+    if connections == Limits::DEFAULT.connections {
         one_more_waits(address, &mut idle).await;
     }
     daemon.stop().await;
@@ -167,5 +160,62 @@ async fn a_long_reply_of_a_gateway_is_not_held_in_memory() {
     let reading = read_reply(gateway.socket("tcp-exec"), "length", bytes, bytes);
     let more = peak(&[daemon.pid(), gateway.pid()], reading).await;
     assert_small("remexd and remex-gateway", bytes, more);
+    daemon.stop().await;
+}
+
+/// Clients that do not read their replies, and how long each is.
+const UNREAD_CLIENTS: usize = 400;
+const UNREAD_BYTES: usize = 2_000_000;
+/// What a command takes while it runs: its stream, and buffers on their way to the spool.
+const RUNNING_BYTES: u64 = 640 << 10;
+/// The most that all of them may take above idle: what replies share, and what runs at once.
+const UNREAD_MOST_BYTES: u64 =
+    Limits::DEFAULT.replies_in_memory_bytes as u64 + UNREAD_CLIENTS as u64 * RUNNING_BYTES;
+/// What may stay in memory behind them: buffers that allocators keep.
+const FLAT_BYTES: u64 = 24 << 20;
+
+/// A client with next to no room of the kernel's for what it does not read.
+async fn connect_narrow(address: SocketAddr) -> Legacy {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("its room");
+    let stream = soon("a connection", socket.connect(address)).await;
+    Legacy {
+        stream: stream.expect("a connection"),
+    }
+}
+
+#[tokio::test]
+async fn replies_that_nobody_reads_share_one_bound() {
+    let daemon = remexd(&["tcp://127.0.0.1:0/exec"]).await;
+    let address = daemon.socket("tcp-exec");
+    let mut honest = Legacy::connect(address).await;
+    assert_eq!(honest.ask("echo 1").await.text(), "1\n");
+    let (before, _) = resident(daemon.pid());
+    for round in 1..=3 {
+        let mut clients = Vec::new();
+        for _ in 0..UNREAD_CLIENTS {
+            let mut client = connect_narrow(address).await;
+            let command = format!("head -c {UNREAD_BYTES} /dev/zero");
+            client.send(command).await;
+            clients.push(client);
+        }
+        for client in &clients {
+            // Its reply is all there when its first byte is.
+            let begun = soon("a reply", client.stream.readable()).await;
+            begun.expect("a reply");
+        }
+        let (now, peak) = resident(daemon.pid());
+        let more = [now, peak].map(|bytes| bytes.saturating_sub(before));
+        eprintln!(
+            "{UNREAD_CLIENTS} unread replies of {UNREAD_BYTES} bytes, round {round}: {} KiB, {} KiB at most",
+            more[0] >> 10,
+            more[1] >> 10
+        );
+        assert!(more[1] <= UNREAD_MOST_BYTES, "{} KiB", more[1] >> 10);
+        assert_eq!(honest.ask("echo 2").await.text(), "2\n");
+        drop(clients);
+        let flat = || resident(daemon.pid()).0 <= before + FLAT_BYTES;
+        eventually("memory as before", || flat().then_some(())).await;
+    }
     daemon.stop().await;
 }

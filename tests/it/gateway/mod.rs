@@ -9,5 +9,8 @@ mod gone;
 mod machines;
 mod memory;
 mod network;
+mod options;
+mod room;
 mod standalone;
 pub(crate) mod support;
+mod tutorial;

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use remex_gateway::limits;
+use remex_gateway::limits::Limits;
 
 use super::{
     gone::holding,
@@ -106,7 +106,7 @@ fn connections_past_the_limit_of_an_address_are_reset() {
         let daemon = remexd().await;
         let address = daemon.socket("tcp-exec");
         let mut clients = Vec::new();
-        for _ in 0..limits::CONNECTIONS_PER_ADDRESS {
+        for _ in 0..Limits::DEFAULT.connections_per_address {
             let mut client = machines.connect(address);
             // Answered, it has been counted: connections are taken in one order and looked at in any.
             assert_eq!(client.ask("echo in").await.text(), "in\n");

@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,6 +21,19 @@ use crate::harness::{Daemon, Home, binaries::binary, eventually, soon};
 pub(crate) fn count(short: usize, long: usize) -> usize {
     let is_long = env::var("REMEX_LONG").is_ok_and(|value| value == "1");
     if is_long { long } else { short }
+}
+
+/// What all tests may have open together, with thousands of connections in some of them.
+const DESCRIPTORS: u64 = 50_000;
+
+/// Lets this process have that many, if its hard limit does.
+pub(crate) fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < DESCRIPTORS) {
+        let most = limit.maximum.unwrap_or(DESCRIPTORS);
+        limit.current = Some(most.min(DESCRIPTORS));
+        setrlimit(Resource::Nofile, limit).expect("more descriptors");
+    }
 }
 
 /// remexd with legacy listeners at these URLs.
@@ -99,15 +112,18 @@ pub(crate) async fn python(client: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{client} {arguments:?}: {stderr}");
 }
 
+/// A file in `clients/`.
+pub(crate) fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/gateway/clients")
+        .join(name)
+}
+
 /// A program in `clients/`, not yet started.
 pub(crate) fn script(client: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("python3");
     command
-        .arg(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("tests/it/gateway/clients")
-                .join(client),
-        )
+        .arg(source(client))
         .args(arguments)
         .env("PYTHONUTF8", "1")
         .stdin(Stdio::null())

@@ -152,12 +152,17 @@ impl Frames {
 
     /// Adds a call's headers, and returns its stream.
     pub(crate) fn headers(&mut self, path: &str, ends: bool) -> u32 {
+        self.headers_to("localhost", path, ends)
+    }
+
+    /// The same, of a call to `authority`.
+    pub(crate) fn headers_to(&mut self, authority: &str, path: &str, ends: bool) -> u32 {
         let mut block = Vec::new();
         for (name, value) in [
             (":method", "POST"),
             (":scheme", "http"),
             (":path", path),
-            (":authority", "localhost"),
+            (":authority", authority),
             ("content-type", "application/grpc"),
             ("te", "trailers"),
         ] {
@@ -203,6 +208,11 @@ impl Frames {
     /// The same for headers.
     pub(crate) async fn has_headers_of(&mut self, stream: u32) -> bool {
         self.has_frame_of(HEADERS, stream).await
+    }
+
+    /// The same for a reset.
+    pub(crate) async fn has_reset_of(&mut self, stream: u32) -> bool {
+        self.has_frame_of(RST_STREAM, stream).await
     }
 
     async fn has_frame_of(&mut self, kind: u8, stream: u32) -> bool {

@@ -17,7 +17,7 @@ pub(crate) use self::{daemon::Daemon, home::Home, processes::Marker};
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often something is looked at that cannot be waited for.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// `future`'s output; a test that would hang fails by name instead.
 pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use futures_util::future::join_all;
 use remex::v1::{self, RunRequest, exit::Reason};
 use serde_json::json;
 use tokio::{
@@ -152,6 +153,25 @@ async fn a_core_dump_is_told() {
 }
 
 #[tokio::test]
+async fn a_command_takes_no_less_time_than_it_uses() {
+    let server = Server::start(&[]).await;
+    // A command of one process may be over before its server has looked at it; all of them at once make sure of that.
+    let runs = (0..50).map(|_| server.run(argv(["true"])));
+    for record in join_all(runs).await {
+        let exit = record.exit();
+        let usage = exit.usage.unwrap();
+        let cpu = nanos(usage.user_time) + nanos(usage.system_time);
+        assert!(nanos(exit.wall_time) >= cpu, "{exit:?}");
+    }
+    server.daemon.stop().await;
+}
+
+fn nanos(time: Option<prost_types::Duration>) -> i128 {
+    let time = time.unwrap();
+    i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos)
+}
+
+#[tokio::test]
 async fn what_a_command_used_is_told() {
     // Started by a program that is larger than any command here, which says nothing about the commands.
     let large = "import os, sys; x = b'x' * (700 << 20); os.execv(sys.argv[1], sys.argv[1:])";
@@ -163,10 +183,6 @@ async fn what_a_command_used_is_told() {
     let text = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.1";
     let record = server.run(shell(text)).await;
     let exit = record.exit();
-    let nanos = |time: Option<prost_types::Duration>| {
-        let time = time.unwrap();
-        i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos)
-    };
     let usage = exit.usage.unwrap();
     let cpu = nanos(usage.user_time) + nanos(usage.system_time);
     assert!(cpu > 10_000_000, "{exit:?}");

@@ -95,7 +95,7 @@ mod tests {
         let data = b"\xc4\xe3\xba\xc3\r\n\x1b[2J";
         for cut in 0..=data.len() {
             let (shown, md5) = text(Body::shown(GBK), &[&data[..cut], &data[cut..]]);
-            assert_eq!(shown, "你好\r\n\\x1b[2J", "cut at {cut}");
+            assert_eq!(shown, "你好\r\n\\u{1b}[2J", "cut at {cut}");
             assert_eq!(md5, <[u8; 16]>::from(Md5::digest(data)));
         }
     }

@@ -2,17 +2,17 @@
 
 use std::{fmt::Display, io, time::Duration};
 
-use remex_client::CONNECT_TIMEOUT;
+use remex_client::{
+    CONNECT_TIMEOUT,
+    net::{HostPort, connect_tcp, connect_unix, lookup},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UdpSocket, UnixStream, lookup_host},
+    net::UdpSocket,
     time::timeout,
 };
 
-use crate::cli::{
-    Failure,
-    values::{HostPort, StreamAddress},
-};
+use crate::cli::{Failure, values::StreamAddress};
 
 /// A connection, of whatever kind.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin {}
@@ -20,29 +20,20 @@ pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
 
 pub(super) async fn stream(server: &StreamAddress) -> Result<Box<dyn Connection>, Failure> {
-    match server {
-        StreamAddress::Tcp(server) => {
-            let HostPort { host, port } = server;
-            let connect = async {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            };
-            Ok(Box::new(within_time(server, connect).await?))
-        }
+    Ok(match server {
+        StreamAddress::Tcp(server) => Box::new(within_time(server, connect_tcp(server)).await?),
         StreamAddress::Unix(path) => {
-            let connect = UnixStream::connect(path);
-            Ok(Box::new(within_time(&path.display(), connect).await?))
+            Box::new(within_time(&format!("unix:{}", path.display()), connect_unix(path)).await?)
         }
-    }
+    })
 }
 
 /// A socket that hears of nobody but the server, and of its absence.
 pub(super) async fn datagram(server: &HostPort) -> Result<UdpSocket, Failure> {
-    let HostPort { host, port } = server;
     let connect = async {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in lookup_host((host.as_str(), *port)).await? {
+        // No packet goes out before the command, so the first that has a route is as good as any.
+        for address in lookup(server).await? {
             let any = if address.is_ipv4() { "0.0.0.0" } else { "::" };
             let socket = UdpSocket::bind((any, 0)).await?;
             match socket.connect(address).await {

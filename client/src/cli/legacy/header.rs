@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use remex_client::Signal;
-
-/// Names under which servers announce the size of the body.
-const SIZE_KEYS: [&str; 3] = ["total_size", "data_size", "size"];
+use remex_client::{
+    Signal,
+    wire::{SIZE_KEYS, key},
+};
 
 /// What a header says.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,15 +35,18 @@ pub(super) enum HeaderError {
 pub(super) fn parse(header: &[u8], size_key: Option<&str>) -> Result<Header, HeaderError> {
     let header: Map<String, Value> =
         serde_json::from_slice(header).map_err(|_| HeaderError::Json)?;
-    let size = |key: &str| header.get(key)?.as_u64();
+    let size = |name: &str| header.get(name)?.as_u64();
     let body_bytes = match size_key {
-        Some(key) => size(key).ok_or(HeaderError::SizeKey)?,
+        Some(name) => size(name).ok_or(HeaderError::SizeKey)?,
         None => SIZE_KEYS
             .into_iter()
             .find_map(size)
             .ok_or(HeaderError::Size)?,
     };
-    let md5 = header.get("md5").and_then(Value::as_str).and_then(digest);
+    let md5 = header
+        .get(key::MD5)
+        .and_then(Value::as_str)
+        .and_then(digest);
     Ok(Header {
         body_bytes,
         md5,
@@ -52,13 +55,13 @@ pub(super) fn parse(header: &[u8], size_key: Option<&str>) -> Result<Header, Hea
 }
 
 fn status(header: &Map<String, Value>) -> Option<u8> {
-    if let Some(signal) = header.get("signal").and_then(Value::as_str) {
+    if let Some(signal) = header.get(key::SIGNAL).and_then(Value::as_str) {
         return signal
             .parse()
             .ok()
             .map(|signal: Signal| 128 + signal.number());
     }
-    match header.get("exit_code") {
+    match header.get(key::EXIT_CODE) {
         None => Some(0),
         Some(code) => code.as_u64().and_then(|code| u8::try_from(code).ok()),
     }

@@ -1,14 +1,14 @@
 //! `remex legacy`: one command to a server of the old protocol, on any of its wires.
 //!
-//! The command goes out as it is; what stands before the reply's body is read by [`wire`], and the body is printed as it
+//! The command goes out as it is; what stands before the reply's body is its [`head`], and the body is printed as it
 //! comes. A command is sent once: nothing is repeated.
 
 mod args;
 mod body;
 mod dial;
+mod head;
 mod header;
 mod progress;
-mod wire;
 
 use std::{
     io::{self, IsTerminal},
@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use remex_client::STATUS_FAILURE;
+use remex_client::{
+    STATUS_FAILURE,
+    wire::{Ack, Wire},
+};
 use rustix::io::Errno;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,8 +31,8 @@ pub(crate) use self::args::Args;
 use self::{
     body::Body,
     dial::Connection,
+    head::Head,
     progress::{Progress, SLOW},
-    wire::{Head, Wire},
 };
 use super::{Failure, print, values::LegacyAddress};
 
@@ -67,12 +70,12 @@ async fn ask(args: &Args, command: &[u8]) -> Result<u8, Failure> {
     };
     match &args.address {
         LegacyAddress::Datagram(server) => {
-            Wire::none(&args.wire).map_err(wrong)?;
+            args.wire.none().map_err(wrong)?;
             let socket = dial::datagram(server).await?;
             exchange(&socket, command, body, progress).await
         }
         LegacyAddress::Stream(server) => {
-            let wire = Wire::new(&args.wire).map_err(wrong)?;
+            let wire = args.wire.wire().map_err(wrong)?;
             let stream = dial::stream(server).await?;
             talk(stream, command, &wire, body, progress).await
         }
@@ -106,14 +109,14 @@ async fn talk(
         .write_all(command)
         .await
         .map_err(|error| lost(&error))?;
-    if wire.ends_with_connection() {
+    if wire.is_bare() {
+        // The end of the connection is the end of the reply, so the server has to be told that no other command comes.
         stream.shutdown().await.map_err(|error| lost(&error))?;
     }
     let mut received = Vec::with_capacity(PIECE_BYTES);
     let head = loop {
-        if let Some((head, bytes)) = wire
-            .head(&received)
-            .map_err(|error| Failure::new(error.to_string()))?
+        if let Some((head, bytes)) =
+            Head::read(wire, &received).map_err(|error| Failure::new(error.to_string()))?
         {
             received.drain(..bytes);
             break head;
@@ -126,7 +129,7 @@ async fn talk(
         }
     };
     progress.announced(head.body_bytes);
-    if wire.acknowledges() {
+    if let Wire::AsciiLength { ack: Ack::Wait } = wire {
         stream
             .write_all(ACKNOWLEDGEMENT)
             .await

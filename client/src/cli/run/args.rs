@@ -8,6 +8,7 @@ use remex::duration;
 use crate::cli::{
     args::ServerArgs,
     later,
+    usage::Typed,
     values::{self, EnvVar, Label},
 };
 
@@ -46,7 +47,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(in crate::cli) server: ServerArgs,
     /// Run this text with /bin/sh.
-    #[arg(long, value_name = "TEXT", conflicts_with = "argv")]
+    #[arg(long, value_name = "TEXT", value_parser = values::shell, conflicts_with = "argv")]
     pub(in crate::cli) shell: Option<String>,
     /// Read no stdin; the command's is empty.
     #[arg(short = 'n', long)]
@@ -58,7 +59,7 @@ pub(crate) struct RunArgs {
     #[arg(short = 't', long, alias = "tty", conflicts_with_all = ["no_stdin", "json"], overrides_with = "terminal")]
     pub(in crate::cli) terminal: bool,
     /// Run it as this user: a name, a number or UID:GID.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = values::user)]
     pub(in crate::cli) user: Option<String>,
     /// End it after so long, such as 30s, 1h30m or 90.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
@@ -103,6 +104,8 @@ pub(crate) struct RunArgs {
         required_unless_present = "shell"
     )]
     pub(in crate::cli) argv: Vec<OsString>,
+    #[arg(skip)]
+    pub(in crate::cli) typed: Typed,
 }
 
 /// How long output is waited for that others than the command itself may still write.

@@ -32,6 +32,7 @@ use super::{
     Failure,
     failure::status_of,
     print,
+    usage::Typed,
     values::{EnvVar, Label},
 };
 
@@ -97,7 +98,7 @@ fn command(args: &RunArgs) -> Result<Command, Failure> {
         command = command.current_dir(folder);
     }
     for variable in &args.env {
-        let (name, value) = variable_of(variable)?;
+        let (name, value) = variable_of(variable, &args.typed)?;
         command = command.env(name, value);
     }
     for Label { key, value } in &args.label {
@@ -119,18 +120,18 @@ fn program(argv: &[OsString]) -> Result<Command, Failure> {
     }
 }
 
-fn variable_of(variable: &EnvVar) -> Result<(&str, String), Failure> {
+fn variable_of<'a>(variable: &'a EnvVar, typed: &Typed) -> Result<(&'a str, String), Failure> {
     let EnvVar { name, value } = variable;
     if let Some(value) = value {
         return Ok((name, value.clone()));
     }
-    match env::var(name) {
-        Ok(value) => Ok((name, value)),
-        Err(VarError::NotPresent) => Err(Failure::new(format!(
-            "--env {name} is not set here; set it, or write --env {name}=VALUE"
-        ))),
-        Err(VarError::NotUnicode(_)) => Err(Failure::new(format!(
-            "--env {name} is not UTF-8 here and cannot be passed on; write --env {name}=VALUE"
-        ))),
-    }
+    let what = match env::var(name) {
+        Ok(value) => return Ok((name, value)),
+        Err(VarError::NotPresent) => "is not set here; set it",
+        Err(VarError::NotUnicode(_)) => "is not UTF-8 here and cannot be passed on; change it",
+    };
+    let option = typed.name("--env");
+    Err(Failure::new(format!(
+        "{option} {name} {what}, or write {option} {name}=VALUE"
+    )))
 }

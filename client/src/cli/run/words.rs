@@ -41,7 +41,10 @@ fn spoken(duration: Duration) -> String {
 /// Why the command was not run.
 pub(super) fn refused(error: Error, args: &RunArgs) -> Failure {
     let said = match (&error, error.reason()) {
-        (Error::Unheeded(feature), _) => Some(format!("--{feature}: {error}")),
+        (Error::Unheeded(feature), _) => {
+            let option = args.typed.name(&format!("--{feature}"));
+            Some(format!("{option}: {error}"))
+        }
         (_, Some(reason)) => in_typed_words(&error, reason, args),
         (_, None) => None,
     };
@@ -58,20 +61,22 @@ fn in_typed_words(error: &Error, reason: Reason, args: &RunArgs) -> Option<Strin
         Reason::ProgramNotFound => Some(format!("{said}{}", shell_hint(args)?)),
         Reason::UserNotFound => {
             let user = args.user.as_ref()?;
+            let option = args.typed.name("--user");
             Some(format!(
-                "--user {user:?}: there is no such user on the server ({reason})"
+                "{option} {user:?}: there is no such user on the server ({reason})"
             ))
         }
-        Reason::UserSwitchUnavailable => Some(format!("--user: {said}")),
+        Reason::UserSwitchUnavailable => Some(format!("{}: {said}", args.typed.name("--user"))),
         Reason::WorkingDirectoryNotFound => {
             let folder = args.cwd.as_ref()?;
             let subject = format!("working directory {folder:?}: ");
             let why = said.strip_prefix(&subject).unwrap_or(&said);
-            Some(format!("--cwd {folder:?}: {why}"))
+            let option = args.typed.name("--cwd");
+            Some(format!("{option} {folder:?}: {why}"))
         }
         _ => {
             let (field, why) = field_of(error)?;
-            Some(format!("{} {why} ({reason})", option_of(&field)?))
+            Some(format!("{} {why} ({reason})", option_of(&field, args)?))
         }
     }
 }
@@ -90,7 +95,7 @@ fn shell_hint(args: &RunArgs) -> Option<String> {
 }
 
 /// The option that a field of the request stands for.
-fn option_of(field: &str) -> Option<String> {
+fn option_of(field: &str, args: &RunArgs) -> Option<String> {
     let (name, index) = match field.split_once('[') {
         Some((name, rest)) => (name, rest.strip_suffix(']')),
         None => (field, None),
@@ -114,9 +119,14 @@ fn option_of(field: &str) -> Option<String> {
         "labels" => "--label",
         _ => return None,
     };
+    let option = if option.starts_with("--") {
+        args.typed.name(option)
+    } else {
+        option.to_owned()
+    };
     Some(match index {
         Some(index) => format!("{option} {index}"),
-        None => option.to_owned(),
+        None => option,
     })
 }
 
@@ -127,6 +137,7 @@ mod tests {
     use tonic::Status;
 
     use super::*;
+    use crate::cli::usage::Typed;
 
     #[test]
     fn who_ended_a_command_is_said_unless_it_was_itself() {
@@ -174,15 +185,20 @@ mod tests {
     }
 
     #[derive(Debug, clap::Parser)]
-    struct Typed {
+    struct Line {
         #[command(flatten)]
         args: RunArgs,
     }
 
-    fn said(words: &[&str], status: Status) -> String {
+    fn args(words: &[&str]) -> RunArgs {
         let words = [&["run"], words].concat();
-        let typed = <Typed as clap::Parser>::parse_from(words);
-        refused(Error::from(status), &typed.args).to_string()
+        let mut args = <Line as clap::Parser>::parse_from(&words).args;
+        args.typed = Typed(words.iter().map(Into::into).collect());
+        args
+    }
+
+    fn said(words: &[&str], status: Status) -> String {
+        refused(Error::from(status), &args(words)).to_string()
     }
 
     #[test]
@@ -197,7 +213,17 @@ mod tests {
             (
                 &["-u", "x", "ls"],
                 Reason::UserNotFound.status("user \"x\" not found"),
+                r#"-u "x": there is no such user on the server (USER_NOT_FOUND)"#,
+            ),
+            (
+                &["--user", "x", "ls"],
+                Reason::UserNotFound.status("user \"x\" not found"),
                 r#"--user "x": there is no such user on the server (USER_NOT_FOUND)"#,
+            ),
+            (
+                &["-w/x", "ls"],
+                Reason::WorkingDirectoryNotFound.status(folder),
+                r#"-w "/x": No such file or directory (WORKING_DIRECTORY_NOT_FOUND)"#,
             ),
             (
                 &["ls", "-l"],
@@ -241,12 +267,13 @@ mod tests {
         for (field, option) in [
             ("command.argv[0]", Some("PROGRAM")),
             ("command.argv_raw[2]", Some("argument 2")),
-            ("command.environment[\"A=\"]", Some("--env \"A=\"")),
+            ("command.environment[\"A=\"]", Some("-e \"A=\"")),
             ("labels", Some("--label")),
             ("command.timeout", Some("--timeout")),
             ("stdin_data", None),
         ] {
-            assert_eq!(option_of(field).as_deref(), option);
+            let args = args(&["-e", "A=", "--label", "a=b", "--timeout", "9", "x"]);
+            assert_eq!(option_of(field, &args).as_deref(), option);
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use clap::ValueEnum;
+use remex_client::{
+    net::{self, HostPort, NoHostPort},
+    wire::{Ack, Endian, Filename, Wire, WireName},
+};
 use thiserror::Error;
-
-use super::{HostPort, ValueError};
 
 /// How a server of the old protocol lays out its replies: the keys of a listener's URL.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -24,38 +25,64 @@ pub(crate) struct WireArgs {
     pub(crate) size_key: Option<String>,
 }
 
-/// The layout of a server's replies, by its name in `--wire`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WireName {
-    /// The length of a JSON header, the header, the output.
-    #[default]
-    JsonHeader,
-    /// The length of the output, the output.
-    Length,
-    /// The length in decimal, an acknowledgement or a pause, the output.
-    AsciiLength,
-    /// The output alone, up to the end of the connection.
-    Raw,
+/// An option that says nothing of the wire that was chosen.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum WireError {
+    #[error("--{option} goes with --wire {with}")]
+    Misplaced {
+        option: &'static str,
+        with: &'static str,
+    },
+    #[error("a datagram has no wire: leave out --{0}")]
+    Datagram(&'static str),
 }
 
-/// The order of a length's bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Endian {
-    /// The lowest first.
-    #[default]
-    Little,
-    /// The highest first.
-    Big,
-}
+impl WireArgs {
+    /// The wire that was typed.
+    pub(crate) fn wire(&self) -> Result<Wire, WireError> {
+        let name = self.wire.unwrap_or_default();
+        let with = |option, given: bool, fits: bool, with| {
+            if given && !fits {
+                return Err(WireError::Misplaced { option, with });
+            }
+            Ok(())
+        };
+        let counts = matches!(name, WireName::JsonHeader | WireName::Length);
+        let is_given = self.endian.is_some();
+        with("endian", is_given, counts, "json-header and length")?;
+        let acks = name == WireName::AsciiLength;
+        with("ack", self.ack.is_some(), acks, "ascii-length")?;
+        let has_header = name == WireName::JsonHeader;
+        let is_given = self.size_key.is_some();
+        with("size-key", is_given, has_header, "json-header")?;
+        let endian = self.endian.unwrap_or_default();
+        Ok(match name {
+            WireName::JsonHeader => Wire::JsonHeader {
+                endian,
+                size_key: self.size_key.clone(),
+                filename: Filename::default(),
+            },
+            WireName::Length => Wire::Length { endian },
+            WireName::AsciiLength => Wire::AsciiLength {
+                ack: self.ack.unwrap_or_default(),
+            },
+            WireName::Raw => Wire::Raw { reply_end: None },
+        })
+    }
 
-/// What a server expects between length and output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Ack {
-    /// It waits for an acknowledgement.
-    #[default]
-    Wait,
-    /// It pauses.
-    Pause,
+    /// Nothing was said of a wire, as it has to be for datagrams.
+    pub(crate) fn none(&self) -> Result<(), WireError> {
+        let given = [
+            ("wire", self.wire.is_some()),
+            ("endian", self.endian.is_some()),
+            ("ack", self.ack.is_some()),
+            ("size-key", self.size_key.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(WireError::Datagram(option)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The address of a server of the old protocol.
@@ -84,7 +111,7 @@ pub(crate) enum AddressError {
     #[error("has {0:?} at its end: end it after HOST:PORT, and say the wire with --wire")]
     Path(String),
     #[error(transparent)]
-    HostPort(#[from] ValueError),
+    HostPort(#[from] NoHostPort),
 }
 
 impl FromStr for LegacyAddress {
@@ -92,28 +119,29 @@ impl FromStr for LegacyAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if !path.starts_with('/') {
-                return Err(AddressError::Unknown);
+            if let Some(at) = path.find('?') {
+                return Err(AddressError::Path(path[at..].to_owned()));
             }
-            return match path.find('?') {
-                Some(at) => Err(AddressError::Path(path[at..].to_owned())),
-                None => Ok(Self::Stream(StreamAddress::Unix(path.into()))),
-            };
+            let path = net::socket_path(path).ok_or(AddressError::Unknown)?;
+            return Ok(Self::Stream(StreamAddress::Unix(path)));
         }
         match text.split_once("://") {
-            None => Ok(Self::Stream(StreamAddress::Tcp(host_port(text)?))),
-            Some(("tcp", rest)) => Ok(Self::Stream(StreamAddress::Tcp(host_port(rest)?))),
-            Some(("udp", rest)) => Ok(Self::Datagram(host_port(rest)?)),
+            None => Ok(Self::Stream(StreamAddress::Tcp(alone(text)?.parse()?))),
+            Some(("tcp", rest)) => {
+                let server = HostPort::from_uri(alone(rest)?)?;
+                Ok(Self::Stream(StreamAddress::Tcp(server)))
+            }
+            Some(("udp", rest)) => Ok(Self::Datagram(HostPort::from_uri(alone(rest)?)?)),
             Some(_) => Err(AddressError::Unknown),
         }
     }
 }
 
-fn host_port(text: &str) -> Result<HostPort, AddressError> {
+/// `text`, if no path and no query follow it.
+fn alone(text: &str) -> Result<&str, AddressError> {
     match text.find(['/', '?']) {
         Some(at) => Err(AddressError::Path(text[at..].to_owned())),
-        None => Ok(text.parse()?),
+        None => Ok(text),
     }
 }
 
@@ -123,17 +151,20 @@ mod tests {
 
     #[test]
     fn addresses_say_what_carries_the_command() {
-        let at = |host: &str| HostPort {
-            host: host.to_owned(),
-            port: 8080,
-        };
+        let at = |host: &str| format!("{host}:8080").parse().unwrap();
         let tcp = |host| LegacyAddress::Stream(StreamAddress::Tcp(at(host)));
         let unix = LegacyAddress::Stream(StreamAddress::Unix("/run/x".into()));
         for (text, expected) in [
             ("example.org:8080", tcp("example.org")),
-            ("[::1]:8080", tcp("::1")),
+            ("[::1]:8080", tcp("[::1]")),
             ("tcp://127.0.0.1:8080", tcp("127.0.0.1")),
-            ("udp://[::1]:8080", LegacyAddress::Datagram(at("::1"))),
+            ("udp://[::1]:8080", LegacyAddress::Datagram(at("[::1]"))),
+            ("[FE80:0::1%eth0]:8080", tcp("[fe80::1%eth0]")),
+            ("tcp://[fe80::1%25eth0]:8080", tcp("[fe80::1%eth0]")),
+            (
+                "udp://[::ffff:192.0.2.7]:8080",
+                LegacyAddress::Datagram(at("[::ffff:192.0.2.7]")),
+            ),
             ("unix:/run/x", unix.clone()),
             ("unix:///run/x", unix),
         ] {
@@ -154,5 +185,42 @@ mod tests {
             let error = text.parse::<LegacyAddress>().unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn options_of_another_wire_are_refused() {
+        let given = WireArgs {
+            wire: None,
+            endian: Some(Endian::Big),
+            ack: None,
+            size_key: None,
+        };
+        let of = |wire| {
+            WireArgs {
+                wire,
+                ..given.clone()
+            }
+            .wire()
+        };
+        let endian = Endian::Big;
+        assert_eq!(of(Some(WireName::Length)), Ok(Wire::Length { endian }));
+        assert!(of(None).is_ok());
+        for wire in [WireName::AsciiLength, WireName::Raw] {
+            let said = of(Some(wire)).unwrap_err().to_string();
+            assert_eq!(said, "--endian goes with --wire json-header and length");
+        }
+        let ack = WireArgs {
+            ack: Some(Ack::Wait),
+            ..given.clone()
+        };
+        assert!(ack.wire().is_err());
+        let key = WireArgs {
+            wire: Some(WireName::Length),
+            size_key: Some("size".to_owned()),
+            ..given.clone()
+        };
+        assert!(key.wire().is_err());
+        assert_eq!(given.none(), Err(WireError::Datagram("endian")));
+        assert_eq!(WireArgs::default().none(), Ok(()));
     }
 }

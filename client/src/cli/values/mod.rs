@@ -2,13 +2,13 @@
 
 mod legacy;
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_16BE, UTF_16LE};
 use remex_client::Signal;
 use thiserror::Error;
 
-pub(crate) use self::legacy::{Ack, Endian, LegacyAddress, StreamAddress, WireArgs, WireName};
+pub(crate) use self::legacy::{LegacyAddress, StreamAddress, WireArgs};
 
 /// The longest key of a label.
 const LABEL_KEY_BYTES_MAX: usize = 63;
@@ -20,6 +20,10 @@ const LABEL_VALUE_BYTES_MAX: usize = 256;
 pub(crate) enum ValueError {
     #[error("is no variable: write NAME=VALUE, or NAME alone for the local value")]
     EnvVar,
+    #[error("is empty: write what to run")]
+    NoCommand,
+    #[error("is empty: write a name, a number or UID:GID")]
+    NoUser,
     #[error("is no label: write KEY=VALUE")]
     Label,
     #[error("has a key that no label may have: write 1 to 63 characters of a-z, 0-9 and ._/-")]
@@ -30,8 +34,6 @@ pub(crate) enum ValueError {
     RelativeFolder,
     #[error("is no signal: write for example TERM, SIGTERM or 15")]
     Signal,
-    #[error("is no address: write HOST:PORT")]
-    HostPort,
     #[error("is no character set: write a label of the WHATWG's such as utf-8, gbk or shift_jis")]
     Charset,
     #[error("is not used on a socket: write for example utf-8 or gbk")]
@@ -51,6 +53,24 @@ pub(crate) fn folder(path: &str) -> Result<String, ValueError> {
         Ok(path.to_owned())
     } else {
         Err(ValueError::RelativeFolder)
+    }
+}
+
+/// What /bin/sh is to run.
+pub(crate) fn shell(text: &str) -> Result<String, ValueError> {
+    not_empty(text, ValueError::NoCommand)
+}
+
+/// A user of the server's machine, which knows whether there is one.
+pub(crate) fn user(name: &str) -> Result<String, ValueError> {
+    not_empty(name, ValueError::NoUser)
+}
+
+fn not_empty(text: &str, error: ValueError) -> Result<String, ValueError> {
+    if text.is_empty() {
+        Err(error)
+    } else {
+        Ok(text.to_owned())
     }
 }
 
@@ -116,44 +136,6 @@ impl FromStr for Label {
     }
 }
 
-/// `HOST:PORT`; IPv6 in brackets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            write!(f, "[{host}]:{port}")
-        } else {
-            write!(f, "{host}:{port}")
-        }
-    }
-}
-
-impl FromStr for HostPort {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let wrong = || ValueError::HostPort;
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().map_err(|_| wrong())?;
-        let host = match host.strip_prefix('[') {
-            Some(address) => address.strip_suffix(']').ok_or_else(wrong)?,
-            None if host.contains(':') => return Err(wrong()),
-            None => host,
-        };
-        if host.is_empty() {
-            return Err(wrong());
-        }
-        let host = host.to_owned();
-        Ok(Self { host, port })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,18 +169,6 @@ mod tests {
             (&format!("k={}", "v".repeat(257)), ValueError::LabelValue),
         ] {
             assert_eq!(text.parse::<Label>(), Err(error), "{text}");
-        }
-    }
-
-    #[test]
-    fn addresses_have_a_host_and_a_port() {
-        for (text, host, port) in [("h:80", "h", 80), ("[::1]:8080", "::1", 8080)] {
-            let parsed: HostPort = text.parse().unwrap();
-            assert_eq!((parsed.host.as_str(), parsed.port), (host, port));
-            assert_eq!(parsed.to_string(), text);
-        }
-        for text in ["h", "h:", ":1", "h:65536", "::1:80", "[::1:80"] {
-            assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
     }
 

@@ -136,7 +136,7 @@ fn several_are_named_at_once_by_the_beginnings_of_their_ids() {
 fn echo_and_ping_answer() {
     let server = Fake::start();
     let outcome = result(&mut remex(&server, ["echo", "hi \u{1b}[2J"]));
-    assert_eq!(outcome, (0, "HI \\x1b[2J\n".into(), String::new()));
+    assert_eq!(outcome, (0, "HI \\u{1b}[2J\n".into(), String::new()));
     let (code, stdout, _) = result(&mut remex(&server, ["ping"]));
     let said = format!("{}: remexd {}, ", server.endpoint, remex::VERSION);
     assert!(code == 0 && stdout.starts_with(&said), "{stdout}");

@@ -1,5 +1,7 @@
 //! What is typed wrong: the line, the one line that is printed of it, and the exit code, which is 255 always.
 
+use std::{ffi::OsStr, fs::File, os::unix::ffi::OsStrExt};
+
 use super::{remex, result};
 use crate::fake::Fake;
 
@@ -60,7 +62,40 @@ const WRONG: &[(&[&str], &str)] = &[
     ),
     (
         &["run", "-e", "SURELY_NOT_SET", "y"],
+        "-e SURELY_NOT_SET is not set here; set it, or write -e SURELY_NOT_SET=VALUE",
+    ),
+    (
+        &["run", "--env=SURELY_NOT_SET", "--", "x", "-e"],
         "--env SURELY_NOT_SET is not set here; set it, or write --env SURELY_NOT_SET=VALUE",
+    ),
+    (
+        &["run", "--shell", ""],
+        "--shell \"\" is empty: write what to run; see `remex run --help`",
+    ),
+    (
+        &["run", "-u", "", "x"],
+        "-u \"\" is empty: write a name, a number or UID:GID; see `remex run --help`",
+    ),
+    // It would run as somebody else than was meant.
+    (
+        &["run", "--user=", "x"],
+        "--user \"\" is empty: write a name, a number or UID:GID; see `remex run --help`",
+    ),
+    (
+        &["-t", "run", "x"],
+        "-t stands behind run: remex run -t; see `remex run --help`",
+    ),
+    (
+        &["--timeout", "3", "run", "x"],
+        "--timeout stands behind run: remex run --timeout; see `remex run --help`",
+    ),
+    (
+        &["-9", "kill", "x"],
+        "unexpected argument '-9'; see `remex kill --help`",
+    ),
+    (
+        &["--tineout", "3", "run", "x"],
+        "unexpected argument '--tineout'; see `remex run --help`",
     ),
     (
         &["run", "--label", "x", "y"],
@@ -128,12 +163,28 @@ const WRONG: &[(&[&str], &str)] = &[
     ),
     (
         &["kill", "-NOPE", "x"],
-        "unexpected argument '-NOPE', which is no signal either; see `remex kill --help`",
+        "SIGNAL \"-NOPE\" is no signal: write for example TERM, SIGTERM or 15; see `remex kill --help`",
     ),
     (&["kill", "-9"], "ID is missing; see `remex kill --help`"),
     (
         &["kill", "-9", "-15", "x"],
-        "-15 is a second signal; leave one out; see `remex kill --help`",
+        "SIGNAL cannot be used twice; see `remex kill --help`",
+    ),
+    (
+        &["kill", "x", "-s", "KILL", "-9"],
+        "-s cannot be used twice; see `remex kill --help`",
+    ),
+    (
+        &["kill", "x", "--sever"],
+        "unexpected argument '--sever', perhaps '--server' is meant; see `remex kill --help`",
+    ),
+    (
+        &["kill", "x", "-s"],
+        "-s needs a value; see `remex kill --help`",
+    ),
+    (
+        &["kill", "-s", "9", "--", "-x"],
+        "no execution begins with \"-x\"; see `remex ps -a`",
     ),
     (
         &["kill", "nobody"],
@@ -231,6 +282,58 @@ fn the_environment_is_blamed_for_what_it_says_and_empty_says_nothing() {
 }
 
 #[test]
+fn a_word_that_is_no_utf8_is_named() {
+    let server = Fake::start();
+    let word = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    for (words, said) in [
+        (
+            [word(b"run"), word(b"--cwd"), word(b"/\xff"), word(b"x")],
+            r#""/\xff" is not UTF-8, as it has to be here; see `remex run --help`"#,
+        ),
+        (
+            [word(b"kill"), word(b"-9"), word(b"a"), word(b"b\xc3")],
+            r#""b\xc3" is not UTF-8, as it has to be here; see `remex kill --help`"#,
+        ),
+    ] {
+        let (code, _, stderr) = result(&mut remex(&server, &words));
+        assert_eq!((code, &*stderr), (255, &*format!("remex: {said}\n")));
+    }
+}
+
+#[test]
+fn options_of_kill_stand_before_and_behind_its_ids() {
+    let server = Fake::start();
+    let uri = server.endpoint.to_string();
+    for words in [
+        &["kill", "-9", "nobody"][..],
+        &["kill", "nobody", "-9"],
+        &["kill", "nobody", "-s", "KILL"],
+        &["kill", "nobody", "--signal=9"],
+        &["kill", "-9", "--", "nobody"],
+        &["kill", "nobody", "--server", &uri, "-KILL"],
+    ] {
+        let mut command = remex(&server, words);
+        let (code, _, stderr) = result(&mut command);
+        let said = "remex: no execution begins with \"nobody\"; see `remex ps -a`\n";
+        assert_eq!((code, &*stderr), (255, said), "{words:?}");
+    }
+    for words in [["kill", "x", "--help"], ["kill", "x", "-h"]] {
+        let (code, stdout, _) = result(&mut remex(&server, words));
+        assert!(code == 0 && stdout.contains("remex kill"), "{stdout}");
+    }
+}
+
+#[test]
+fn the_version_is_asked_for_as_an_option_or_as_a_subcommand() {
+    let server = Fake::start();
+    for words in [["--version"], ["-V"], ["version"]] {
+        let (code, stdout, stderr) = result(&mut remex(&server, words));
+        let version = concat!("remex ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!((code, &*stdout, &*stderr), (0, version, ""));
+    }
+}
+
+#[test]
 fn bare_remex_shows_what_it_can_do() {
     let server = Fake::start();
     let (code, stdout, stderr) = result(&mut remex(&server, [""; 0]));
@@ -240,6 +343,16 @@ fn bare_remex_shows_what_it_can_do() {
         assert!(lines.any(|line| line.starts_with(verb)), "{verb}: {stdout}");
     }
     assert!(!stdout.contains("attach"), "{stdout}");
+}
+
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    let server = Fake::start();
+    for words in [&["--help"][..], &["run", "-h"], &["version"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (code, _, stderr) = result(remex(&server, words).stdout(full));
+        assert_eq!((code, stderr.lines().count()), (255, 1), "{stderr}");
+    }
 }
 
 #[test]

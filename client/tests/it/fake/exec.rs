@@ -88,11 +88,12 @@ fn no_input() -> mpsc::Receiver<Input> {
 
 #[tonic::async_trait]
 impl exec_service_server::ExecService for Exec {
+    type RunStream = Events<RunResponse>;
     type StartStream = Events<StartResponse>;
     type InteractStream = Events<InteractResponse>;
     type AttachStream = Events<AttachResponse>;
 
-    async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunResponse>, Status> {
+    async fn run(&self, request: Request<RunRequest>) -> Result<Response<Self::RunStream>, Status> {
         let request = request.into_inner();
         let command = request.command.unwrap_or_default();
         let mut events = self.begin(command, request.stdin_data.into(), false, no_input())?;
@@ -117,7 +118,7 @@ impl exec_service_server::ExecService for Exec {
             stdout.truncate(max);
         }
         (response.stdout_data, response.stderr_data) = (stdout.into(), stderr.into());
-        Ok(Response::new(response))
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(response)))))
     }
 
     async fn start(

@@ -4,24 +4,22 @@
 use std::{io, mem, os::fd::AsFd, time::Duration};
 
 use bytes::{BufMut, BytesMut};
-use remex_daemon::net::{Caller, Stream};
+use remex_daemon::net::{Caller, PeerStream};
 use rustix::net::{RecvFlags, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{io::AsyncWriteExt, time::Instant};
 
 use crate::{
-    limits::{KEEPALIVE, LINGER_BYTES},
+    limits::{KEEPALIVE, KEEPALIVE_PROBES, LINGER_BYTES},
     wire::Guard,
 };
 
 /// Room that is made for a read, if less is left.
 const READ_BYTES: usize = 8 * 1024;
-/// Probes without an answer after which a connection is taken for dead.
-const KEEPALIVE_PROBES: u32 = 4;
 
 /// A connection.
-pub(super) struct Line {
-    pub(super) stream: Stream,
+pub(super) struct Connection {
+    pub(super) stream: PeerStream,
     pub(super) caller: Caller,
     /// Arrived, and no command yet. Without memory of its own while it is empty.
     pub(super) pending: BytesMut,
@@ -34,8 +32,8 @@ pub(super) struct Line {
     owes: bool,
 }
 
-impl Line {
-    pub(super) fn new(stream: Stream, caller: Caller) -> Self {
+impl Connection {
+    pub(super) fn new(stream: PeerStream, caller: Caller) -> Self {
         if let Some(tcp) = stream.tcp() {
             let keepalive = TcpKeepalive::new()
                 .with_time(KEEPALIVE)
@@ -75,8 +73,8 @@ impl Line {
     /// Waits until something has arrived, if only the end. Cancel-safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match &self.stream {
-            Stream::Tcp(stream) => stream.readable().await,
-            Stream::Unix(stream) => stream.readable().await,
+            PeerStream::Tcp(stream) => stream.readable().await,
+            PeerStream::Unix(stream) => stream.readable().await,
         }
     }
 
@@ -103,8 +101,8 @@ impl Line {
     fn read(&mut self, room: usize) -> io::Result<usize> {
         let mut pending = (&mut self.pending).limit(room);
         let read = match &self.stream {
-            Stream::Tcp(stream) => stream.try_read_buf(&mut pending),
-            Stream::Unix(stream) => stream.try_read_buf(&mut pending),
+            PeerStream::Tcp(stream) => stream.try_read_buf(&mut pending),
+            PeerStream::Unix(stream) => stream.try_read_buf(&mut pending),
         };
         match read {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.read_unannounced(room),
@@ -150,7 +148,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Connection {
     fn drop(&mut self) {
         if self.owes
             && let Some(tcp) = self.stream.tcp()

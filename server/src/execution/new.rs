@@ -1,0 +1,52 @@
+//! What a caller asks for, and how it came.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use bytes::Bytes;
+use remex_daemon::net::{Caller, Transport};
+use remex_supervisor::process::CommandSpec;
+
+/// What a caller asks for.
+#[derive(Debug)]
+pub struct NewExecution {
+    /// The command.
+    pub spec: CommandSpec,
+    /// The first bytes of stdin.
+    pub stdin: Bytes,
+    /// stdin goes on after them.
+    pub stdin_open: bool,
+    /// Its output is waited for to the end, not only as long as its leader runs.
+    pub until_end: bool,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Who asks.
+    pub caller: Caller,
+    /// What it came through.
+    pub through: Through,
+}
+
+/// What a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Through {
+    /// How the caller is connected.
+    pub transport: Transport,
+    /// A gateway asks, for a client of its own.
+    pub gateway: bool,
+    /// That client's address as the gateway tells it, where it is another than the caller's. Nothing here believes it.
+    pub client: Option<IpAddr>,
+}
+
+impl fmt::Display for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.gateway { "gateway " } else { "grpc " })?;
+        f.write_str(match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+            Transport::Unix => "unix",
+        })?;
+        match self.client {
+            Some(client) => write!(f, " for {client}"),
+            None => Ok(()),
+        }
+    }
+}

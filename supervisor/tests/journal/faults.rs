@@ -1,0 +1,293 @@
+//! Each operation fails once, with EIO or for want of room. Nothing is tried again, nothing that was told is lost, and nothing
+//! that was not told is made up.
+
+use remex_supervisor::journal::{
+    Commit, Full, Keep, OnFull, Settings, SyncMode, Writer, inspect, prepare, recover, remove,
+    sweep_removed,
+};
+
+use crate::{
+    disk::{Disk, Do},
+    script::{ID, Script, events, folder, recover_and_lose, reservation},
+};
+
+fn script(sync: SyncMode) -> Script {
+    let outputs = [50_000, 30_000, 50_000, 50_000];
+    let mut script = Script::new(sync, &outputs).dropping(100_000);
+    script.batch = 2;
+    script
+}
+
+#[test]
+fn a_failure_is_final_and_said() {
+    for sync in [SyncMode::None, SyncMode::All] {
+        let script = script(sync);
+        let whole = Disk::new();
+        script.run(&whole);
+        for (index, what) in whole.done().into_iter().enumerate() {
+            for errno in [libc::EIO, libc::ENOSPC, libc::EDQUOT] {
+                let disk = Disk::new();
+                disk.fail(index, errno);
+                let promise = script.run(&disk);
+                let is_want_of_room = errno != libc::EIO;
+                let is_tried_again = match what {
+                    // What takes room ahead is no write: there is room again, or the oldest makes some.
+                    Do::Allocate | Do::Create => is_want_of_room && promise.reserved,
+                    // What was not used of a file's room, or cannot be given back.
+                    Do::Truncate => promise.error.is_none(),
+                    _ => false,
+                };
+                if is_tried_again {
+                    script.check(&disk, &promise, true).unwrap();
+                    continue;
+                }
+                let Some(error) = promise.error.clone() else {
+                    // The header of a new segment: nothing of it is believed, and it is begun anew.
+                    assert!(what == Do::Write && is_want_of_room, "{what:?} {errno}");
+                    continue;
+                };
+                assert_eq!(error.errno, Some(errno), "{what:?}");
+                let after: Vec<_> = disk.done().split_off(index + 1);
+                nothing_is_tried_again(&after, promise.prepared);
+                disk.restart();
+                script.check(&disk, &promise, true).unwrap();
+                script
+                    .check(&disk.after_power_cut(|_| false), &promise, false)
+                    .unwrap();
+                if promise.prepared {
+                    let summary = inspect(&folder(&disk).unwrap()).unwrap();
+                    assert_eq!(summary.storage_error, Some(error.to_string()));
+                    // Whoever takes it over does not write to it either.
+                    assert!(recover(folder(&disk).unwrap()).unwrap().writer.is_none());
+                }
+            }
+        }
+    }
+}
+
+/// After a failure all that is done is to say so, or to remove what was to be prepared.
+fn nothing_is_tried_again(after: &[Do], prepared: bool) {
+    if prepared {
+        assert!(
+            after.is_empty() || after == [Do::Create, Do::Write],
+            "{after:?}"
+        );
+    } else {
+        let removing = [Do::Rename, Do::Remove, Do::RemoveFolder];
+        assert!(
+            after.iter().all(|what| removing.contains(what)),
+            "{after:?}"
+        );
+    }
+}
+
+#[test]
+fn a_failed_writer_fails_with_the_same_error_for_ever() {
+    for (on_full, no_output, takes) in [
+        (OnFull::Block, false, false),
+        (OnFull::DropOldest, false, true),
+        (OnFull::Block, true, true),
+    ] {
+        let disk = Disk::new();
+        let mut writer = writer(
+            &disk,
+            Keep {
+                max_bytes: 1 << 20,
+                on_full,
+                no_output,
+            },
+        );
+        let events = events(&[10, 10]);
+        writer.push(events[0].clone());
+        disk.fail(disk.done().len(), libc::EIO);
+        let error = writer.commit().unwrap_err();
+        assert_eq!(writer.failure(), Some(&error));
+        let done = disk.done().len();
+        writer.push(events[1].clone());
+        writer.accept_stdin(5);
+        assert!(!writer.has_pending());
+        assert_eq!(writer.commit().unwrap_err(), error);
+        assert_eq!(writer.through(), 0);
+        assert_eq!(writer.has_room(), takes);
+        drop(writer);
+        assert_eq!(disk.done().len(), done, "something was tried again");
+    }
+}
+
+fn writer(disk: &Disk, keep: Keep) -> Writer<crate::disk::SimFolder> {
+    let folder = prepare(&disk.root(), ID, 8192, SyncMode::None).unwrap();
+    let mut writer = Writer::open(folder).unwrap();
+    let settings = Settings {
+        keep,
+        reserve_bytes: 0,
+    };
+    writer.reserve(&reservation(), &settings).unwrap();
+    writer
+}
+
+/// Writes of a few bytes at a time make the same journal.
+#[test]
+fn short_writes_are_gone_on_with() {
+    let script = Script::new(SyncMode::None, &[3000, 100, 3000]);
+    let whole = Disk::new();
+    script.run(&whole);
+    let disk = Disk::new();
+    disk.write_at_most(700);
+    assert_eq!(script.run(&disk).error, None);
+    let name = "an-execution/segment-00000001";
+    assert_eq!(disk.content(name), whole.content(name));
+}
+
+#[test]
+fn a_full_disk_costs_no_record() {
+    let disk = Disk::new();
+    let mut writer = writer(&disk, Keep::default());
+    let script = Script::new(SyncMode::None, &[40_000; 8]);
+    disk.limit(Some(disk.used() + 100_000));
+    let mut was_full = false;
+    for event in &script.events {
+        writer.push(event.clone());
+        loop {
+            match writer.commit().unwrap() {
+                Commit::Written { through } => break assert_eq!(through, event.sequence),
+                Commit::Full(full) => {
+                    assert_eq!(full, Full::Disk);
+                    assert_eq!(writer.is_full(), Some(Full::Disk));
+                    assert!(!writer.has_room());
+                    was_full = true;
+                    // What was told so far can be read, and the batch is not lost.
+                    let read = script.read(&disk).unwrap();
+                    assert_eq!(read.events.len() as u64, event.sequence - 1);
+                    disk.limit(Some(disk.used() + 200_000));
+                }
+            }
+        }
+        assert!(writer.has_room());
+    }
+    assert!(was_full);
+    assert_eq!(
+        script.read(&disk).unwrap().events.len(),
+        script.events.len()
+    );
+}
+
+/// The exit has room that output left to it, however full the disk is.
+#[test]
+fn an_exit_is_stored_on_a_full_disk() {
+    let disk = Disk::new();
+    let mut writer = writer(&disk, Keep::default());
+    let script = Script::new(SyncMode::None, &[40_000; 2]);
+    let [output @ .., exit] = &script.events[..] else {
+        panic!()
+    };
+    for event in output {
+        writer.push(event.clone());
+        writer.commit().unwrap();
+    }
+    disk.limit(Some(0));
+    writer.push(exit.clone());
+    assert_eq!(
+        writer.commit(),
+        Ok(Commit::Written {
+            through: exit.sequence
+        })
+    );
+    assert_eq!(
+        script.read(&disk).unwrap().events.len(),
+        script.events.len()
+    );
+}
+
+#[test]
+fn on_a_full_disk_the_oldest_output_goes_if_it_may() {
+    let disk = Disk::new();
+    let script = Script::new(SyncMode::None, &[60_000; 100]).dropping(1 << 30);
+    let mut writer = writer(&disk, script.keep);
+    disk.limit(Some(4 << 20));
+    for event in &script.events {
+        writer.push(event.clone());
+        assert_eq!(
+            writer.commit(),
+            Ok(Commit::Written {
+                through: event.sequence
+            })
+        );
+    }
+    assert!(disk.used() <= 4 << 20);
+    let read = script.read(&disk).unwrap();
+    assert_eq!(read.gaps.len(), 1);
+    assert_eq!(read.events.last(), Some(&(script.events.len() as u64)));
+}
+
+/// What is to stay free of the disk stays free of output, not of an exit.
+#[test]
+fn output_leaves_the_reserve_alone() {
+    let disk = Disk::new();
+    let folder = prepare(&disk.root(), ID, 8192, SyncMode::None).unwrap();
+    let mut writer = Writer::open(folder).unwrap();
+    let settings = Settings {
+        reserve_bytes: 1 << 20,
+        ..Settings::default()
+    };
+    disk.limit(Some((1 << 20) + 200_000));
+    writer.reserve(&reservation(), &settings).unwrap();
+    let script = Script::new(SyncMode::None, &[60_000; 8]);
+    let commits = script.events[..8].iter().map(|event| {
+        writer.push(event.clone());
+        writer.commit().unwrap()
+    });
+    assert_eq!(commits.last(), Some(Commit::Full(Full::Disk)));
+    assert!(disk.used() <= 200_000);
+}
+
+#[test]
+fn a_reservation_on_a_full_disk_says_so() {
+    let disk = Disk::new();
+    let folder = prepare(&disk.root(), ID, 0, SyncMode::None).unwrap();
+    let mut writer = Writer::open(folder).unwrap();
+    disk.limit(Some(disk.used()));
+    let error = writer
+        .reserve(&reservation(), &Settings::default())
+        .unwrap_err();
+    assert!(error.is_full());
+}
+
+#[test]
+fn what_cannot_be_removed_is_removed_later() {
+    let whole = Disk::new();
+    Script::new(SyncMode::None, &[10]).run(&whole);
+    let begin = whole.done().len();
+    let removed = whole.copy();
+    remove(&removed.root(), ID).unwrap();
+    for index in begin..removed.done().len() {
+        let disk = whole.copy();
+        disk.fail(index, libc::EIO);
+        remove(&disk.root(), ID).unwrap_err();
+        disk.restart();
+        let is_there = folder(&disk).is_some();
+        assert_eq!(is_there, index == begin, "half of it is there");
+        assert_eq!(sweep_removed(&disk.root()), Ok(usize::from(!is_there)));
+        assert_eq!(sweep_removed(&disk.root()), Ok(0));
+    }
+}
+
+#[test]
+fn a_recovery_that_fails_can_be_tried_again() {
+    let script = script(SyncMode::All);
+    let part = Script {
+        events: script.events[..3].to_vec(),
+        ..script.clone()
+    };
+    let whole = Disk::new();
+    let promise = part.run(&whole);
+    let begin = whole.done().len();
+    let recovered = whole.copy();
+    recover_and_lose(&recovered, true).unwrap();
+    for index in begin..recovered.done().len() {
+        let disk = whole.copy();
+        disk.fail(index, libc::EIO);
+        assert!(recover_and_lose(&disk, true).is_err());
+        disk.restart();
+        script.check(&disk, &promise, true).unwrap();
+    }
+}
