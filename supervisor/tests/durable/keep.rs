@@ -343,12 +343,9 @@ fn a_command_that_waits_for_storage_that_has_failed_can_be_killed() {
     while status(&mut running).storage_error.is_empty() {}
     assert!(running.signal(9));
     let outcome = loop {
-        match running.server.report().expect("it waits") {
-            Report::Ended { exit, kept, .. } => {
-                assert!(!kept);
-                break exit.outcome;
-            }
-            _ => {}
+        if let Report::Ended { exit, kept, .. } = running.server.report().expect("it waits") {
+            assert!(!kept);
+            break exit.outcome;
         }
     };
     assert_eq!(outcome.reason, ExitReason::Signal);
