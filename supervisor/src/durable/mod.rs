@@ -3,7 +3,7 @@
 //! died, another finds it by the socket in the execution's folder.
 //!
 //! [`message`], `exit` and `order` say what crosses; [`link`] is the server's end and `connection` the supervisor's; `lock` says who
-//! supervises. `supervise` is the supervisor's life, `running` its execution, `sink` the way of the output.
+//! supervises. `supervise` is the supervisor's life, `state` how far it is, `running` its execution, `sink` the way of the output.
 
 mod connection;
 mod exit;
@@ -13,6 +13,7 @@ pub mod message;
 mod order;
 mod running;
 mod sink;
+mod state;
 mod supervise;
 mod watched;
 
