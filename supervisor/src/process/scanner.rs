@@ -232,8 +232,9 @@ impl Ending {
         };
         for &number in &job.signals {
             to_group(number);
-            // Once to each: a program may take a second TERM for impatience.
-            for entry in members.iter().filter(|entry| entry.group != leader) {
+            // Once to each: a program may take a second TERM for impatience. Who leaves the group just now may get none by it.
+            let is_missed = |entry: &&Entry| entry.group != leader || table.has_left(entry, leader);
+            for entry in members.iter().filter(is_missed) {
                 signal::send(number, entry.pid, || table.is_same(entry));
             }
         }

@@ -109,6 +109,12 @@ impl ProcessTable {
         now.is_some_and(|now| now.started == entry.started && now.state != State::Dead)
     }
 
+    /// Whether `entry`, which was met in `group`, has left it since: a signal to the group may not have reached it.
+    pub(super) fn has_left(&self, entry: &Entry, group: i32) -> bool {
+        let now = self.look(entry.pid).ok().flatten();
+        now.is_some_and(|now| now.started == entry.started && now.group != group)
+    }
+
     /// The tag that a process carries.
     pub(super) fn tag_of(&self, pid: i32) -> Environment {
         let mut environment = Vec::new();
@@ -287,6 +293,7 @@ fn parse_stat(pid: i32, stat: &[u8]) -> Option<Entry> {
 mod tests {
     use std::{
         io::{BufRead, BufReader},
+        os::unix::process::CommandExt,
         process::{Command, Stdio},
     };
 
@@ -389,6 +396,33 @@ mod tests {
             );
         }
         signal::process(grandchild, libc::SIGKILL).unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn who_has_left_a_group_since_it_was_met_is_told_from_who_has_not() {
+        let mut child = Command::new("sleep")
+            .arg("1000")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let table = ProcessTable::open().unwrap();
+        let now = table.look(pid).unwrap().unwrap();
+        assert_eq!(now.group, pid);
+        assert!(!table.has_left(&now, pid));
+        let before = Entry {
+            group: own_pid(),
+            ..now
+        };
+        assert!(table.has_left(&before, own_pid()));
+        // Another process of that number has left nothing.
+        let other = Entry {
+            started: 0,
+            ..before
+        };
+        assert!(!table.has_left(&other, own_pid()));
+        child.kill().unwrap();
         child.wait().unwrap();
     }
 
