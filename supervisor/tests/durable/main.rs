@@ -14,6 +14,7 @@ mod starts;
 mod keep;
 mod protocol;
 mod privacy;
+mod escape;
 
 use std::{env, process::Command};
 
