@@ -16,6 +16,7 @@ use rustix::{
 
 use super::{
     connection::{Connection, Listener},
+    crash::{self, Step},
     link::SOCKET_FILE,
     lock::SupervisorLock,
     message::{Attached, OLDEST_VERSION, Report, Request, Stage},
@@ -268,15 +269,17 @@ impl Supervisor {
             .and_then(|bytes| order::Received::decode(&bytes))
             .ok_or(NotNow)?;
         let callers = Callers::new(Presence::new(order.on_disconnect));
-        let launched = writer
+        self.reach(Step::Ordered);
+        let reserved = writer
             .reserve(&order.reservation, &order.settings)
             .map_err(|error| NotStarted::Storage {
                 why: error.to_string(),
                 is_full: error.is_full(),
-            })
-            .and_then(|()| launch(&order, fds.next()));
-        match launched {
+            });
+        self.reach(Step::Reserved);
+        match reserved.and_then(|()| launch(&order, fds.next())) {
             Ok(launching) => {
+                self.reach(Step::Launched);
                 self.state = State::Starting(Box::new(Starting {
                     launching,
                     order,
@@ -329,9 +332,11 @@ impl Supervisor {
                     end,
                     ..
                 } = starting;
+                self.reach(Step::Executed);
                 let mut running = Running::begin(order, spawned, writer, attached);
                 // Its start is in the journal before anybody is told.
                 let _ = running.settle();
+                self.reach(Step::Started);
                 if let Some(cause) = end {
                     running.end(cause);
                 }
@@ -354,7 +359,13 @@ impl Supervisor {
                 if callers.are_gone() {
                     running.abandon();
                 }
+                if running.has_exited() {
+                    reach(Step::Exited, self.execution.as_ref());
+                }
                 let ended = running.settle();
+                if ended.is_some() {
+                    reach(Step::Recorded, self.execution.as_ref());
+                }
                 if let Some(server) = &mut self.server {
                     running.tell(server);
                 }
@@ -367,6 +378,10 @@ impl Supervisor {
         if let State::Ended { is_kept: true, .. } = self.state {
             self.state = State::Over;
         }
+    }
+
+    fn reach(&self, step: Step) {
+        reach(step, self.execution.as_ref());
     }
 
     fn end(&mut self, report: Report) {
@@ -395,6 +410,13 @@ impl Supervisor {
             watch.wait();
         }
         self.execution = None;
+    }
+}
+
+/// Where a test may have it die.
+fn reach(step: Step, execution: Option<&Execution>) {
+    if let Some(execution) = execution {
+        crash::at(step, execution.folder.as_fd());
     }
 }
 
