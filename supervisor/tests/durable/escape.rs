@@ -2,20 +2,23 @@
 
 use std::{
     env, fs,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use remex_supervisor::{
-    durable::message::Stage, lifecycle::outcome::ExitReason, process::TreeRecord,
+    durable::{FolderLock, message::Stage},
+    journal::DiskFolder,
+    lifecycle::outcome::ExitReason,
+    process::TreeRecord,
 };
 
 use crate::{
-    commands::Running,
+    commands::{Running, shell},
     scenarios::told::code,
     server::{Server, Spare, spawner},
-    survival::{expected, lines, until, until_line},
+    survival::{until, until_line},
 };
 
 /// The cgroup of the server that is to be killed, and where it has its executions.
@@ -31,29 +34,34 @@ fn be_a_service() {
     fs::write(Path::new(&unit).join("cgroup.procs"), "0").unwrap();
     let folder = PathBuf::from(folder);
     let spare = Spare::in_folder(&folder, "execution".into());
-    let server = spare.start(&lines(&folder.join("once")).order()).unwrap();
-    let mut running = Running::of(server);
-    running.until("its first lines", |told| told.text().contains("line 20\n"));
+    let mut command = shell("echo ready; read line; echo got $line; exit 7");
+    command.stdin_open = true;
+    let mut running = Running::of(spare.start(&command.order()).unwrap());
+    running.until_ready();
     println!("started");
     running.end();
 }
 
-/// This process's own cgroup.
-fn own_cgroup() -> PathBuf {
+/// Whether there are cgroups here for whoever wants to make some.
+pub(crate) fn has_cgroups() -> bool {
+    let has = spawner().describe().starts_with("cgroup v2");
+    if !has {
+        eprintln!("skipped: no cgroups can be made here");
+    }
+    has
+}
+
+/// A process's cgroup.
+pub(crate) fn cgroup(process: &str) -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let mounted = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
         let path = fields.next()?;
         (fields.next()? == "cgroup2").then_some(path)
     });
-    Path::new(mounted.unwrap()).join(cgroup("self"))
-}
-
-/// That of a process, below the topmost one.
-fn cgroup(process: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    path.unwrap().to_owned()
+    Path::new(mounted.unwrap()).join(path.unwrap())
 }
 
 /// Removes a group and all that are in it, when nothing lives there.
@@ -68,11 +76,10 @@ fn remove(group: &Path) -> bool {
 
 #[test]
 fn the_kill_of_a_servers_cgroup_ends_no_durable_execution() {
-    if !spawner().describe().starts_with("cgroup v2") {
-        eprintln!("skipped: no cgroups can be made here");
+    if !has_cgroups() {
         return;
     }
-    let slice = own_cgroup().join(format!("remex-test-slice-{}", std::process::id()));
+    let slice = cgroup("self").join(format!("remex-test-slice-{}", std::process::id()));
     let unit = slice.join("remexd.service");
     fs::create_dir(&slice).unwrap();
     fs::create_dir(&unit).unwrap();
@@ -85,22 +92,27 @@ fn the_kill_of_a_servers_cgroup_ends_no_durable_execution() {
         .spawn()
         .unwrap();
     until_line(&mut service, "started");
-    let mut server = Server::find(&dir.path().join("execution"));
-    server.greet(Stage::Running);
-    let supervisor = server.supervisor().unwrap();
-    assert!(cgroup(&service.id().to_string()).contains("remexd.service"));
+    let path = dir.path().join("execution");
+    let folder = DiskFolder::open(&path).unwrap();
+    let supervisor = FolderLock::holder(folder.as_fd()).unwrap().unwrap();
+    assert!(cgroup(&service.id().to_string()).starts_with(&unit));
     let elsewhere = cgroup(&supervisor.to_string());
-    assert!(!elsewhere.contains("remexd.service"), "{elsewhere}");
-    assert!(elsewhere.contains("-durable/"), "{elsewhere}");
+    assert!(!elsewhere.starts_with(&unit), "{}", elsewhere.display());
+    assert!(elsewhere.starts_with(&slice), "{}", elsewhere.display());
 
     fs::write(unit.join("cgroup.kill"), "1").unwrap();
-    service.wait().unwrap();
+    let ended = service.wait().unwrap();
+    assert_eq!(ended.signal(), Some(libc::SIGKILL));
     // Nothing keeps its place from being used again.
     until("empty", || remove(&unit));
 
-    let tree = TreeRecord::read(server.folder.as_fd()).unwrap().unwrap();
-    let told = Running::of(server).end();
-    assert_eq!(told.text(), expected());
+    let mut server = Server::find(&path);
+    server.greet(Stage::Running);
+    let tree = TreeRecord::read(folder.as_fd()).unwrap().unwrap();
+    let mut running = Running::of(server);
+    running.write(b"it\n", true);
+    let told = running.end();
+    assert_eq!(told.text(), "ready\ngot it\n");
     assert_eq!(told.ending(), (code(7), ExitReason::Own));
     until("gone", || spawner().kill_durable(&tree));
     until("empty", || remove(&slice));

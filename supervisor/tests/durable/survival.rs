@@ -40,7 +40,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Says each line of a file and on its output once.
 const LINES: u32 = 400;
 
-pub(crate) fn lines(path: &Path) -> Ours {
+fn lines(path: &Path) -> Ours {
     let text = format!(
         "i=0; while [ $i -lt {LINES} ]; do echo line $i; echo $i >>{}; i=$((i+1)); sleep .003; done; exit 7",
         path.display()
@@ -57,7 +57,7 @@ fn numbered(before: &str) -> String {
     lines
 }
 
-pub(crate) fn expected() -> String {
+fn expected() -> String {
     numbered("line ")
 }
 

@@ -44,7 +44,7 @@ pub enum Request {
     },
     /// Ends the execution.
     End(EndCause),
-    /// Asks for [`Report::Status`].
+    /// Asks for [`Report::Status`](super::Report::Status).
     GetStatus {
         /// To know the answer by.
         request: u32,
