@@ -121,6 +121,11 @@ impl<S: EventSink> EventOutlet<S> {
         self.sink.as_ref()
     }
 
+    /// The same, to be changed.
+    pub fn sink_mut(&mut self) -> Option<&mut S> {
+        self.sink.as_mut()
+    }
+
     /// Whether something waits for the sink to have room, which has to be told by [`Ready::Room`](super::engine::Ready::Room)
     /// even if it has some by now.
     pub fn is_held_up(&self) -> bool {

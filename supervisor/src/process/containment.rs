@@ -63,6 +63,16 @@ impl Containment {
         Ok((containment, killed))
     }
 
+    /// The way that was taken.
+    pub(super) fn way(&self) -> &Way {
+        &self.kept.way
+    }
+
+    /// This server's name for itself.
+    pub(super) fn instance(&self) -> &str {
+        &self.kept.instance
+    }
+
     /// For the start-up line.
     pub(super) fn describe(&self) -> String {
         self.kept.way.describe()
@@ -113,6 +123,11 @@ impl Containment {
         }
     }
 
+    /// Has the keeper remove a group when it is empty.
+    pub(super) fn leave_path(&self, left: Left) {
+        self.kept.desk.leave(left);
+    }
+
     /// Tells the keeper that something is asked of `tree`.
     pub(super) fn tell(&self, tree: &Tree, keeper: tree::Keeper) {
         if keeper == tree::Keeper::IsAsked {
@@ -143,6 +158,7 @@ impl Containment {
                 }
                 sweep.end();
             }
+            Tree::Descent(_) => self.bury(leader),
         }
     }
 
@@ -157,6 +173,7 @@ impl Containment {
             }
             // The leader's number is the tree's until all of it is gone.
             Tree::Sweep(sweep) => self.kept.desk.bury_with(sweep),
+            Tree::Descent(_) => self.bury(leader),
         }
     }
 

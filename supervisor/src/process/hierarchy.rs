@@ -37,6 +37,8 @@ const LEFTOVER_POLL: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Hierarchy {
     base: PathBuf,
+    /// The folder of the groups of durable executions.
+    durable_base: PathBuf,
     controllers: Controllers,
     ready: Mutex<Vec<Fresh>>,
     /// How many are to be ready.
@@ -59,10 +61,13 @@ impl Hierarchy {
         let denied = |what: &Path, error: &dyn std::fmt::Display| {
             format!("{} cannot be used: {error}", what.display())
         };
-        match fs::create_dir(&base) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(denied(&base, &error)),
+        let durable_base = own.join(format!("{}-durable", folder(instance)));
+        for base in [&base, &durable_base] {
+            match fs::create_dir(base) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(denied(base, &error)),
+            }
         }
         if !base.join("cgroup.kill").exists() {
             return Err("the kernel has no cgroup.kill (Linux 5.14)".into());
@@ -70,8 +75,9 @@ impl Hierarchy {
         let open_files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let ready = usize::try_from(open_files / DESCRIPTORS_PER_READY).unwrap_or(MAX_READY);
         let hierarchy = Self {
-            controllers: Controllers::enable(&own, &base),
+            controllers: Controllers::enable(&own, &[&base, &durable_base]),
             base,
+            durable_base,
             ready: Mutex::default(),
             target: ready.clamp(1, MAX_READY),
             next: AtomicU64::new(0),
@@ -95,6 +101,18 @@ impl Hierarchy {
     /// The folder that all groups are in.
     pub(super) fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// The folder that the groups of durable executions are in.
+    pub(super) fn durable_base(&self) -> &Path {
+        &self.durable_base
+    }
+
+    /// Limits the group at `path`.
+    pub(super) fn limit(&self, path: &Path, limits: TreeLimits) -> Result<(), StartError> {
+        self.controllers.check(limits)?;
+        write_limits(path, limits)
+            .map_err(|(limit, why)| StartError::LimitUnavailable { limit, why })
     }
 
     /// An empty group with `limits` on it. One that was made ahead and that somebody has touched since is `discard`ed.
@@ -166,7 +184,9 @@ impl Drop for Hierarchy {
         for fresh in self.lock().drain(..) {
             group::remove(fresh.path());
         }
-        let _ = fs::remove_dir(&self.base);
+        for base in [&self.base, &self.durable_base] {
+            let _ = fs::remove_dir(base);
+        }
     }
 }
 
@@ -263,8 +283,8 @@ pub(super) fn unavailable(limits: TreeLimits, why: String) -> StartError {
 }
 
 impl Controllers {
-    /// Makes the controllers available to groups in `base`, which is in `own`, the server's own cgroup.
-    fn enable(own: &Path, base: &Path) -> Self {
+    /// Makes the controllers available to groups in `bases`, which are in `own`, the server's own cgroup.
+    fn enable(own: &Path, bases: &[&Path]) -> Self {
         let available = fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
         let enable = |controller: &str| {
             if !available.split_whitespace().any(|name| name == controller) {
@@ -280,7 +300,7 @@ impl Controllers {
                         .map_err(|_| error)
                         .and_then(|()| control(own))
                 })
-                .and_then(|()| control(base))
+                .and_then(|()| bases.iter().try_for_each(|base| control(base)))
                 .map_err(|error| {
                     format!(
                         "cgroup v2's {controller} controller cannot be enabled in {}: {error}",

@@ -7,11 +7,14 @@
 pub(crate) mod child;
 pub(crate) mod clone;
 mod containment;
+mod descent;
 mod descriptors;
 mod desk;
 mod disposition;
+mod durable;
 mod environment;
 mod error;
+mod failure;
 mod group;
 pub(crate) mod helper;
 mod hierarchy;
@@ -24,14 +27,17 @@ mod limits;
 pub(crate) mod lookup;
 mod low_fds;
 mod names;
+mod patience;
 mod place;
 pub(crate) mod plan;
 mod prepare;
 mod pty;
 pub(crate) mod raw;
+mod resolving;
 mod running;
 mod scanner;
 mod signal;
+pub(crate) mod solo;
 mod spawn;
 mod spawning;
 mod spec;
@@ -44,19 +50,24 @@ mod tree;
 mod user;
 mod way;
 
+pub use durable::{DurablePlace, TREE_FILE, TreeRecord};
 pub use error::StartError;
 pub use landlock::landlock_abi;
 pub use leader::{ExitStatus, Pidfd, Usage};
+pub use patience::SPAWN_BOUND;
 pub use plan::argument_bytes;
 pub use prepare::{Prepared, prepare};
+pub use resolving::{ResolveProgress, Resolved, Resolving};
 pub use running::Process;
+pub use solo::{ChildFailure, Making, NotStarted};
 pub use spawn::{Settings, Spawner};
-pub use spawning::{SPAWN_BOUND, SpawnProgress, Spawning};
+pub use spawning::{SpawnProgress, Spawning};
 pub use spec::{
     CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
     ResourceLimits, StdinSpec, TerminalSpec, TreeLimits, WindowSize, allocation,
 };
 pub use stdio::Stdio;
+pub(crate) use table::TAG;
 pub use table::TreeLook;
 pub use user::may_switch;
 pub use way::Choice;

@@ -1,63 +1,27 @@
-//! What a command writes.
+//! Readers that hold a command's output up, or go; and one that comes at its end.
 
 use std::time::Duration;
 
-use remex_supervisor::lifecycle::{drain::DRAIN_BOUND, outcome::ExitReason};
-
-use crate::{
-    commands::{code, shell},
-    outlets::Answer,
+use remex_supervisor::lifecycle::{
+    drain::DRAIN_BOUND,
+    outcome::{Cause, ExitReason},
 };
 
-/// More than all that is kept on the way.
-const LARGE: usize = 5_000_000;
+use crate::{
+    commands::shell,
+    outlets::Answer,
+    scenarios::{
+        marker::Marker,
+        streams::{LARGE, assert_same},
+        told::{code, signal},
+    },
+};
 
 /// A step that only looks.
 const AT_ONCE: Duration = Duration::ZERO;
 
 /// Longer than a short command takes.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Bytes of all values, in no period that a buffer has.
-fn noise() -> Vec<u8> {
-    let mut state = 1_u32;
-    let next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
-    std::iter::repeat_with(next).take(LARGE).collect()
-}
-
-/// Not `assert_eq`, whose message would be 15 MB.
-#[track_caller]
-fn assert_same(got: &[u8], expected: &[u8]) {
-    assert_eq!(got.len(), expected.len());
-    assert!(got == expected, "some byte differs");
-}
-
-#[test]
-fn both() {
-    let told = shell("echo out; echo err >&2; exec >&-; echo more >&2; exit 1").run();
-    assert_eq!(told.stdout, b"out\n");
-    assert_eq!(told.stderr, b"err\nmore\n");
-    assert_eq!(told.ending(), (code(1), ExitReason::Own));
-}
-
-#[test]
-fn both_at_once_and_large() {
-    let text = "head -c 5000000 /dev/zero & head -c 5000000 /dev/zero >&2; wait";
-    let told = shell(text).run();
-    assert_same(&told.stdout, &vec![0; LARGE]);
-    assert_same(&told.stderr, &vec![0; LARGE]);
-}
-
-#[test]
-fn binary() {
-    let noise = noise();
-    let mut command = shell("exec cat");
-    command.stdin = noise.clone();
-    assert_same(&command.run().stdout, &noise);
-}
 
 /// Its reader has room for the next event at every other step alone.
 #[test]
@@ -102,4 +66,24 @@ fn read_at_the_end() {
     while host.step(PATIENCE).is_none() {}
     assert_eq!(host.engine.exit().unwrap().outcome.status, Some(code(3)));
     assert_eq!(host.engine.outlet().stdout, b"one\ntwo\n");
+}
+
+#[test]
+fn a_reader_that_goes_takes_the_command_with_it() {
+    let marker = Marker::new();
+    let mut running = shell(format!("sleep {marker} & echo ready; exec yes")).start();
+    running.until_ready();
+    running.abandon();
+    let exit = loop {
+        if let Some(exit) = running.step() {
+            break exit;
+        }
+    };
+    assert_eq!(exit.outcome.reason, ExitReason::Ended(Cause::Disconnect));
+    assert_eq!(exit.outcome.status, Some(signal(15)));
+    assert!(running.0.engine.counters().is_abandoned());
+    // Nobody is left to be told, and that is no reason to wait.
+    let now = running.0.now();
+    assert!(running.0.engine.deliver(now, || {}));
+    marker.assert_gone();
 }

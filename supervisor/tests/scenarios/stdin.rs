@@ -2,7 +2,8 @@
 
 use remex_supervisor::lifecycle::outcome::ExitReason;
 
-use crate::commands::{code, shell};
+use super::told::code;
+use crate::commands::shell;
 
 const MIB: usize = 1 << 20;
 
@@ -49,8 +50,7 @@ fn open_piece_by_piece() {
     running.until("the first", |told| told.text().contains("got first"));
     running.write(b"second\n", false);
     running.until("the second", |told| told.text().contains("got second"));
-    let now = running.0.now();
-    running.0.engine.end_stdin(now);
+    running.end_stdin();
     let told = running.end();
     assert_eq!(told.text(), "ready\ngot first\ngot second\nend\n");
     assert_eq!(told.ending(), (code(0), ExitReason::Own));
@@ -64,7 +64,7 @@ fn unread_and_killed() {
     command.stdin_open = true;
     let mut running = command.start();
     running.until_ready();
-    running.write(&vec![b'y'; 3 * MIB], false);
+    running.write(&b"y".repeat(60_000), false);
     running.signal(9);
     assert_eq!(running.end().ending().1, ExitReason::Signal);
 }

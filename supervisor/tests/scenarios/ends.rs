@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use remex_supervisor::lifecycle::outcome::{Cause, ExitReason};
 
-use crate::commands::{Marker, code, shell, signal};
+use super::{
+    marker::Marker,
+    told::{code, signal},
+};
+use crate::commands::{CAUSES, shell};
 
 const SOON: Duration = Duration::from_millis(50);
 
 #[test]
 fn term_ends_what_minds_it() {
-    for cause in [Cause::Timeout, Cause::Disconnect, Cause::Shutdown] {
+    for &cause in CAUSES {
         let marker = Marker::new();
         let text = format!("setsid sleep {marker} & echo ready; exec sleep {marker}");
         let mut running = shell(text).start();
@@ -24,14 +28,14 @@ fn term_ends_what_minds_it() {
 
 #[test]
 fn kill_ends_what_does_not() {
-    for cause in [Cause::Timeout, Cause::Disconnect, Cause::Shutdown] {
+    for &cause in CAUSES {
         let marker = Marker::new();
         let text = format!("trap '' TERM; setsid sleep {marker} & echo ready; exec sleep {marker}");
         let mut command = shell(text);
         command.kill_after = SOON;
         let mut running = command.start();
         running.until_ready();
-        let asked = running.0.now();
+        let asked = running.now();
         running.end_for(cause);
         let told = running.end();
         assert_eq!(told.ending(), (signal(9), ExitReason::Ended(cause)));
@@ -89,24 +93,4 @@ fn a_timeout_that_is_not_reached_is_none() {
     let mut command = shell("exit 2");
     command.timeout = Some(Duration::MAX);
     assert_eq!(command.run().ending(), (code(2), ExitReason::Own));
-}
-
-#[test]
-fn a_reader_that_goes_takes_the_command_with_it() {
-    let marker = Marker::new();
-    let mut running = shell(format!("sleep {marker} & echo ready; exec yes")).start();
-    running.until_ready();
-    running.abandon();
-    let exit = loop {
-        if let Some(exit) = running.step() {
-            break exit;
-        }
-    };
-    assert_eq!(exit.outcome.reason, ExitReason::Ended(Cause::Disconnect));
-    assert_eq!(exit.outcome.status, Some(signal(15)));
-    assert!(running.0.engine.counters().is_abandoned());
-    // Nobody is left to be told, and that is no reason to wait.
-    let now = running.0.now();
-    assert!(running.0.engine.deliver(now, || {}));
-    marker.assert_gone();
 }

@@ -2,7 +2,11 @@
 
 use remex_supervisor::{lifecycle::outcome::ExitReason, process::WindowSize};
 
-use crate::commands::{Command, Marker, code, shell, signal};
+use super::{
+    marker::Marker,
+    told::{code, signal},
+};
+use crate::commands::{Command, shell};
 
 fn on_terminal(text: impl Into<Vec<u8>>) -> Command {
     let mut command = shell(text);
@@ -31,7 +35,7 @@ fn what_is_typed_and_its_size() {
         rows: 33,
         columns: 111,
     };
-    assert!(running.0.engine.resize(size));
+    assert!(running.resize(size));
     running.write(b"typed\n", false);
     running.until("it got the line", |told| told.text().contains("got typed"));
     running.write(b"", true);
@@ -42,9 +46,12 @@ fn what_is_typed_and_its_size() {
 
 #[test]
 fn pipes_have_no_size() {
-    let mut running = shell("echo ready").start();
-    assert!(!running.0.engine.resize(WindowSize::default()));
+    let mut command = shell("echo ready; read line");
+    command.stdin_open = true;
+    let mut running = command.start();
+    assert!(!running.resize(WindowSize::default()));
     running.until_ready();
+    running.write(b"\n", true);
     assert_eq!(running.end().ending(), (code(0), ExitReason::Own));
 }
 

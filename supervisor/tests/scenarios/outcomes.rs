@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use remex_supervisor::lifecycle::{life::MAX_SIGNAL, outcome::ExitReason};
 
-use crate::commands::{Marker, code, shell, signal};
+use super::{
+    marker::Marker,
+    told::{code, signal},
+};
+use crate::commands::shell;
 
 /// How often something is looked at that nothing announces.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);

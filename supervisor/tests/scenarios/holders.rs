@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use remex_supervisor::lifecycle::outcome::ExitReason;
 
-use crate::commands::{Marker, code, shell};
+use super::{marker::Marker, told::code};
+use crate::commands::shell;
 
 /// By far more than the drain is bounded to, on a busy machine, and by far less than they would hold it up.
 const BOUND: Duration = Duration::from_secs(30);
