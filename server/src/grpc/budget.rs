@@ -146,7 +146,8 @@ pub(super) struct Metered<B> {
     held_for: usize,
     waiting: Option<Waiting>,
     /// What follows the data for which there was no room, and is no data.
-    next: Option<Option<Result<Frame<Bytes>, BoxError>>>,
+    next: Option<Result<Frame<Bytes>, BoxError>>,
+    is_over: bool,
     clock: Clock,
 }
 
@@ -191,6 +192,7 @@ impl<B> Metered<B> {
             held_for: 0,
             waiting: None,
             next: None,
+            is_over: false,
             clock: Clock {
                 left: MESSAGE_TIME,
                 running: None,
@@ -265,6 +267,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Metered<B> {
             return;
         };
         while self.next.is_none()
+            && !self.is_over
             && waiting.data.len() + waiting.more.len() < IN_HAND_BYTES
             && self.messages.arrived() == Arrived::Part
             && let Ok(mut largest) =
@@ -281,9 +284,9 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Metered<B> {
                         None => waiting.in_hand.extend(taken),
                     }
                 }
-                Some(Ok(Err(frame))) => self.next = Some(Some(Ok(frame))),
-                Some(Err(error)) => self.next = Some(Some(Err(error.into()))),
-                None => self.next = Some(None),
+                Some(Ok(Err(frame))) => self.next = Some(Ok(frame)),
+                Some(Err(error)) => self.next = Some(Err(error.into())),
+                None => self.is_over = true,
             }
         }
     }
@@ -348,7 +351,10 @@ where
             return this.poll_waiting(context);
         }
         if let Some(next) = this.next.take() {
-            return Poll::Ready(next);
+            return Poll::Ready(Some(next));
+        }
+        if this.is_over {
+            return Poll::Ready(None);
         }
         if this.streaming && this.messages.arrived() == Arrived::Whole {
             // Its reader has what came before.
