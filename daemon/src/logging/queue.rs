@@ -214,6 +214,7 @@ mod tests {
         while !stuck() {
             thread::yield_now();
         }
+        assert_eq!((LINES, BYTES), (4096, 1_048_576));
         let pushed = LINES + 7;
         for _ in 0..pushed {
             queue.push(b"x\n".to_vec());

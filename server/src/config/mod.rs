@@ -115,14 +115,6 @@ impl Config {
             keys.drain_timeout,
             file,
         );
-        let pass_env = texts("--pass-env", &args.pass_env, keys.pass_env, file, &[]);
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        let chdir = text(
-            "--chdir",
-            args.chdir.clone().map(path).as_ref(),
-            keys.chdir.map(|key| spanned(key, path)),
-            file,
-        );
         Ok(Self {
             listen: listen
                 .iter()
@@ -140,14 +132,8 @@ impl Config {
             log_format: shared.log_format.or(keys.log_format).unwrap_or_default(),
             log_level: shared.log_level.or(keys.log_level).unwrap_or_default(),
             drain_timeout: drain_timeout(drain)?,
-            chdir: match checked(chdir, folder)? {
-                Some(chdir) => chdir,
-                None => folder(".").map_err(|why| Origin::Flag("--chdir").wrong(why))?,
-            },
-            pass_env: pass_env
-                .into_iter()
-                .map(|text| checked(Some(text), variable).map(Option::unwrap_or_default))
-                .collect::<Result<_, _>>()?,
+            chdir: chdir(args.chdir.clone(), keys.chdir, file)?,
+            pass_env: pass_env(&args.pass_env, keys.pass_env, file)?,
             max_executions: max_executions(args.max_executions, keys.max_executions, file)?,
             containment: match args.containment {
                 Some(ContainmentArg::Sweep) => Choice::Sweep,
@@ -249,6 +235,33 @@ fn max_executions(
     Ok(checked(executions, at_once)?.unwrap_or(DEFAULT_MAX_EXECUTIONS))
 }
 
+/// Where commands run that name no folder.
+fn chdir(
+    flag: Option<PathBuf>,
+    key: Option<Spanned<PathBuf>>,
+    file: Option<&File>,
+) -> Result<PathBuf, ConfigError> {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let key = key.map(|key| spanned(key, path));
+    let chdir = text("--chdir", flag.map(path).as_ref(), key, file);
+    match checked(chdir, folder)? {
+        Some(chdir) => Ok(chdir),
+        None => folder(".").map_err(|why| Origin::Flag("--chdir").wrong(why)),
+    }
+}
+
+fn pass_env(
+    flags: &[String],
+    keys: Option<Vec<Spanned<String>>>,
+    file: Option<&File>,
+) -> Result<Vec<String>, ConfigError> {
+    let names = texts("--pass-env", flags, keys, file, &[]);
+    let names = names.into_iter();
+    names
+        .map(|text| checked(Some(text), variable).map(Option::unwrap_or_default))
+        .collect()
+}
+
 fn variable(name: &str) -> Result<String, &'static str> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err("is no name of an environment variable");
@@ -298,6 +311,7 @@ mod tests {
         let names: Vec<_> = names.collect();
         assert_eq!(names, ["tcp-exec", "udp-exec", "tcp-echo", "udp-echo"]);
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
+        assert_eq!(config.max_executions, 2000);
         assert_eq!(config.ipv6.listen, ["[::1]:50051".parse().unwrap()]);
         assert_eq!(config.ipv6.legacy.len(), config.legacy.len());
         assert_eq!(config.chdir, env::current_dir().unwrap());
@@ -323,6 +337,8 @@ mod tests {
             assert_eq!(config.drain_timeout.as_secs(), seconds, "{text}");
         }
         assert!(config(&["--drain-timeout", "24h1ms"]).is_err());
+        let most = config(&["--max-executions", "1048576"]).unwrap();
+        assert_eq!(most.max_executions, 1_048_576);
     }
 
     #[test]
@@ -377,6 +393,7 @@ mod tests {
             ["--chdir", "/nowhere"],
             ["--pass-env", "A=B"],
             ["--max-executions", "0"],
+            ["--max-executions", "1048577"],
         ] {
             let error = config(&flags).unwrap_err();
             for part in flags {

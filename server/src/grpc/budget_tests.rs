@@ -87,6 +87,19 @@ const MIB: usize = 1024 * 1024;
 /// The shortest message that a connection's own share is too small for.
 const SMALLEST_SHARED: u32 = 32 * 1024 + 1;
 
+#[test]
+fn the_bounds_are_those_that_are_told() {
+    assert_eq!(OWN_BYTES, 32 * 1024);
+    assert_eq!(
+        [CONNECTION_BYTES, PEER_BYTES, ALL_BYTES],
+        [16 * MIB, 64 * MIB, 256 * MIB]
+    );
+    assert_eq!(WAITING_REQUESTS, 4096);
+    assert_eq!(allowed(0), Duration::from_mins(1));
+    // The largest message, at 16 KiB a second.
+    assert_eq!(allowed(4 * MIB), Duration::from_secs(60 + 256));
+}
+
 #[tokio::test]
 async fn a_message_counts_from_its_first_part_to_its_end() {
     let bench = Bench::new();
