@@ -215,6 +215,11 @@ impl Running {
         }
     }
 
+    /// Whether nothing of the command is waited for any more.
+    pub(super) fn has_exited(&self) -> bool {
+        self.engine.exit().is_some()
+    }
+
     /// Whoever is attached.
     pub(super) fn set_attached(&mut self, attached: Attached) {
         let now = self.now();

@@ -34,7 +34,10 @@ impl Descent {
         let (members, _) = self.members();
         // An error says that nothing is in it.
         let _ = leader.signal_group(number);
-        for entry in members.iter().filter(|entry| entry.group != leader.pid()) {
+        // Who leaves the group just now may get none by it.
+        let group = leader.pid();
+        let is_missed = |entry: &&Entry| entry.group != group || self.table.has_left(entry, group);
+        for entry in members.iter().filter(is_missed) {
             signal::send(number, entry.pid, || self.table.is_same(entry));
         }
     }

@@ -40,7 +40,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Says each line of a file and on its output once.
 const LINES: u32 = 400;
 
-fn lines(path: &Path) -> Ours {
+pub(crate) fn lines(path: &Path) -> Ours {
     let text = format!(
         "i=0; while [ $i -lt {LINES} ]; do echo line $i; echo $i >>{}; i=$((i+1)); sleep .003; done; exit 7",
         path.display()
@@ -57,7 +57,7 @@ fn numbered(before: &str) -> String {
     lines
 }
 
-fn expected() -> String {
+pub(crate) fn expected() -> String {
     numbered("line ")
 }
 
@@ -88,7 +88,7 @@ fn start_and_kill(path: &Path) {
     server.wait().unwrap();
 }
 
-fn until_line(child: &mut Child, wanted: &str) {
+pub(crate) fn until_line(child: &mut Child, wanted: &str) {
     let mut said = BufReader::new(child.stdout.take().unwrap());
     let mut all = String::new();
     while !all.contains(wanted) {
@@ -99,7 +99,7 @@ fn until_line(child: &mut Child, wanted: &str) {
 
 /// Waits for what nothing announces.
 #[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < PATIENCE, "never {what}");
