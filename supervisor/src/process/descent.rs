@@ -30,14 +30,11 @@ impl Descent {
 
     /// Sends a signal to all of it, once to each process.
     pub(super) fn signal(&self, leader: &Leader, number: i32) {
-        // Who descends from whom is seen only before the first one has ended.
-        let (members, _) = self.members();
-        // An error says that nothing is in it.
+        // The group first: who leaves it later has got it. An error says that nothing is in it. Whoever loses its parent by that
+        // falls to this process, and stays in sight.
         let _ = leader.signal_group(number);
-        // Who leaves the group just now may get none by it.
-        let group = leader.pid();
-        let is_missed = |entry: &&Entry| entry.group != group || self.table.has_left(entry, group);
-        for entry in members.iter().filter(is_missed) {
+        let (members, _) = self.members();
+        for entry in members.iter().filter(|entry| entry.group != leader.pid()) {
             signal::send(number, entry.pid, || self.table.is_same(entry));
         }
     }

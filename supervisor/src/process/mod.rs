@@ -7,6 +7,7 @@
 pub(crate) mod child;
 pub(crate) mod clone;
 mod containment;
+mod delivery;
 mod descent;
 mod descriptors;
 mod desk;
