@@ -411,6 +411,11 @@ impl<D: Folder> Writer<D> {
         self.attached = attached;
     }
 
+    /// Waits for no reader and no disk from now on: the oldest output makes room, whoever has been sent it.
+    pub fn give_way(&mut self) {
+        self.settings.keep.on_full = OnFull::DropOldest;
+    }
+
     /// Readers may be told of everything up to this event.
     pub fn through(&self) -> u64 {
         self.written.sequence

@@ -219,6 +219,37 @@ fn on_a_full_disk_the_oldest_output_goes_if_it_may() {
     assert_eq!(read.events.last(), Some(&(script.events.len() as u64)));
 }
 
+/// As what is being ended is not held up by a disk.
+#[test]
+fn on_a_full_disk_the_oldest_output_goes_once_it_is_to_give_way() {
+    let disk = Disk::new();
+    let script = Script::new(SyncMode::None, &[60_000; 100]);
+    let mut writer = writer(&disk, Keep::default());
+    disk.limit(Some(4 << 20));
+    let mut events = script.events.iter();
+    let is_held_up = events.any(|event| {
+        writer.push(event.clone());
+        writer.commit() == Ok(Commit::Full(Full::Disk))
+    });
+    assert!(is_held_up);
+    assert_eq!(writer.commit(), Ok(Commit::Full(Full::Disk)));
+    writer.give_way();
+    assert!(matches!(writer.commit(), Ok(Commit::Written { .. })));
+    for event in events {
+        writer.push(event.clone());
+        assert_eq!(
+            writer.commit(),
+            Ok(Commit::Written {
+                through: event.sequence
+            })
+        );
+    }
+    assert!(disk.used() <= 4 << 20);
+    let read = script.read(&disk).unwrap();
+    assert_eq!(read.gaps.len(), 1);
+    assert_eq!(read.events.last(), Some(&(script.events.len() as u64)));
+}
+
 /// What is to stay free of the disk stays free of output, not of an exit.
 #[test]
 fn output_leaves_the_reserve_alone() {
