@@ -128,7 +128,7 @@ async fn stdin_that_nobody_reads() {
                 feeding.spawn(feed(sender.clone(), request, Arc::clone(&sent)));
             }
         }
-        standstill(&sent).await;
+        standstill(|| sent.load(Ordering::Relaxed)).await;
         types(&other).await;
         let list = ListRequest {
             states: vec![State::Running.into()],
