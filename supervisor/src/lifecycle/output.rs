@@ -12,6 +12,9 @@ use bytes::Bytes;
 /// Most bytes of a command's output in one event, and in one read.
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
+/// The same of a command whose reader has not yet taken more than it: one that nobody reads holds little.
+pub const FIRST_OUTPUT_BYTES: usize = 8 * 1024;
+
 /// Small outputs come no faster than this.
 pub const COALESCE_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -23,6 +26,9 @@ pub const HOLD: Duration = Duration::from_millis(50);
 
 /// Outputs up to this size are copied out of the read buffer, which is then used again.
 const COPY_BYTES: usize = 16 * 1024;
+
+/// The most bytes that a character has without its last.
+const MAX_HELD_BYTES: usize = 3;
 
 /// The most streams that a command has: stdout and stderr, or one terminal.
 pub const STREAMS: usize = 2;
@@ -59,9 +65,11 @@ pub enum Due {
 }
 
 /// Collects one execution's reads into chunks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Chunker {
     buffer: Vec<u8>,
+    /// The most that it takes.
+    most_bytes: usize,
     /// Whose bytes the buffer holds.
     current: Option<OutputStream>,
     /// What is held back of each stream.
@@ -74,7 +82,7 @@ pub struct Chunker {
 /// The first bytes of a character.
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {
-    bytes: [u8; 3],
+    bytes: [u8; MAX_HELD_BYTES],
     len: usize,
     /// Since when.
     since: Option<Duration>,
@@ -82,7 +90,30 @@ struct Held {
     ended: bool,
 }
 
+impl Default for Chunker {
+    fn default() -> Self {
+        Self {
+            buffer: Vec::new(),
+            most_bytes: FIRST_OUTPUT_BYTES,
+            current: None,
+            held: <[Held; 3]>::default(),
+            offsets: [0; 3],
+            last_taken: None,
+        }
+    }
+}
+
 impl Chunker {
+    /// Whether a chunk of `bytes` was as large as they are now, but for a character that has begun, and they may be larger.
+    pub fn may_grow(&self, bytes: usize) -> bool {
+        bytes + MAX_HELD_BYTES >= self.most_bytes && self.most_bytes < MAX_OUTPUT_BYTES
+    }
+
+    /// From now on chunks are up to [`MAX_OUTPUT_BYTES`].
+    pub fn grow(&mut self) {
+        self.most_bytes = MAX_OUTPUT_BYTES;
+    }
+
     /// The buffer to append a read of `stream` to, as much as its capacity takes; `None` while another stream's bytes
     /// wait, or there is no room.
     pub fn buffer_for(&mut self, stream: OutputStream) -> Option<&mut Vec<u8>> {
@@ -91,8 +122,8 @@ impl Chunker {
         }
         if self.current.is_none() {
             self.buffer.clear();
-            if self.buffer.capacity() < MAX_OUTPUT_BYTES {
-                self.buffer = Vec::with_capacity(MAX_OUTPUT_BYTES);
+            if self.buffer.capacity() < self.most_bytes {
+                self.buffer = Vec::with_capacity(self.most_bytes);
             }
             let held = &self.held[index(stream)];
             self.buffer.extend_from_slice(&held.bytes[..held.len]);
@@ -104,7 +135,7 @@ impl Chunker {
     pub fn has_room(&self, stream: OutputStream) -> bool {
         match self.current {
             None => true,
-            Some(current) => current == stream && self.buffer.len() < MAX_OUTPUT_BYTES,
+            Some(current) => current == stream && self.buffer.len() < self.buffer.capacity(),
         }
     }
 
@@ -122,8 +153,8 @@ impl Chunker {
     /// When there is a chunk to take; `ending` says that nothing more is to be waited for.
     pub fn due(&self, now: Duration, ending: bool) -> Due {
         if let Some(stream) = self.current {
-            let waits =
-                self.buffer.len() < COALESCE_BYTES && !ending && !self.held[index(stream)].ended;
+            let enough = COALESCE_BYTES.min(self.buffer.capacity());
+            let waits = self.buffer.len() < enough && !ending && !self.held[index(stream)].ended;
             return match self.last_taken.map(|taken| taken + COALESCE_INTERVAL) {
                 Some(at) if waits && at > now => Due::At(at),
                 _ => Due::Now,
@@ -288,6 +319,7 @@ mod tests {
     #[test]
     fn a_large_output_waits_for_nothing() {
         let mut chunker = Chunker::default();
+        chunker.grow();
         read(&mut chunker, OutputStream::Stdout, b"x");
         take(&mut chunker, ms(1));
         read(
@@ -303,6 +335,7 @@ mod tests {
     #[test]
     fn a_chunk_is_never_larger_than_the_limit() {
         let mut chunker = Chunker::default();
+        chunker.grow();
         read(
             &mut chunker,
             OutputStream::Stdout,
@@ -321,6 +354,31 @@ mod tests {
         assert_eq!(take(&mut chunker, ms(2)), None);
         let buffer = chunker.buffer_for(OutputStream::Stdout).unwrap();
         assert_eq!(buffer.capacity() - buffer.len(), MAX_OUTPUT_BYTES - 1);
+    }
+
+    #[test]
+    fn chunks_are_small_until_their_reader_keeps_up() {
+        let mut chunker = Chunker::default();
+        let full = vec![b'y'; FIRST_OUTPUT_BYTES];
+        read(&mut chunker, OutputStream::Stdout, &full);
+        assert!(!chunker.has_room(OutputStream::Stdout));
+        take(&mut chunker, ms(1)).unwrap();
+        // A full one waits for nothing.
+        read(&mut chunker, OutputStream::Stdout, &full);
+        assert_eq!(chunker.due(ms(2), false), Due::Now);
+        take(&mut chunker, ms(2)).unwrap();
+        // What is held back of it counts.
+        for (less, grows) in [
+            (0, true),
+            (MAX_HELD_BYTES, true),
+            (MAX_HELD_BYTES + 1, false),
+        ] {
+            assert_eq!(chunker.may_grow(full.len() - less), grows, "{less}");
+        }
+        chunker.grow();
+        assert!(!chunker.may_grow(MAX_OUTPUT_BYTES));
+        let buffer = chunker.buffer_for(OutputStream::Stdout).unwrap();
+        assert_eq!(buffer.capacity(), MAX_OUTPUT_BYTES);
     }
 
     #[test]
@@ -407,6 +465,7 @@ mod tests {
     #[test]
     fn the_limits_are_those_that_callers_know() {
         assert_eq!(MAX_OUTPUT_BYTES, 65_536);
+        assert_eq!(FIRST_OUTPUT_BYTES, 8192);
         assert_eq!(COALESCE_BYTES, 32_768);
         assert_eq!(COALESCE_INTERVAL, ms(5));
         assert_eq!(HOLD, ms(50));
@@ -415,6 +474,7 @@ mod tests {
     #[test]
     fn a_small_output_leaves_its_buffer_behind_and_a_large_one_takes_it_along() {
         let mut chunker = Chunker::default();
+        chunker.grow();
         for (bytes, stays) in [(1, true), (16_384, true), (16_385, false)] {
             read(&mut chunker, OutputStream::Stdout, &vec![b'x'; bytes]);
             let buffer = chunker.buffer.as_ptr();
