@@ -3,8 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 namespace {
-// Run answers with up to 16 MiB of stdout and as much of stderr; gRPC takes 4 MiB unless it is
-// told.
+// Run answers with up to 16 MiB of stdout and as much of stderr; by default 4 MiB are taken.
 constexpr int kMaxAnswerBytes = 33 << 20;
 }  // namespace
 

@@ -42,8 +42,7 @@ int Head(const Options& options) {
   grpc::ClientContext context;
   const auto stream = stub->Start(&context, request);
   const std::string id = PrintHead(*stream, options.lines);
-  // Finish alone would wait for the end of the command; cancelling ends it. The status then says
-  // CANCELLED.
+  // Finish alone would wait for the end of the command; cancelling ends it.
   context.TryCancel();
   const grpc::Status status = stream->Finish();
   if (id.empty()) return Report(status, context);

@@ -5,8 +5,7 @@
 
 #include "remex/v1/exec.pb.h"
 
-// While there is one, every key is passed on, Ctrl-C too: the command's terminal does what is to be
-// done.
+// While there is one, every key is passed on, Ctrl-C too: the command's terminal sees to them.
 class RawTerminal {
  public:
   RawTerminal();

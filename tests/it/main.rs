@@ -17,6 +17,7 @@ mod dialing;
 mod drain;
 mod gateway;
 mod grpcurl;
+mod interop;
 mod limits;
 mod parity;
 mod peers;

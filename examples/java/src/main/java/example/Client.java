@@ -9,8 +9,7 @@ import remex.v1.Command;
 /** A client of remexd in Java: runs a command as if it were local. */
 public final class Client {
   private static final int SIGPIPE = 13;
-  // Kept, since a logger that nobody holds forgets its level; below SEVERE, grpc-java talks of
-  // itself.
+  // Kept, since a logger that nobody holds forgets its level. Below SEVERE grpc-java talks a lot.
   private static final Logger GRPC_LOGGER = Logger.getLogger("io.grpc");
   private static final String USAGE =
       """

@@ -15,8 +15,7 @@ import remex.v1.ExecServiceGrpc.ExecServiceStub;
  * A channel to remexd. Closing it ends the calls that are still open, and with them their commands.
  */
 final class Connection implements AutoCloseable {
-  // Run answers with up to 16 MiB of stdout and as much of stderr; grpc-java takes 4 MiB unless
-  // told.
+  // Run answers with up to 16 MiB of stdout and as much of stderr; by default 4 MiB are taken.
   private static final int MAX_ANSWER_BYTES = 33 << 20;
 
   private final EventLoopGroup unixLoop;
@@ -32,8 +31,7 @@ final class Connection implements AutoCloseable {
           NettyChannelBuilder.forAddress(new DomainSocketAddress(path))
               .eventLoopGroup(unixLoop)
               .channelType(EpollDomainSocketChannel.class)
-              // Of itself grpc-java would send the socket's path, which HTTP/2 refuses as an
-              // authority.
+              // Else it would be the socket's path, which HTTP/2 refuses as an authority.
               .overrideAuthority("localhost");
     } else {
       unixLoop = null;

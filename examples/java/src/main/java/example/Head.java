@@ -20,8 +20,7 @@ final class Head {
   static int head(Connection connection, List<String> argv, int lines) throws Exception {
     ExecServiceBlockingStub stub = connection.blocking();
     String executionId;
-    // Leaving the loop does not end the call: until its context is closed, or the channel, the
-    // command runs on.
+    // Leaving the loop does not end the call: until its context is closed, the command runs on.
     try (Context.CancellableContext call = Context.current().withCancellation()) {
       executionId = call.call(() -> printHead(stub, argv, lines));
     }
