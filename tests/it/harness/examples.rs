@@ -32,7 +32,10 @@ fn build(language: &str) -> Result<PathBuf, Missing> {
         .expect("bash runs ci/examples");
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(MISSING) {
-        return Err(Missing::new(format!("{language}: {}", said.trim())));
+        let tool = said.trim();
+        return Err(Missing::new(format!(
+            "{tool}, for the client in {language}"
+        )));
     }
     assert!(output.status.success(), "{language}: {said}");
     let folder = String::from_utf8_lossy(&output.stdout);

@@ -36,11 +36,13 @@ pub(crate) async fn a_signal_is_passed_on(language: &Language) {
     for (name, signal) in [("INT", Signal::INT), ("TERM", Signal::TERM)] {
         let text = format!("trap 'exit 9' {name}; echo ready; while :; do sleep 0.05; done");
         let mut client = started(language.call(&daemon, "run", &[], &["sh", "-c", &text]));
+        // It stays open: to wait for a child closes what it holds.
+        let stdin = client.stdin.take();
         is_ready(&mut client).await;
         send(&client, signal);
-        // Its stdin is still open.
         let status = soon("the end", client.wait()).await.expect("a status");
         assert_eq!(status.code(), Some(9), "{name}");
+        drop(stdin);
     }
     daemon.stop().await;
 }
