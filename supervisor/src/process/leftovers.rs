@@ -16,8 +16,11 @@ use super::{
 };
 use crate::state_file;
 
-/// The file in the state folder that says which way the instance took: the folder of its cgroups, or nothing.
+/// The file in the state folder that says which way the instance took: the folder of its cgroups, or [`SWEEP`].
 const WAY_FILE: &str = "containment";
+
+/// A word, since an empty file is what a crash may have left.
+const SWEEP: &str = "sweep";
 
 /// The longest path that the kernel takes.
 const MAX_WAY_BYTES: usize = libc::PATH_MAX as usize;
@@ -26,7 +29,7 @@ const MAX_WAY_BYTES: usize = libc::PATH_MAX as usize;
 pub(super) fn record(way: &Way, state_dir: &Path) -> io::Result<()> {
     let record = match way {
         Way::Cgroup(hierarchy) => hierarchy.base().to_string_lossy().into_owned(),
-        Way::Sweep { .. } => String::new(),
+        Way::Sweep { .. } => SWEEP.to_owned(),
     };
     state_file::replace(&state_dir.join(WAY_FILE), record.as_bytes())
 }
@@ -48,7 +51,7 @@ pub(super) fn kill(
     let record = state_file::read(&path, MAX_WAY_BYTES);
     let (killed, are_gone) = match record.map(|bytes| bytes.map(into_path)) {
         Ok(None) => (0, true),
-        Ok(Some(base)) if base.as_os_str().is_empty() => by_tag(),
+        Ok(Some(way)) if way == Path::new(SWEEP) => by_tag(),
         Ok(Some(base)) if hierarchy::is_base(&base, instance) => by_group(&base),
         Ok(Some(_)) => {
             state_file::set_aside(&path, &"it names no folder of cgroups")?;
