@@ -31,7 +31,12 @@ pub(crate) async fn connect(daemon: &Daemon) -> SendRequest<Bytes> {
 /// The same, and what closes the connection.
 pub(crate) async fn connect_until(daemon: &Daemon) -> (SendRequest<Bytes>, AbortHandle) {
     let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let (sender, connection) = h2::client::Builder::new()
+        // A hundred small answers that wait to be read are no flood here.
+        .data_frame_budget(16 * MIB)
+        .handshake(stream)
+        .await
+        .unwrap();
     let connection = tokio::spawn(connection).abort_handle();
     (sender.ready().await.unwrap(), connection)
 }

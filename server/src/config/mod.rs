@@ -115,12 +115,10 @@ impl Config {
             keys.drain_timeout,
             file,
         );
+        let listen = addresses(&listen, allow)?;
         Ok(Self {
-            listen: listen
-                .iter()
-                .map(|text| address(text, allow))
-                .collect::<Result<_, _>>()?,
-            legacy: legacy(&urls, users.as_ref(), allow)?,
+            legacy: legacy(&urls, users.as_ref(), allow, &listen)?,
+            listen,
             ipv6: Ipv6Defaults {
                 listen: ipv6_listen(defaults_of_listen, allow)?,
                 legacy: ipv6_legacy(defaults_of_legacy, users.as_ref(), allow)?,
@@ -158,15 +156,8 @@ impl Config {
     /// What the configuration means, a sentence a line, for `--check`.
     pub fn explain(&self) -> String {
         let listen = self.listen.iter();
-        let users = self.users.explain();
-        let grpc = listen.map(|address| {
-            let others = if address.is_loopback() {
-                ""
-            } else {
-                ", and every other machine that reaches it"
-            };
-            format!("gRPC on {address}, for {users}{others}.")
-        });
+        let grpc = listen
+            .map(|address| format!("gRPC on {address}, for {}.", address.explain(&self.users)));
         let legacy = self.legacy.iter();
         let legacy = legacy.map(|legacy| legacy.listener.explain(&legacy.users));
         let lines: Vec<_> = grpc.chain(legacy).collect();
@@ -190,6 +181,23 @@ fn checked<T, E: std::fmt::Display>(
 fn spanned<T>(key: Spanned<T>, text: impl Fn(T) -> String) -> Spanned<String> {
     let span = key.span();
     Spanned::new(span, text(key.into_inner()))
+}
+
+/// Addresses that can be listened on side by side.
+fn addresses(texts: &[Text<'_>], allow: Allow) -> Result<Vec<Address>, ConfigError> {
+    let mut addresses: Vec<Address> = Vec::new();
+    for text in texts {
+        let address = address(text, allow)?;
+        if let Some(other) = addresses.iter().find(|other| address.overlaps(other)) {
+            let (text, origin) = text;
+            return Err(origin.wrong(format!(
+                "{}: it is that of {other}, which is listed before",
+                text.escape_debug()
+            )));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
 }
 
 fn address((text, origin): &Text<'_>, allow: Allow) -> Result<Address, ConfigError> {
@@ -220,7 +228,7 @@ fn ipv6_legacy(
         .map(|url| url.replace("127.0.0.1", "[::1]"))
         .map(|url| (url, Origin::Flag("--legacy")))
         .collect();
-    legacy(&urls, users, allow)
+    legacy(&urls, users, allow, &[])
 }
 
 fn max_executions(
@@ -351,6 +359,27 @@ mod tests {
             format!(
                 "gRPC on [::]:1, for {users}, and every other machine that reaches it.\ngRPC on unix:/p, for {users}.\n"
             )
+        );
+    }
+
+    #[test]
+    fn no_address_is_given_twice() {
+        for (one, two, taken) in [
+            ("127.0.0.1:1", "localhost:1", true),
+            ("127.0.0.1:1", "[::ffff:127.0.0.1]:1", true),
+            ("unix:/p", "unix:///p?mode=0660", true),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("127.0.0.1:1", "[::1]:1", false),
+        ] {
+            let flags = ["--listen", one, "--listen", two, "--no-legacy"];
+            let text = config(&flags).err().map(|error| error.to_string());
+            assert_eq!(text.is_some(), taken, "{one} {two}: {text:?}");
+            assert!(text.is_none_or(|text| text.contains(two) && text.contains("listed before")));
+        }
+        let error = config(&["--listen", "[::ffff:127.0.0.1]:8080"]).unwrap_err();
+        assert!(
+            error.to_string().contains("where gRPC is served"),
+            "{error}"
         );
     }
 

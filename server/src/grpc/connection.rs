@@ -118,11 +118,8 @@ impl Server {
                 accepted = acceptor.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            let Accepted {
-                stream,
-                caller,
-                permit,
-            } = accepted;
+            let caller = accepted.identify();
+            let Accepted { stream, permit, .. } = accepted;
             let (caller, place) = match self.admit(caller) {
                 Ok(admitted) => admitted,
                 Err(refusal) => {

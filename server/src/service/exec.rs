@@ -27,7 +27,7 @@ use super::{
 use crate::{
     attached::{
         answer::{ANSWER_BYTES, AnswerOutlet},
-        live::Live,
+        live::{LargeRoom, Live},
         outlet::AttachedOutlet,
         waiting_stdin::cost,
     },
@@ -46,6 +46,7 @@ type Reply<T> = Result<Response<T>, Status>;
 pub struct ExecHandler {
     executions: Arc<Executions>,
     answers: Budget,
+    large: LargeRoom,
     tasks: TaskTracker,
 }
 
@@ -55,6 +56,7 @@ impl ExecHandler {
         Self {
             executions,
             answers: Budget::new(ANSWER_BYTES),
+            large: LargeRoom::default(),
             tasks,
         }
     }
@@ -79,7 +81,7 @@ impl ExecHandler {
         let keepalive = translate::keepalive(request.keepalive_interval)?;
         let (text, stdin_open) = (request.text, request.stdin_open || interactive);
         let request = translate::Request::try_from(Common::from(request))?;
-        let (live, received) = Live::new(interactive);
+        let (live, received) = Live::new(interactive, self.large.clone());
         let outlet = |counters| EventOutlet::new(live, counters);
         let execution = self.start(request, stdin_open, origin, outlet).await?;
         let events = Events::new(&execution, text, received, keepalive);

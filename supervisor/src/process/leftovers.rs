@@ -90,7 +90,7 @@ pub(super) fn adopt(way: &Way, instance: &str, names: Vec<(String, Slot)>) -> Ve
     let left = names.into_iter().map(|(name, slot)| match way {
         Way::Cgroup(hierarchy) => Left::Path {
             path: hierarchy.base().join(name),
-            slot,
+            slot: Some(slot),
         },
         // No pid is known any more; 0 is nobody's session.
         Way::Sweep { .. } => Left::Sweep {

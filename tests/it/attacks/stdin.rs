@@ -129,6 +129,8 @@ async fn stdin_that_nobody_reads() {
             }
         }
         standstill(|| sent.load(Ordering::Relaxed)).await;
+        let ended = feeding.try_join_next();
+        assert!(ended.is_none(), "one has ended: {ended:?}");
         types(&other).await;
         let list = ListRequest {
             states: vec![State::Running.into()],
