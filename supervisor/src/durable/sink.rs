@@ -216,6 +216,11 @@ impl EventSink for Sink {
         is_taken && self.writer.has_room()
     }
 
+    /// What it keeps is bounded by its window, and in a process of its own.
+    fn takes_large(&mut self) -> bool {
+        true
+    }
+
     fn send(&mut self, item: Item) {
         let accepted = item.stdin_accepted;
         if accepted > self.stdin_accepted {
