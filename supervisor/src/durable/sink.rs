@@ -247,9 +247,4 @@ impl EventSink for Sink {
         }
         self.writer.push(event);
     }
-
-    /// A supervisor has one command's output alone in memory, and gives it back when that is quiet.
-    fn takes_large(&mut self) -> bool {
-        true
-    }
 }
