@@ -10,7 +10,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         Order,
-        message::{Attached, EndCause, MAX_STDIN_BYTES, Report, Request, StdinPiece},
+        message::{Attached, EndCause, LinkRequest, MAX_STDIN_BYTES, Report, StdinPiece},
     },
     journal::Settings,
     lifecycle::{
@@ -203,7 +203,7 @@ impl Running {
     }
 
     #[track_caller]
-    fn ask(&mut self, request: impl Fn(u32) -> Request) -> bool {
+    fn ask(&mut self, request: impl Fn(u32) -> LinkRequest) -> bool {
         self.next_request += 1;
         let number = self.next_request;
         self.server.send(&request(number));
@@ -215,12 +215,12 @@ impl Running {
 
     #[track_caller]
     pub(crate) fn signal(&mut self, number: i32) -> bool {
-        self.ask(|request| Request::Signal { request, number })
+        self.ask(|request| LinkRequest::Signal { request, number })
     }
 
     #[track_caller]
     pub(crate) fn resize(&mut self, size: WindowSize) -> bool {
-        self.ask(|request| Request::Resize { request, size })
+        self.ask(|request| LinkRequest::Resize { request, size })
     }
 
     /// The server ends it.
@@ -230,12 +230,12 @@ impl Running {
             Cause::Shutdown => EndCause::Shutdown,
             Cause::Timeout => panic!("no server does that"),
         };
-        self.server.send(&Request::End(cause));
+        self.server.send(&LinkRequest::End(cause));
     }
 
     /// Who is attached.
     pub(crate) fn attach(&self, callers: u32, sent: u64) {
-        let attached = Request::Attached(Attached {
+        let attached = LinkRequest::Attached(Attached {
             callers,
             observers: 0,
             sent,
@@ -279,7 +279,7 @@ impl Running {
     fn write_piece(&mut self, data: &[u8], eof: bool) {
         self.until_taken();
         let data = data.to_vec().into();
-        self.server.send(&Request::Stdin(StdinPiece {
+        self.server.send(&LinkRequest::Stdin(StdinPiece {
             offset: None,
             eof,
             data,

@@ -14,7 +14,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         Link, Order,
-        message::{Report, Request, Stage, VERSION},
+        message::{LinkRequest, Report, Stage, VERSION},
     },
     journal::{
         self, DiskFolder, EVERYTHING, Folder, Gap, Reader, Reservation, Settings, Step, SyncMode,
@@ -207,7 +207,7 @@ impl Server {
     /// Says hello, and that it is so far.
     #[track_caller]
     pub(crate) fn greet(&mut self, expected: Stage) {
-        self.send(&Request::Hello { newest: VERSION });
+        self.send(&LinkRequest::Hello { newest: VERSION });
         let expected_id = match expected {
             Stage::Spare => String::new(),
             _ => self.id.clone(),
@@ -221,7 +221,7 @@ impl Server {
     }
 
     #[track_caller]
-    pub(crate) fn send(&self, request: &Request) {
+    pub(crate) fn send(&self, request: &LinkRequest) {
         self.link.send(request).unwrap();
     }
 
