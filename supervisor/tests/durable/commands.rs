@@ -18,19 +18,19 @@ use remex_supervisor::{
         outcome::Cause,
         presence::OnDisconnect,
     },
-    process::{CommandSpec, ResourceLimits, TerminalSpec, WindowSize},
+    process::{CommandSpec, ResourceLimits, WindowSize},
 };
 
 use crate::{
-    scenarios::told::Told,
+    scenarios::{
+        spec::{LONG, spec},
+        told::Told,
+    },
     server::{PATIENCE, Server, Spare, order},
 };
 
 /// Why a server can end it.
 pub(crate) const CAUSES: &[Cause] = &[Cause::Disconnect, Cause::Shutdown];
-
-/// Between TERM and KILL, where nothing is to need the KILL.
-const LONG: Duration = Duration::from_mins(1);
 
 /// A command to run.
 pub(crate) struct Command {
@@ -68,19 +68,10 @@ pub(crate) fn command<const N: usize>(argv: [Vec<u8>; N]) -> Command {
 impl Command {
     pub(crate) fn spec(&self) -> CommandSpec {
         CommandSpec {
-            argv: self.argv.clone(),
-            shell: true,
-            working_directory: None,
-            environment: Vec::new(),
-            clear_environment: false,
-            user: None,
             timeout: self.timeout,
             kill_after: self.kill_after,
-            terminal: self.terminal.then(|| TerminalSpec {
-                size: WindowSize::default(),
-                term: c"TERM=xterm".into(),
-            }),
             limits: self.limits,
+            ..spec(&self.argv, self.terminal)
         }
     }
 

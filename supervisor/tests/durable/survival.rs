@@ -26,9 +26,10 @@ use crate::{
     commands::{Command as Ours, Running, shell},
     scenarios::{
         marker::Marker,
+        sweep::is_by_sweep,
         told::{Told, code},
     },
-    server::{PATIENCE, Remains, Server, Spare, is_by_sweep, names, spawner},
+    server::{PATIENCE, Remains, Server, Spare, names, spawner},
 };
 
 /// Where the server that is to be killed has its executions.
