@@ -5,7 +5,7 @@ use std::{fmt::Display, future::pending, io::Write, process::ExitCode};
 use clap::Parser;
 use remex_client::Client;
 use remex_daemon::{
-    DaemonExit, ReadyFile, console, descriptors, fail, logging::LogSettings, serve,
+    DaemonExit, ReadyFile, console, descriptors, fail, logging::LogSettings, notify, serve,
     shutdown::Shutdown,
 };
 use remex_gateway::{
@@ -97,6 +97,7 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
     if let Some(path) = &config.ready_file {
         ready.write(path).map_err(unavailable)?;
     }
+    notify::ready();
     let serving = gateway.serve_within(shutdown.drain().clone(), config.drain_timeout);
     let look = async {
         if let Err(error) = Client::connect(&config.upstream).await {

@@ -6,6 +6,7 @@ use remex_client::Client;
 use remex_daemon::{
     DaemonExit, ReadyError, ReadyFile, console, descriptors,
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
+    notify,
     shutdown::Shutdown,
 };
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
@@ -247,6 +248,7 @@ fn announce(ready: &ReadyFile, hint: Option<String>, config: &Config) -> Result<
     if let Some(path) = &config.ready_file {
         ready.write(path)?;
     }
+    notify::ready();
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod gateway;
 mod grpcurl;
 mod interop;
 mod limits;
+mod packaging;
 mod parity;
 mod peers;
 mod places;

@@ -1,0 +1,3 @@
+//! How the programs come to a machine and live there: as services, as packages, with manuals and completions.
+
+mod notify;
