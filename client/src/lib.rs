@@ -33,6 +33,13 @@
 
 #![forbid(unsafe_code)]
 
+// The command line uses the library by its name, as everybody else does.
+#[cfg(feature = "cli")]
+extern crate self as remex_client;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod client;
 mod command;
 mod endpoint;

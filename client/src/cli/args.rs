@@ -203,7 +203,7 @@ impl CommandLine {
 }
 
 /// All that can be typed.
-pub(super) fn definition() -> Command {
+pub fn definition() -> Command {
     CommandLine::command()
 }
 

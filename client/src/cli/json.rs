@@ -126,7 +126,7 @@ fn text(line: &impl Serialize) -> String {
     text
 }
 
-/// `event` of the execution `id` as a line; empty for a kind of event that this version does not know.
+/// `event` of the execution `id` as a line.
 pub(super) fn event(id: &str, event: &Event) -> Bytes {
     let line = match event {
         Event::Started { pid } => Line::Started {
@@ -158,7 +158,6 @@ pub(super) fn event(id: &str, event: &Event) -> Bytes {
             terminal_bytes: *terminal_bytes,
         },
         Event::Exited(exit) => Line::Exited(exit.into()),
-        _ => return Bytes::new(),
     };
     text(&line).into()
 }
