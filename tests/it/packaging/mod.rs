@@ -1,6 +1,7 @@
 //! How the programs come to a machine and live there: as services, as packages, with manuals and completions.
 
 mod completions;
+mod examples;
 mod man;
 mod notify;
 
