@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Backoff, BoundAddress, Caller, Identity, Listener, PeerStream, PeerUnknown, TcpInfo, Transport,
+    Backoff, BoundAddress, Caller, Listener, Locality, PeerStream, PeerUnknown, TcpInfo, Transport,
     identify_tcp, listener::Socket, socket_file::SocketFile,
 };
 use crate::logging::LineLimit;
@@ -213,12 +213,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// `peer` is as accept told it: one that is gone cannot be asked for any more.
 fn identify_stream(stream: &TcpStream, peer: SocketAddr) -> Result<Caller, PeerUnknown> {
     stream.set_nodelay(true)?;
-    let identity = identify_tcp(peer, stream.local_addr()?);
+    let locality = identify_tcp(peer, stream.local_addr()?);
     // Asked last: as long as our end is connected, nobody else can be at the other one.
-    if matches!(identity, Identity::Local { .. }) && TcpInfo::of(stream)?.is_closed() {
+    if matches!(locality, Locality::Local { .. }) && TcpInfo::of(stream)?.is_closed() {
         return Err(PeerUnknown::NoOwner(peer));
     }
-    identity.caller(Transport::Tcp, peer)
+    locality.caller(Transport::Tcp, peer)
 }
 
 fn identify_unix(stream: &UnixStream) -> Result<Caller, PeerUnknown> {

@@ -7,8 +7,8 @@ mod acceptor;
 mod address;
 mod backoff;
 mod caller;
-mod identity;
 mod listener;
+mod locality;
 mod names;
 pub mod peer;
 mod socket_file;
@@ -21,10 +21,10 @@ pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
 pub use address::{Address, AddressError, UnixAddress, authority};
 pub use backoff::Backoff;
 pub use caller::{Caller, PeerUnknown, Transport};
-pub use identity::{Identity, identify_tcp, identify_udp};
 pub use listener::{
     BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
 };
+pub use locality::{Locality, identify_tcp, identify_udp};
 pub use stream::PeerStream;
 pub use tcp_info::TcpInfo;
 pub use text::deserialize_text;
