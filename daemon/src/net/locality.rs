@@ -60,6 +60,7 @@ impl Locality {
             transport,
             address: Some(peer),
             uid,
+            identity: None,
         })
     }
 }

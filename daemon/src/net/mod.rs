@@ -1,12 +1,13 @@
 //! Who connects, and how.
 //!
 //! Hops: [`Address`] (what the user typed) -> [`Listener`] (bound) -> [`Acceptor`] (permit, accept, back off) ->
-//! [`identify_tcp`] or `SO_PEERCRED` (whose socket it is) -> [`Caller`] -> [`Users`] (may this one connect?).
+//! [`identify_tcp`] or `SO_PEERCRED` (whose socket it is) -> [`Caller`], with an [`Identity`] if it has proven one -> [`Users`] (may this one connect?).
 
 mod acceptor;
 mod address;
 mod backoff;
 mod caller;
+mod identity;
 mod listener;
 mod locality;
 mod names;
@@ -21,6 +22,7 @@ pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
 pub use address::{Address, AddressError, UnixAddress, authority};
 pub use backoff::Backoff;
 pub use caller::{Caller, PeerUnknown, Transport};
+pub use identity::{Identity, MAX_IDENTITY_BYTES, NoIdentity};
 pub use listener::{
     BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
 };
