@@ -25,4 +25,12 @@ pub(super) struct Keys {
     pub(super) chdir: Option<Spanned<PathBuf>>,
     pub(super) pass_env: Option<Vec<Spanned<String>>>,
     pub(super) max_executions: Option<Spanned<usize>>,
+    pub(super) tls_cert: Option<Spanned<String>>,
+    pub(super) tls_key: Option<Spanned<String>>,
+    pub(super) tls_client_ca: Option<Spanned<String>>,
+    pub(super) tokens: Option<Spanned<String>>,
+    pub(super) jwks: Option<Spanned<String>>,
+    pub(super) jwt_issuer: Option<Spanned<String>>,
+    pub(super) jwt_audience: Option<Spanned<String>>,
+    pub(super) allow_unauthenticated: bool,
 }
