@@ -25,5 +25,6 @@ mod readme;
 mod retry;
 mod signals;
 mod supervision;
+mod tls;
 mod unfinished;
 mod users;
