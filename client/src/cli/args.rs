@@ -6,7 +6,7 @@ use super::{
     Failure, echo, kill, later, legacy, ping, print, ps, rm,
     run::{self, RunArgs},
     server::{Server, ServerArgs},
-    usage, wait,
+    usage, version, wait,
 };
 use clap::{ArgAction, Command, CommandFactory, Parser, error::ErrorKind};
 
@@ -41,9 +41,7 @@ enum Verb {
     Echo(echo::Args),
     Ping(ping::Args),
     Legacy(legacy::Args),
-    /// Print the version, as --version does.
-    #[command(hide = true)]
-    Version,
+    Version(version::Args),
     #[command(flatten)]
     Later(later::Verb),
 }
@@ -59,7 +57,8 @@ impl Verb {
             Self::Rm(args) => Some(&args.server),
             Self::Echo(args) => Some(&args.server),
             Self::Ping(args) => Some(&args.server),
-            Self::Legacy(_) | Self::Version | Self::Later(_) => None,
+            Self::Version(args) => Some(&args.server),
+            Self::Legacy(_) | Self::Later(_) => None,
         }
     }
 }
@@ -147,7 +146,7 @@ impl Asked {
             Verb::Echo(args) => echo::echo(server, &args).await,
             Verb::Ping(args) => ping::ping(server, &args).await,
             Verb::Legacy(args) => legacy::legacy(args).await,
-            Verb::Version => print::out(&definition().render_version()).map(|()| 0),
+            Verb::Version(_) => version::version(server).await,
             Verb::Later(verb) => Err(Failure::new(verb.to_string())),
         }
     }

@@ -19,6 +19,7 @@ mod run;
 mod server;
 mod usage;
 mod values;
+mod version;
 mod wait;
 
 pub(crate) use args::Asked;

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use remex_daemon::{ConfigError, File, Origin, Text, net::Address, text};
+use remex_daemon::{
+    ConfigError, File, Origin, Text,
+    net::{Address, Users},
+    text,
+};
 
 use super::{args::TrustArgs, file::Keys};
 use crate::identity::{JwtSettings, TlsFiles, TrustError, TrustFiles, reload::Reloader};
@@ -162,21 +166,16 @@ pub(super) fn check(
     Ok(())
 }
 
-/// A true sentence on who may call at `shown`, which is `address` or what that was bound to; `users` is what --users means.
-pub(super) fn explain(shown: &str, address: &Address, files: &TrustFiles, users: &str) -> String {
-    let others = match (address, address.is_loopback()) {
-        (Address::Tcp(_), false) => " and every other machine that reaches it",
-        _ => "",
-    };
-    let is_tls = files.tls.is_some() && matches!(address, Address::Tcp(_));
-    if !is_tls {
-        let tokens = match (files.has_tokens(), others) {
+/// A true sentence on who may call at `shown`, which is `address` or what that was bound to.
+pub(super) fn explain(shown: &str, address: &Address, files: &TrustFiles, users: &Users) -> String {
+    let who = address.explain(users);
+    if files.tls.is_none() || matches!(address, Address::Unix(_)) {
+        let tokens = match (files.has_tokens(), address.is_loopback()) {
             (false, _) => "",
-            (true, "") => "; one that sends a token is known by that instead",
-            (true, _) => "; one of this machine that sends a token is known by that instead",
+            (true, true) => "; one that sends a token is known by that instead",
+            (true, false) => "; one of this machine that sends a token is known by that instead",
         };
-        let and = if others.is_empty() { "" } else { "," };
-        return format!("gRPC on {shown}, for {users}{and}{others}{tokens}.");
+        return format!("gRPC on {shown}, for {who}{tokens}.");
     }
     let mut credentials = Vec::new();
     if let Some(ca) = files.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) {
@@ -199,13 +198,11 @@ pub(super) fn explain(shown: &str, address: &Address, files: &TrustFiles, users:
     let credentials = credentials.join(" or ");
     match (credentials.as_str(), files.allow_unauthenticated) {
         ("", _) => {
-            format!(
-                "gRPC over TLS on {shown}, for {users}{others}, known by their addresses alone."
-            )
+            format!("gRPC over TLS on {shown}, for {who}, known by their addresses alone.")
         }
         (credentials, false) => format!("gRPC over TLS on {shown}, for whoever has {credentials}."),
         (credentials, true) => format!(
-            "gRPC over TLS on {shown}, for whoever has {credentials}; without one, for {users}{others}, known by their \
+            "gRPC over TLS on {shown}, for whoever has {credentials}; without one, for {who}, known by their \
              addresses alone."
         ),
     }

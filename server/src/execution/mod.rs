@@ -8,6 +8,8 @@ mod log;
 mod new;
 mod registry;
 mod retirement;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{
     collections::BTreeMap,

@@ -460,3 +460,6 @@ pub(super) fn execution_id(text: &str) -> Checked<Uuid> {
         _ => Err(status::not_found(text)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,6 +107,18 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// For another process.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        bytes
+    }
+
+    /// What [`Self::to_bytes`] has made; `None` for anything else.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+
     /// Its bytes, without what tells whether they are whole.
     pub(super) fn encode(&self, to: &mut Vec<u8>) {
         put_bytes(to, 1, self.execution_id.as_bytes());

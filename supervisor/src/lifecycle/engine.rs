@@ -224,6 +224,33 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         &self.outlet
     }
 
+    /// The same, to be changed.
+    pub fn outlet_mut(&mut self) -> &mut O {
+        &mut self.outlet
+    }
+
+    /// Whether the leader has ended.
+    pub fn has_leader_ended(&self) -> bool {
+        self.ended_at.is_some()
+    }
+
+    /// Whether the execution is being ended, by a caller's KILL or by the server.
+    pub fn is_being_ended(&self) -> bool {
+        self.life.is_being_ended()
+    }
+
+    /// Drops what of a chunk of stdin has not been accepted, because whoever wrote it has gone.
+    pub fn forget_waiting_stdin(&mut self) {
+        self.feeder.forget_waiting();
+    }
+
+    /// Reaps what has fallen to this process, as the subreaper of this execution alone, and has ended.
+    pub fn reap_orphans(&self) {
+        if let Some(process) = &self.process {
+            process.reap_orphans();
+        }
+    }
+
     /// How far the execution has come.
     pub fn counters(&self) -> &Counters {
         &self.counters

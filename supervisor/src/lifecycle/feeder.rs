@@ -107,6 +107,11 @@ impl<F: Watched> Feeder<F> {
         }
     }
 
+    /// Drops the rest of a chunk for which there was no room.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting = None;
+    }
+
     /// Closes it: what waits, and what still comes, is dropped.
     pub(super) fn close(&mut self) {
         self.port = None;

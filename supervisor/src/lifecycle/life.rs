@@ -130,6 +130,11 @@ impl Life {
         self.exit.is_some() || self.ending.is_some()
     }
 
+    /// Whether it is being ended, by a caller's KILL or by the server.
+    pub fn is_being_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
     fn output(&mut self, now: Duration, stream: usize, bytes: usize) {
         if let Some(drain) = &mut self.drain {
             self.streams.read(stream, bytes);

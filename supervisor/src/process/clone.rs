@@ -23,7 +23,11 @@ use std::{
 use rustix::process::{WaitId, WaitIdOptions};
 
 pub(super) use self::birth::Birth;
-pub(crate) use self::{birth::Work, call::Cloned, fork::fork_sibling};
+pub(crate) use self::{
+    birth::Work,
+    call::Cloned,
+    fork::{Parent, fork},
+};
 use self::{
     birth::{Shared, child_main},
     call::{CloneArgs, is_denied, made},
@@ -109,7 +113,9 @@ impl Cloner {
     ) -> io::Result<Cloned> {
         let mut pidfd: RawFd = -1;
         let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_CHILD_CLEARTID;
-        let args = CloneArgs::new(flags, &mut pidfd, cgroup).on_stack(stack, shared.word());
+        let args = CloneArgs::new(flags, &mut pidfd, cgroup)
+            .telling_its_end()
+            .on_stack(stack, shared.word());
         let call = match cgroup {
             _ if self.has_clone3 => args.by_clone3(),
             None => args.by_clone(),

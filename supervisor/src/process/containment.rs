@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::Path,
     sync::{
         Arc,
@@ -13,7 +14,6 @@ use std::{
 use super::{
     desk::{Desk, Left},
     error::StartError,
-    hierarchy,
     keeper::{Keeper, Kept},
     leader::Leader,
     leaders::Leaders,
@@ -23,6 +23,7 @@ use super::{
     survivors::{Slot, Survivors},
     table::TreeLook,
     tree::{self, Tree},
+    tree_limits,
     way::{Choice, Way},
 };
 
@@ -63,6 +64,24 @@ impl Containment {
         Ok((containment, killed))
     }
 
+    /// The way that was taken.
+    pub(super) fn way(&self) -> &Way {
+        &self.kept.way
+    }
+
+    /// This server's name for itself.
+    pub(super) fn instance(&self) -> &str {
+        &self.kept.instance
+    }
+
+    /// Where supervisors are to be born; `None`: where this process is.
+    pub(super) fn supervisors(&self) -> io::Result<Option<OwnedFd>> {
+        match &self.kept.way {
+            Way::Cgroup(hierarchy) => hierarchy.durable().supervisors().map(Some),
+            Way::Sweep { .. } => Ok(None),
+        }
+    }
+
     /// For the start-up line.
     pub(super) fn describe(&self) -> String {
         self.kept.way.describe()
@@ -80,7 +99,7 @@ impl Containment {
                 Ok(Place::Cgroup(fresh))
             }
             Way::Sweep { why } if limits != TreeLimits::default() => {
-                Err(hierarchy::unavailable(limits, why.clone()))
+                Err(tree_limits::unavailable(limits, why.clone()))
             }
             Way::Sweep { .. } => Ok(Place::Sweep(format!("{}.{id}", self.kept.instance))),
         }
@@ -113,6 +132,11 @@ impl Containment {
         }
     }
 
+    /// Has the keeper remove a group when it is empty.
+    pub(super) fn leave_path(&self, left: Left) {
+        self.kept.desk.leave(left);
+    }
+
     /// Tells the keeper that something is asked of `tree`.
     pub(super) fn tell(&self, tree: &Tree, keeper: tree::Keeper) {
         if keeper == tree::Keeper::IsAsked {
@@ -143,6 +167,7 @@ impl Containment {
                 }
                 sweep.end();
             }
+            Tree::Descent(_) => self.bury(leader),
         }
     }
 
@@ -157,6 +182,7 @@ impl Containment {
             }
             // The leader's number is the tree's until all of it is gone.
             Tree::Sweep(sweep) => self.kept.desk.bury_with(sweep),
+            Tree::Descent(_) => self.bury(leader),
         }
     }
 

@@ -50,8 +50,8 @@ pub(super) enum Left {
         group: Arc<Group>,
         slot: Option<Slot>,
     },
-    /// A group of the instance before this one.
-    Path { path: PathBuf, slot: Slot },
+    /// A group by its path: one of the instance before this one, or of a durable execution.
+    Path { path: PathBuf, slot: Option<Slot> },
     /// A tree of the sweep. Something of it may live on.
     Sweep { sweep: Arc<Sweep>, slot: Slot },
 }
@@ -79,6 +79,8 @@ impl Desk {
                 papers.is_rung = true;
             }
             Tree::Sweep(_) | Tree::Cgroup(_) => papers.asked.push(tree.clone()),
+            // Whoever runs it alone has no keeper.
+            Tree::Descent(_) => {}
         }
         self.bell.notify_all();
     }

@@ -83,3 +83,20 @@ impl StartError {
         move |source| Self::Resources { step, source }
     }
 }
+
+pub(super) fn no_switch(user: &str, why: &str) -> StartError {
+    StartError::UserSwitch {
+        user: user.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+pub(super) fn crowded() -> StartError {
+    let error = io::Error::other("the kernel holds too many that were killed");
+    StartError::resources("find the program")(error)
+}
+
+pub(crate) fn no_child() -> StartError {
+    let error = io::Error::other("it was killed before it could execute its program");
+    StartError::resources("make a process")(error)
+}

@@ -60,6 +60,11 @@ impl Fresh {
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(&path, flags, Mode::empty())?;
+        Self::from_dir(dir, path)
+    }
+
+    /// The same, which `dir` is open on already.
+    pub(super) fn from_dir(dir: OwnedFd, path: PathBuf) -> io::Result<Self> {
         let group = Group::open(&dir, path)?;
         Ok(Self { dir, group })
     }

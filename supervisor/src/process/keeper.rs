@@ -232,7 +232,7 @@ impl<'a> Work<'a> {
             match (tree, &mut self.scanner) {
                 (Tree::Cgroup(group), _) => group.answer(self.table.as_ref()),
                 (Tree::Sweep(sweep), Some(scanner)) => scanner.take_up(sweep),
-                (Tree::Sweep(_), None) => {}
+                (Tree::Sweep(_), None) | (Tree::Descent(_), _) => {}
             }
         }
         for left in papers.left {
@@ -242,7 +242,12 @@ impl<'a> Work<'a> {
                     slot,
                     tries: 0,
                 }),
-                Left::Path { path, slot } => self.behind.push_back((path, Some(slot))),
+                Left::Path { path, slot: None } => self.going.push(Going {
+                    path,
+                    slot: None,
+                    tries: 0,
+                }),
+                Left::Path { path, slot } => self.behind.push_back((path, slot)),
                 Left::Sweep { sweep, slot } => {
                     if let Some(scanner) = &mut self.scanner {
                         scanner.watch(&sweep, slot);

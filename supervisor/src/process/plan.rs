@@ -6,12 +6,10 @@ use std::ffi::{CString, c_int, c_uint};
 use rustix::process::{Resource, getrlimit};
 
 use super::error::StartError;
+use crate::codec::{Decoder, Encoder};
 
 /// Longest plan that crosses to another process: the kernel executes nothing longer.
 pub(crate) const MAX_PLAN_BYTES: usize = 8 * 1024 * 1024;
-
-/// Most arguments, variables or groups of a plan.
-const MAX_ITEMS: usize = 128 * 1024;
 
 /// The user to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,113 +74,54 @@ impl Plan {
     }
 
     /// For another process.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let flags = u32::from(self.or_root) | u32::from(self.terminal) << 1;
-        put(&mut out, flags);
-        put_string(&mut out, &self.program);
-        put_string(&mut out, &self.directory);
-        put_all(&mut out, &self.argv, put_string);
-        put_all(&mut out, &self.environment, put_string);
-        put_all(&mut out, &self.reset, |out, signal| {
-            put(out, signal.cast_unsigned());
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.bool(self.or_root);
+        out.bool(self.terminal);
+        out.c_str(&self.program);
+        out.c_str(&self.directory);
+        out.list(&self.argv, |out, string| out.c_str(string));
+        out.list(&self.environment, |out, string| out.c_str(string));
+        out.list(&self.reset, |out, signal| out.i32(*signal));
+        out.list(&self.limits, |out, limit| {
+            out.u32(limit.resource);
+            out.u64(limit.soft);
+            out.u64(limit.hard);
         });
-        put_all(&mut out, &self.limits, |out, limit| {
-            put(out, limit.resource);
-            out.extend(limit.soft.to_le_bytes());
-            out.extend(limit.hard.to_le_bytes());
+        out.option(self.niceness, Encoder::i32);
+        out.option(self.identity.as_ref(), |out, identity| {
+            out.u32(identity.uid);
+            out.u32(identity.gid);
+            out.list(&identity.groups, |out, group| out.u32(*group));
         });
-        put_all(&mut out, self.niceness.as_slice(), |out, niceness| {
-            put(out, niceness.cast_unsigned());
-        });
-        put_all(&mut out, self.identity.as_slice(), |out, identity| {
-            put(out, identity.uid);
-            put(out, identity.gid);
-            put_all(out, &identity.groups, |out, group| put(out, *group));
-        });
-        out
     }
 
-    /// What [`Self::encode`] has made; `None` for anything else.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let rest = &mut rest;
-        let flags = take(rest)?;
-        let plan = Self {
-            or_root: flags & 1 != 0,
-            terminal: flags & 2 != 0,
-            program: take_string(rest)?,
-            directory: take_string(rest)?,
-            argv: take_all(rest, take_string)?,
-            environment: take_all(rest, take_string)?,
-            reset: take_all(rest, |rest| take(rest).map(u32::cast_signed))?,
-            limits: take_all(rest, |rest| {
+    /// What [`Self::encode`] has put; `None` for anything else.
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self {
+            or_root: from.bool()?,
+            terminal: from.bool()?,
+            program: from.c_string()?,
+            directory: from.c_string()?,
+            argv: from.list(Decoder::c_string)?,
+            environment: from.list(Decoder::c_string)?,
+            reset: from.list(Decoder::i32)?,
+            limits: from.list(|from| {
                 Some(Rlimit {
-                    resource: take(rest)?,
-                    soft: take_u64(rest)?,
-                    hard: take_u64(rest)?,
+                    resource: from.u32()?,
+                    soft: from.u64()?,
+                    hard: from.u64()?,
                 })
             })?,
-            niceness: take_all(rest, |rest| take(rest).map(u32::cast_signed))?.pop(),
-            identity: take_all(rest, |rest| {
+            niceness: from.option(Decoder::i32)?,
+            identity: from.option(|from| {
                 Some(Identity {
-                    uid: take(rest)?,
-                    gid: take(rest)?,
-                    groups: take_all(rest, take)?,
+                    uid: from.u32()?,
+                    gid: from.u32()?,
+                    groups: from.list(Decoder::u32)?,
                 })
-            })?
-            .pop(),
-        };
-        rest.is_empty().then_some(plan)
+            })?,
+        })
     }
-}
-
-fn put(out: &mut Vec<u8>, number: u32) {
-    out.extend(number.to_le_bytes());
-}
-
-fn put_length(out: &mut Vec<u8>, length: usize) {
-    // Nothing that is executed comes near it, and what did would not be decoded.
-    put(out, u32::try_from(length).unwrap_or(u32::MAX));
-}
-
-fn put_string(out: &mut Vec<u8>, string: &CString) {
-    put_length(out, string.as_bytes().len());
-    out.extend(string.as_bytes());
-}
-
-fn put_all<T>(out: &mut Vec<u8>, all: &[T], put_one: impl Fn(&mut Vec<u8>, &T)) {
-    put_length(out, all.len());
-    for one in all {
-        put_one(out, one);
-    }
-}
-
-fn take(rest: &mut &[u8]) -> Option<u32> {
-    let (bytes, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u32::from_le_bytes(*bytes))
-}
-
-fn take_u64(rest: &mut &[u8]) -> Option<u64> {
-    let (bytes, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u64::from_le_bytes(*bytes))
-}
-
-fn take_string(rest: &mut &[u8]) -> Option<CString> {
-    let length = usize::try_from(take(rest)?).ok()?;
-    let (bytes, behind) = rest.split_at_checked(length)?;
-    *rest = behind;
-    CString::new(bytes).ok()
-}
-
-fn take_all<T>(rest: &mut &[u8], take_one: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
-    let count = usize::try_from(take(rest)?).ok()?;
-    if count > MAX_ITEMS {
-        return None;
-    }
-    (0..count).map(|_| take_one(rest)).collect()
 }
 
 #[cfg(test)]
@@ -214,21 +153,32 @@ mod tests {
         }
     }
 
+    fn encoded(plan: &Plan) -> Vec<u8> {
+        let mut out = Encoder::default();
+        plan.encode(&mut out);
+        out.into_bytes()
+    }
+
+    fn decoded(bytes: &[u8]) -> Option<Plan> {
+        let mut from = Decoder::new(bytes);
+        Plan::decode(&mut from).filter(|_| from.is_at_end())
+    }
+
     #[test]
     fn a_plan_arrives_as_it_was_sent_or_not_at_all() {
-        let bytes = plan().encode();
-        assert_eq!(Plan::decode(&bytes), Some(plan()));
+        let bytes = encoded(&plan());
+        assert_eq!(decoded(&bytes), Some(plan()));
         for length in 0..bytes.len() {
-            assert_eq!(Plan::decode(&bytes[..length]), None, "{length}");
+            assert_eq!(decoded(&bytes[..length]), None, "{length}");
         }
-        assert_eq!(Plan::decode(&[&bytes[..], b"x"].concat()), None);
+        assert_eq!(decoded(&[&bytes[..], b"x"].concat()), None);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_a_plan_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
-            if let Some(plan) = Plan::decode(&bytes) {
-                prop_assert_eq!(Plan::decode(&plan.encode()), Some(plan));
+            if let Some(plan) = decoded(&bytes) {
+                prop_assert_eq!(decoded(&encoded(&plan)), Some(plan));
             }
         }
     }

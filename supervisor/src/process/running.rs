@@ -6,8 +6,9 @@ use super::{
     containment::Containment,
     leader::{ExitStatus, Leader, Pidfd, Usage},
     pty::Master,
+    solo::{self, Solo},
     table::TreeLook,
-    tree::Tree,
+    tree::{Keeper, Tree},
 };
 
 /// A process tree with its leader not reaped.
@@ -16,23 +17,55 @@ pub struct Process {
     leader: Arc<Leader>,
     tree: Option<Tree>,
     terminal: Option<Master>,
-    containment: Arc<Containment>,
+    care: Care,
+}
+
+/// Who looks after a tree beside its supervision, and after what is left of it.
+#[derive(Debug)]
+pub(super) enum Care {
+    /// The keeper of a process that runs many commands.
+    Kept(Arc<Containment>),
+    /// A process that runs this command alone, without a keeper.
+    Solo(Solo),
+}
+
+impl Care {
+    fn tell(&self, tree: &Tree, keeper: Keeper) {
+        match self {
+            Self::Kept(containment) => containment.tell(tree, keeper),
+            Self::Solo(solo) => solo.tell(tree, keeper),
+        }
+    }
+
+    fn leave(&self, leader: &Arc<Leader>, tree: Tree, lives_on: bool) {
+        match self {
+            Self::Kept(containment) => containment.leave(leader, tree, lives_on),
+            Self::Solo(_) => drop(leader.reap()),
+        }
+    }
+
+    fn end(&self, leader: &Arc<Leader>, tree: Tree) {
+        match self {
+            Self::Kept(containment) => containment.end(leader, tree),
+            Self::Solo(solo) => solo.end(leader, &tree),
+        }
+    }
 }
 
 impl Process {
     /// `terminal` is for its size, and for signals to the foreground.
-    pub(super) fn new(
-        leader: Leader,
-        tree: Tree,
-        terminal: Option<Master>,
-        containment: Arc<Containment>,
-    ) -> Self {
+    pub(super) fn new(leader: Leader, tree: Tree, terminal: Option<Master>, care: Care) -> Self {
         Self {
             leader: Arc::new(leader),
             tree: Some(tree),
             terminal,
-            containment,
+            care,
         }
+    }
+
+    /// Reaps what has fallen to this process, as the tree's subreaper, and has ended; but for the leader.
+    pub(crate) fn reap_orphans(&self) {
+        solo::reap_orphans(self.leader.pid());
     }
 
     /// Whether it runs on a terminal.
@@ -74,7 +107,7 @@ impl Process {
     pub fn signal_tree(&self, number: i32) {
         if let Some(tree) = &self.tree {
             let keeper = tree.signal(&self.leader, number);
-            self.containment.tell(tree, keeper);
+            self.care.tell(tree, keeper);
         }
     }
 
@@ -82,7 +115,7 @@ impl Process {
     pub fn kill_tree(&self) {
         if let Some(tree) = &self.tree {
             let keeper = tree.kill(&self.leader);
-            self.containment.tell(tree, keeper);
+            self.care.tell(tree, keeper);
         }
     }
 
@@ -93,7 +126,7 @@ impl Process {
             return TreeLook::Gone;
         };
         let (keeper, look) = tree.look();
-        self.containment.tell(tree, keeper);
+        self.care.tell(tree, keeper);
         look
     }
 
@@ -118,14 +151,14 @@ impl Process {
     /// Reaps the leader, which has ended. What still lives in its tree is left alone.
     pub fn leave(mut self) {
         if let Some(tree) = self.tree.take() {
-            self.containment.leave(&self.leader, tree, true);
+            self.care.leave(&self.leader, tree, true);
         }
     }
 
     /// Lets go of a tree that was killed and that the kernel holds. It is reaped when the kernel lets go of it, too.
     pub fn give_up(mut self) {
         if let Some(tree) = self.tree.take() {
-            self.containment.leave(&self.leader, tree, false);
+            self.care.leave(&self.leader, tree, false);
         }
     }
 }
@@ -134,7 +167,7 @@ impl Drop for Process {
     /// A process that nobody supervises any more is killed, tree and all, and reaped.
     fn drop(&mut self) {
         if let Some(tree) = self.tree.take() {
-            self.containment.end(&self.leader, tree);
+            self.care.end(&self.leader, tree);
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{
     env,
     ffi::CString,
     io,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::{
+        fd::AsFd,
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,13 +27,14 @@ use super::{
     names::Names,
     plan::{Plan, Rlimit, argument_bytes},
     prepare::Prepared,
+    resolving::Resolving,
     spawning::Spawning,
     spec::{CommandSpec, StdinSpec},
     stuck::Stuck,
     user::{Own, User},
     way::Choice,
 };
-use crate::zygote::Zygote;
+use crate::{durable::Link, zygote::Zygote};
 
 /// Most spawns that the kernel holds, though they were killed, with which another one may still be started that has to ask
 /// a file system.
@@ -98,14 +102,16 @@ impl Spawner {
         let reset = disposition::to_reset(cloner.resets_handlers());
         let own = Own::read()?;
         let zygote = match settings.prepared {
-            Some(_) if own.may_switch() => {
+            Some(_) => {
                 let null = low_fds.null().try_clone_to_owned()?;
                 let helpers = Helpers::new(&cloner, &containment);
                 let zygote = Zygote::new(helpers, null, reset.clone());
-                zygote.start()?;
+                if own.may_switch() {
+                    zygote.start()?;
+                }
                 Some(zygote)
             }
-            _ => None,
+            None => None,
         };
         let spawner = Self {
             directory: CString::new(settings.directory.into_os_string().into_vec())?,
@@ -153,6 +159,21 @@ impl Spawner {
         stdin: StdinSpec,
     ) -> Spawning<'a> {
         Spawning::begin(self, id, spec, stdin)
+    }
+
+    /// Begins to resolve `spec` to a plan that is carried out elsewhere. This thread stands still for 2 ms at most, by which
+    /// most are there; [`Resolving::poll`] says how it goes on.
+    pub fn resolve<'a>(&'a self, spec: &'a CommandSpec) -> Resolving<'a> {
+        Resolving::begin(self, spec)
+    }
+
+    /// Makes the supervisor of an execution that is to outlive this server. It ends if its link ends before it has an execution.
+    pub fn fork_supervisor(&self) -> io::Result<Link> {
+        let zygote = self.zygote.as_ref();
+        let zygote = zygote.ok_or(io::ErrorKind::Unsupported)?;
+        let group = self.containment.supervisors()?;
+        let group = group.as_ref().map(AsFd::as_fd);
+        Ok(Link::new(zygote.ask_for_supervisor(group)?))
     }
 
     /// All of the plan for `spec`, run as `user` if one is named, that nobody needs to be waited for.

@@ -1,33 +1,24 @@
-//! One spawn on its way: from a name in the user database over the search for the program to its execution. Each step
-//! may be held by the kernel; none holds the thread that asks for more than a moment, and all of them together have to
-//! be done in time.
+//! One spawn on its way: a command is resolved to a plan, then its program is executed. Each step may be held by the kernel; none
+//! holds the thread that asks for more than a moment, and all of them together have to be done in time.
 
 mod executing;
 mod launch;
-mod searching;
 mod switching;
 
-use std::time::{Duration, Instant};
+use std::{ffi::CString, time::Instant};
 
-use self::{executing::Executing, searching::Searching, switching::Switching};
+use self::{executing::Executing, switching::Switching};
 use super::{
-    error::StartError,
-    names::Question,
+    error::{self, StartError},
+    lookup::{self, How, Seen},
+    patience::{Patience, STANDSTILL},
+    plan::Plan,
+    resolving::Resolution,
     running::Process,
     spawn::Spawner,
     spec::{CommandSpec, StdinSpec},
     stdio::Stdio,
 };
-
-/// How long the thread that starts a command stands still for it. More than most take.
-const STANDSTILL: Duration = Duration::from_millis(2);
-
-/// How long a spawn may take before it is killed and given up.
-pub const SPAWN_BOUND: Duration = Duration::from_secs(10);
-
-/// How often a spawn that takes longer than a moment is looked at: first, and at last.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A spawn on its way. Dropped before its end, it is killed.
 #[derive(Debug)]
@@ -36,9 +27,8 @@ pub struct Spawning<'a> {
     id: &'a str,
     spec: &'a CommandSpec,
     stdin: StdinSpec,
-    give_up: Instant,
-    pause: Duration,
-    stage: Stage,
+    patience: Patience,
+    stage: Stage<'a>,
 }
 
 /// How far a spawn is.
@@ -53,9 +43,8 @@ pub enum SpawnProgress {
 }
 
 #[derive(Debug)]
-enum Stage {
-    Naming(Question),
-    Searching(Searching),
+enum Stage<'a> {
+    Resolving(Resolution<'a>),
     Executing(Executing),
     Switching(Switching),
     Done(Box<Result<(Process, Stdio), StartError>>),
@@ -63,7 +52,7 @@ enum Stage {
 }
 
 /// What a step comes to: the next stage, or the same because it is not done.
-type Advance = Result<(Stage, bool), StartError>;
+type Advance<'a> = Result<(Stage<'a>, bool), StartError>;
 
 impl<'a> Spawning<'a> {
     pub(super) fn begin(
@@ -78,17 +67,9 @@ impl<'a> Spawning<'a> {
             id,
             spec,
             stdin,
-            give_up: now + SPAWN_BOUND,
-            pause: FIRST_PAUSE,
-            stage: Stage::Over,
+            patience: Patience::new(now),
+            stage: Stage::Resolving(Resolution::begin(spawner, spec)),
         };
-        let first = match &spec.user {
-            Some(text) => spawner.names.ask(text).map(Stage::Naming),
-            None => spawner
-                .draft(spec, None)
-                .and_then(|draft| spawning.search(draft)),
-        };
-        spawning.stage = first.unwrap_or_else(failed);
         spawning.advance(now + STANDSTILL);
         spawning
     }
@@ -101,31 +82,28 @@ impl<'a> Spawning<'a> {
                 Ok((process, stdio)) => SpawnProgress::Started(process, stdio),
                 Err(error) => SpawnProgress::Failed(error),
             },
-            stage if now < self.give_up => {
-                self.stage = stage;
-                let next = now + self.pause;
-                self.pause = (self.pause * 2).min(LAST_PAUSE);
-                SpawnProgress::WaitUntil(next.min(self.give_up))
-            }
-            stage => {
-                self.spawner.count_held();
-                let what = match &stage {
-                    Stage::Naming(_) => "the user database does not answer",
-                    Stage::Searching(_) => {
-                        "a folder of PATH, or the working directory, does not answer"
-                    }
-                    _ => "the program or the working directory does not answer",
-                };
-                self.abandon(stage);
-                SpawnProgress::Failed(StartError::Held { what })
-            }
+            stage => match (self.patience.next(now), stage) {
+                (Some(next), stage) => {
+                    self.stage = stage;
+                    SpawnProgress::WaitUntil(next)
+                }
+                (None, Stage::Resolving(mut resolution)) => {
+                    SpawnProgress::Failed(resolution.give_up())
+                }
+                (None, stage) => {
+                    self.spawner.count_held();
+                    self.abandon(stage);
+                    let what = "the program or the working directory does not answer";
+                    SpawnProgress::Failed(StartError::Held { what })
+                }
+            },
         }
     }
 
     /// Waits until it has started or failed.
     pub fn wait(mut self) -> Result<(Process, Stdio), StartError> {
         loop {
-            self.advance(self.give_up);
+            self.advance(self.patience.give_up());
             match self.poll(Instant::now()) {
                 SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
                 SpawnProgress::Failed(error) => return Err(error),
@@ -139,8 +117,7 @@ impl<'a> Spawning<'a> {
         loop {
             let stage = std::mem::replace(&mut self.stage, Stage::Over);
             let advanced = match stage {
-                Stage::Naming(question) => self.name(question, until),
-                Stage::Searching(searching) => self.found(searching, until),
+                Stage::Resolving(resolution) => self.resolve(resolution, until),
                 Stage::Executing(executing) => self.executed(executing, until),
                 Stage::Switching(switching) => self.switched(switching, until),
                 stage @ (Stage::Done(_) | Stage::Over) => Ok((stage, false)),
@@ -153,25 +130,30 @@ impl<'a> Spawning<'a> {
         }
     }
 
-    fn name(&self, question: Question, until: Instant) -> Advance {
-        let Some(user) = question.wait(until) else {
-            return Ok((Stage::Naming(question), false));
+    fn resolve(&self, mut resolution: Resolution<'a>, until: Instant) -> Advance<'a> {
+        resolution.advance(until);
+        let Some(plan) = resolution.take() else {
+            return Ok((Stage::Resolving(resolution), false));
         };
-        let draft = self.spawner.draft(self.spec, Some(&user?))?;
-        Ok((self.search(draft)?, true))
+        let plan = plan?;
+        // What was found by a search is known to answer.
+        let is_path = plan.argv[0].as_bytes().contains(&b'/');
+        if is_path && self.spawner.is_crowded() && !is_known(&plan) {
+            return Err(error::crowded());
+        }
+        Ok((self.launch(plan)?, true))
     }
 
     /// Kills what is on its way.
-    fn abandon(&self, stage: Stage) {
+    fn abandon(&self, stage: Stage<'a>) {
         let stuck = match stage {
-            Stage::Searching(searching) => Some(searching.kill()),
             Stage::Executing(executing) => Some(executing.kill()),
             Stage::Switching(switching) => {
-                let is_held = Instant::now() >= self.give_up;
+                let is_held = Instant::now() >= self.patience.give_up();
                 switching.kill(self.spawner, is_held)
             }
-            // A process that is dropped is killed.
-            Stage::Naming(_) | Stage::Done(_) | Stage::Over => None,
+            // What is dropped is given up, and a process is killed.
+            Stage::Resolving(_) | Stage::Done(_) | Stage::Over => None,
         };
         if let Some(stuck) = stuck {
             self.spawner.put_to_rest(stuck);
@@ -186,6 +168,18 @@ impl Drop for Spawning<'_> {
     }
 }
 
-fn failed(error: StartError) -> Stage {
+/// Whether the kernel knows the program and the working directory without asking anybody.
+fn is_known(plan: &Plan) -> bool {
+    let mut file = plan.program.as_bytes().to_vec();
+    if !file.starts_with(b"/") {
+        file = [plan.directory.as_bytes(), b"/", &file].concat();
+    }
+    let file = CString::new(file).unwrap_or_default();
+    [&file, &plan.directory]
+        .into_iter()
+        .all(|path| lookup::look(path, How::Cached, false) != Seen::Unknown)
+}
+
+fn failed<'a>(error: StartError) -> Stage<'a> {
     Stage::Done(Box::new(Err(error)))
 }

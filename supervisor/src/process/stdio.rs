@@ -12,7 +12,7 @@ use rustix::{
 
 use super::{
     pty::{self, Master},
-    spec::{StdinSpec, TerminalSpec},
+    spec::{StdinSpec, WindowSize},
 };
 
 /// The server's ends of a process's streams, non-blocking.
@@ -92,10 +92,10 @@ pub(super) fn pipes(stdin: StdinSpec) -> io::Result<(Stdio, ChildStdio)> {
 
 /// A terminal, which belongs to the user that the command runs as, and its master once more, to control it by.
 pub(super) fn terminal(
-    spec: &TerminalSpec,
+    size: WindowSize,
     uid: Option<u32>,
 ) -> io::Result<(Stdio, ChildStdio, Master)> {
-    let (master, slave) = pty::open(spec.size)?;
+    let (master, slave) = pty::open(size)?;
     if let Some(uid) = uid {
         rustix::fs::fchown(slave.as_fd(), Some(Uid::from_raw(uid)), None::<Gid>)?;
     }

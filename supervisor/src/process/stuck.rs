@@ -4,8 +4,16 @@
 use std::sync::Arc;
 
 use super::{
-    child::Job, clone::Birth, leader::Leader, lookup::Search, low_fds::Taken, place::Place,
-    running::Process, signal, spawn::Spawner, stdio::ChildStdio,
+    child::Job,
+    clone::Birth,
+    leader::Leader,
+    lookup::Search,
+    low_fds::Taken,
+    place::Place,
+    running::{Care, Process},
+    signal,
+    spawn::Spawner,
+    stdio::ChildStdio,
 };
 
 /// A child that was killed before it was seen to execute.
@@ -72,8 +80,8 @@ impl Stuck {
         match self.place {
             Some(place) if executed => {
                 let tree = place.into_tree(&self.leader);
-                let containment = Arc::clone(&spawner.containment);
-                drop(Process::new(self.leader, tree, None, containment));
+                let care = Care::Kept(Arc::clone(&spawner.containment));
+                drop(Process::new(self.leader, tree, None, care));
             }
             place => {
                 spawner.containment.bury(&Arc::new(self.leader));

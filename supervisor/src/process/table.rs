@@ -10,10 +10,12 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, RawDir, SeekFrom},
     io::Errno,
+    param::clock_ticks_per_second,
+    time::{ClockId, clock_gettime},
 };
 
 /// The environment variable that tags a tree: `INSTANCE.EXECUTION`.
-pub(super) const TAG: &str = "REMEX_EXECUTION";
+pub(crate) const TAG: &str = "REMEX_EXECUTION";
 
 /// Most bytes of a process's environment that are searched for its tag. The kernel lets no program begin with more.
 const MAX_ENVIRONMENT_BYTES: usize = 8 << 20;
@@ -109,6 +111,14 @@ impl ProcessTable {
         now.is_some_and(|now| now.started == entry.started && now.state != State::Dead)
     }
 
+    /// `entry` as it is now; as it was, where that cannot be seen. `None`: it has gone.
+    pub(super) fn look_again(&self, entry: &Entry) -> Option<Entry> {
+        match self.look(entry.pid) {
+            Ok(now) => now.filter(|now| now.started == entry.started && now.state != State::Dead),
+            Err(_) => Some(*entry),
+        }
+    }
+
     /// The tag that a process carries.
     pub(super) fn tag_of(&self, pid: i32) -> Environment {
         let mut environment = Vec::new();
@@ -176,13 +186,22 @@ pub(super) fn inherit(entries: &HashMap<i32, Entry>, owned: &mut HashMap<i32, us
     }
 }
 
+/// The time, as [`Entry::started`] has it.
+pub(super) fn now_in_ticks() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let (seconds, nanos) = (now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned());
+    let a_second = clock_ticks_per_second();
+    let ticks = seconds.saturating_mul(a_second);
+    ticks.saturating_add(nanos * a_second / 1_000_000_000)
+}
+
 pub(super) fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
 /// The children of this process, zombies among them. Exact, where none is reaped meanwhile.
 pub(super) fn own_children() -> Vec<i32> {
-    children_of_threads().unwrap_or_else(|| {
+    children_of("self").unwrap_or_else(|| {
         let own = own_pid();
         let mut children = Vec::new();
         let _ = ProcessTable::open().and_then(|table| {
@@ -196,10 +215,53 @@ pub(super) fn own_children() -> Vec<i32> {
     })
 }
 
-/// By the kernel's own list of each thread's children; `None` where it keeps none (CONFIG_PROC_CHILDREN).
-fn children_of_threads() -> Option<Vec<i32>> {
+/// All that descends from this process, zombies among them. Exact, where all of it stands still. An error says that some may be
+/// missing.
+pub(super) fn descendants(table: &ProcessTable) -> io::Result<Vec<Entry>> {
+    let Some(children) = children_of("self") else {
+        return descendants_by_parents(table);
+    };
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    let mut next = children;
+    while let Some(pid) = next.pop() {
+        // What moves while it is read may be met twice.
+        if !seen.insert(pid) {
+            continue;
+        }
+        let Some(entry) = table.look(pid)? else {
+            continue;
+        };
+        found.push(entry);
+        // One that has ended meanwhile has left its children to its subreaper.
+        next.extend(children_of(&pid.to_string()).unwrap_or_default());
+    }
+    Ok(found)
+}
+
+/// The same by a look at every process.
+fn descendants_by_parents(table: &ProcessTable) -> io::Result<Vec<Entry>> {
+    let mut entries = HashMap::new();
+    table.visit(|entry| {
+        entries.insert(entry.pid, entry);
+    })?;
+    let mut owned = HashMap::from([(own_pid(), 0)]);
+    inherit(&entries, &mut owned);
+    owned.remove(&own_pid());
+    Ok(owned
+        .keys()
+        .filter_map(|pid| entries.get(pid).copied())
+        .collect())
+}
+
+/// By the kernel's own list of each thread's children; `None` where it keeps none (CONFIG_PROC_CHILDREN), or the process has
+/// ended.
+fn children_of(process: &str) -> Option<Vec<i32>> {
     let mut children = Vec::new();
-    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))
+        .ok()?
+        .flatten()
+    {
         match fs::read_to_string(thread.path().join("children")) {
             Ok(list) => children.extend(list.split_whitespace().flat_map(str::parse::<i32>)),
             // A thread that has ended has left its children to another.
@@ -242,9 +304,12 @@ fn parse_stat(pid: i32, stat: &[u8]) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
 
-    use super::*;
+    use super::{super::signal, *};
 
     const REST: &str = "0 -1 4194304 0 0 0 0 1 2 3 4 20 0 1 0 777 8 9";
 
@@ -317,9 +382,36 @@ mod tests {
         let met = met.expect("it is there");
         assert_eq!(met.parent, own_pid());
         assert!(table.is_same(&met));
+        // It was born within what a busy machine takes to come here.
+        let now = now_in_ticks();
+        assert!((now.saturating_sub(60 * clock_ticks_per_second())..=now).contains(&met.started));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!table.is_same(&met));
+    }
+
+    #[test]
+    fn descendants_are_found_in_both_ways() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let grandchild: i32 = line.trim().parse().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let table = ProcessTable::open().unwrap();
+        for found in [descendants(&table), descendants_by_parents(&table)] {
+            let found: Vec<_> = found.unwrap().iter().map(|entry| entry.pid).collect();
+            assert!(
+                found.contains(&pid) && found.contains(&grandchild),
+                "{found:?}"
+            );
+        }
+        signal::process(grandchild, libc::SIGKILL).unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! One execution's process tree: its cgroup, or its tag. It is signalled, killed and looked at by calls that never wait:
+//! One execution's process tree: its cgroup, its tag, or what descends from the process that runs it alone. It is signalled, killed and looked at by calls that never wait:
 //! what takes longer is written down for the keeper.
 
 use std::sync::Arc;
 
-use super::{group::Group, leader::Leader, sweep::Sweep, table::TreeLook};
+use super::{descent::Descent, group::Group, leader::Leader, sweep::Sweep, table::TreeLook};
 
 /// One execution's process tree.
 #[derive(Debug, Clone)]
 pub(super) enum Tree {
     Cgroup(Arc<Group>),
     Sweep(Arc<Sweep>),
+    Descent(Arc<Descent>),
 }
 
 /// Whether the keeper has something new to do.
@@ -40,6 +41,10 @@ impl Tree {
                 sweep.signal(number);
                 Keeper::IsAsked
             }
+            Self::Descent(descent) => {
+                descent.signal(leader, number);
+                Keeper::IsNot
+            }
         }
     }
 
@@ -62,6 +67,10 @@ impl Tree {
                 sweep.kill();
                 Keeper::IsAsked
             }
+            Self::Descent(descent) => {
+                descent.kill(leader);
+                Keeper::IsNot
+            }
         }
     }
 
@@ -77,6 +86,7 @@ impl Tree {
                 let verdict = sweep.look();
                 (Keeper::is_asked(verdict != TreeLook::Gone), verdict)
             }
+            Self::Descent(descent) => (Keeper::IsNot, descent.look()),
         }
     }
 
@@ -84,7 +94,7 @@ impl Tree {
     pub(super) fn oom_killed(&self) -> bool {
         match self {
             Self::Cgroup(group) => group.oom_killed(),
-            Self::Sweep(_) => false,
+            Self::Sweep(_) | Self::Descent(_) => false,
         }
     }
 }

@@ -9,8 +9,9 @@ use std::{
 
 use super::{
     NAME, REQUESTS,
-    message::{self, send_request, write_plan},
+    message::{ask_for_child, ask_for_supervisor, write_plan},
 };
+use crate::packet;
 use crate::process::{
     child::{Fourth, Job},
     helper::{Helper, Helpers},
@@ -67,17 +68,30 @@ impl Zygote {
         cgroup: Option<BorrowedFd<'_>>,
     ) -> io::Result<OwnedFd> {
         let plan = write_plan(plan)?;
-        let (ours, theirs) = message::channel()?;
+        self.request(|requests, channel| ask_for_child(requests, channel, &plan, stdio, cgroup))
+    }
+
+    /// Asks for a supervisor, born in `cgroup` if one is given. Returns its first link.
+    pub(crate) fn ask_for_supervisor(&self, cgroup: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+        self.request(|requests, link| ask_for_supervisor(requests, link, cgroup))
+    }
+
+    /// Sends a request, to another zygote if the one that there was has died.
+    fn request(
+        &self,
+        send: impl Fn(BorrowedFd<'_>, &OwnedFd) -> io::Result<()>,
+    ) -> io::Result<OwnedFd> {
+        let (ours, theirs) = packet::pair()?;
         let mut running = self.lock();
         if let Some(running) = &*running {
-            match send_request(running.requests.as_fd(), &plan, &theirs, stdio, cgroup) {
+            match send(running.requests.as_fd(), &theirs) {
                 Err(error) if is_gone(&error) => {}
                 sent => return sent.map(|()| ours),
             }
         }
         self.bury(running.take());
         let started = running.insert(self.execute()?);
-        send_request(started.requests.as_fd(), &plan, &theirs, stdio, cgroup)?;
+        send(started.requests.as_fd(), &theirs)?;
         Ok(ours)
     }
 
@@ -88,7 +102,7 @@ impl Zygote {
     }
 
     fn execute(&self) -> io::Result<Running> {
-        let (requests, theirs) = message::channel()?;
+        let (requests, theirs) = packet::pair()?;
         let plan = Plan {
             // This program, whatever became of its file.
             program: c"/proc/self/exe".into(),

@@ -1,42 +1,52 @@
 //! What crosses between the server, the zygote and the zygote's children: packets, some of which carry descriptors.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
-    io::Errno,
-    net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send, sendmsg,
-        socketpair,
-    },
-};
+use rustix::{io::Errno, net::RecvFlags};
 
 use crate::process::{
-    child::{Failure, Step},
+    child::Failure,
     clone::Cloned,
-    lookup::Seen,
     plan::{MAX_PLAN_BYTES, Plan},
 };
-
-/// Most descriptors of a packet: plan, channel, stdin, stdout, stderr, cgroup.
-const MAX_FDS: usize = 6;
+use crate::{
+    codec::{Decoder, Encoder},
+    packet,
+};
 
 /// Longest packet.
 const MAX_PACKET_BYTES: usize = 16;
 
+/// What the zygote is asked for.
+pub(super) enum Request {
+    /// A child of the server's.
+    Child(ChildRequest),
+    /// A supervisor.
+    Supervisor(SupervisorRequest),
+}
+
 /// What a child is to be made of. Only the child reads the plan.
-pub(super) struct Request {
-    pub(super) plan: OwnedFd,
+pub(super) struct ChildRequest {
     /// Where it is answered.
     pub(super) channel: OwnedFd,
+    pub(super) plan: OwnedFd,
     pub(super) stdio: [OwnedFd; 3],
     pub(super) cgroup: Option<OwnedFd>,
 }
+
+/// Where a supervisor is to be made.
+pub(super) struct SupervisorRequest {
+    /// Its first link.
+    pub(super) link: OwnedFd,
+    pub(super) cgroup: Option<OwnedFd>,
+}
+
+/// The packet of each kind of request.
+const CHILD: [u8; 1] = [0];
+const SUPERVISOR: [u8; 1] = [1];
 
 /// What a request is answered, in this order; then the channel ends, if the child executes its program.
 #[derive(Debug)]
@@ -51,67 +61,49 @@ pub(crate) enum Answer {
     End,
 }
 
-/// A pair of sockets that keep packets whole and in order.
-pub(super) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SocketFlags::CLOEXEC;
-    Ok(socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        flags,
-        None,
-    )?)
-}
-
 /// `plan` as a file in memory that nobody can change any more.
 pub(super) fn write_plan(plan: &Plan) -> io::Result<OwnedFd> {
-    let bytes = plan.encode();
+    let mut out = Encoder::default();
+    plan.encode(&mut out);
+    let bytes = out.into_bytes();
     if bytes.len() > MAX_PLAN_BYTES {
         return Err(Errno::TOOBIG.into());
     }
-    let file = memfd_create("plan", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
-        rest = &rest[written..];
-    }
-    fcntl_add_seals(
-        &file,
-        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW,
-    )?;
-    Ok(file)
+    packet::seal("plan", &bytes)
 }
 
 pub(super) fn read_plan(file: &OwnedFd) -> Option<Plan> {
-    let size = usize::try_from(rustix::fs::fstat(file).ok()?.st_size).ok()?;
-    if size > MAX_PLAN_BYTES {
-        return None;
-    }
-    let mut bytes = vec![0; size];
-    let mut read = 0;
-    while read < size {
-        let more = rustix::io::pread(file, &mut bytes[read..], read as u64).ok()?;
-        if more == 0 {
-            return None;
-        }
-        read += more;
-    }
-    Plan::decode(&bytes)
+    let bytes = packet::read_sealed(file, MAX_PLAN_BYTES)?;
+    let mut from = Decoder::new(&bytes);
+    Plan::decode(&mut from).filter(|_| from.is_at_end())
 }
 
-/// Sends a request without waiting for room.
-pub(super) fn send_request(
+/// Asks for a child, without waiting for room.
+pub(super) fn ask_for_child(
     socket: BorrowedFd<'_>,
-    plan: &OwnedFd,
     channel: &OwnedFd,
+    plan: &OwnedFd,
     [stdin, stdout, stderr]: [BorrowedFd<'_>; 3],
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let mut fds = vec![plan.as_fd(), channel.as_fd(), stdin, stdout, stderr];
+    let mut fds = vec![channel.as_fd(), plan.as_fd(), stdin, stdout, stderr];
     fds.extend(cgroup);
-    send_packet(socket, &[0], &fds)
+    packet::send(socket, &CHILD, &fds)
 }
 
-/// The next request; `None` when nobody can send one any more.
+/// Asks for a supervisor, without waiting for room.
+pub(super) fn ask_for_supervisor(
+    socket: BorrowedFd<'_>,
+    link: &OwnedFd,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut fds = vec![link.as_fd()];
+    fds.extend(cgroup);
+    packet::send(socket, &SUPERVISOR, &fds)
+}
+
+/// The next request; `None` when nobody can send one any more. One whose descriptors did not all arrive is dropped, and its
+/// sender sees its channel end.
 pub(super) fn next_request(socket: BorrowedFd<'_>) -> io::Result<Option<Request>> {
     loop {
         let (bytes, fds) = receive(socket, RecvFlags::empty())?;
@@ -120,16 +112,22 @@ pub(super) fn next_request(socket: BorrowedFd<'_>) -> io::Result<Option<Request>
         }
         let mut fds = fds.into_iter();
         let mut next = || fds.next();
-        // One whose descriptors did not all arrive is dropped, and its sender sees its channel end.
-        if let (Some(plan), Some(channel), Some(stdin), Some(stdout), Some(stderr)) =
+        if bytes == SUPERVISOR {
+            if let Some(link) = next() {
+                return Ok(Some(Request::Supervisor(SupervisorRequest {
+                    link,
+                    cgroup: next(),
+                })));
+            }
+        } else if let (Some(channel), Some(plan), Some(stdin), Some(stdout), Some(stderr)) =
             (next(), next(), next(), next(), next())
         {
-            return Ok(Some(Request {
-                plan,
+            return Ok(Some(Request::Child(ChildRequest {
                 channel,
+                plan,
                 stdio: [stdin, stdout, stderr],
                 cgroup: next(),
-            }));
+            })));
         }
     }
 }
@@ -139,18 +137,18 @@ pub(super) fn send_born(channel: BorrowedFd<'_>, born: &io::Result<Cloned>) -> i
     match born {
         Ok(cloned) => {
             let pidfd = [cloned.pidfd.as_fd()];
-            send_packet(channel, &cloned.pid.to_le_bytes(), &pidfd)
+            packet::send(channel, &cloned.pid.to_le_bytes(), &pidfd)
         }
         Err(error) => {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            send_packet(channel, &errno.wrapping_neg().to_le_bytes(), &[])
+            packet::send(channel, &errno.wrapping_neg().to_le_bytes(), &[])
         }
     }
 }
 
 /// Lets the child on its way.
 pub(crate) fn go_on(channel: &OwnedFd) -> io::Result<()> {
-    Ok(send(channel, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map(drop)?)
+    packet::send(channel.as_fd(), &[0], &[])
 }
 
 /// Waits for that; `false`: the server is gone.
@@ -159,60 +157,9 @@ pub(super) fn may_go_on(channel: BorrowedFd<'_>) -> bool {
 }
 
 pub(super) fn send_failure(channel: BorrowedFd<'_>, failure: &Failure) -> io::Result<()> {
-    let (step, index) = match failure.step {
-        Step::Session => (0, 0),
-        Step::Terminal => (1, 0),
-        Step::Stdio => (2, 0),
-        Step::Limit(index) => (3, u8::try_from(index).unwrap_or(u8::MAX)),
-        Step::Niceness => (4, 0),
-        Step::Identity => (5, 0),
-        Step::WorkingDirectory => (6, 0),
-        Step::Exec => (7, 0),
-    };
-    let (seen, why) = match failure.seen {
-        None => (0, 0),
-        Some(Seen::Executable) => (1, 0),
-        Some(Seen::Absent) => (2, 0),
-        Some(Seen::Refused(errno)) => (3, errno),
-        Some(Seen::Folder) => (4, 0),
-        Some(Seen::NotExecutable) => (5, 0),
-        Some(Seen::Unknown) => (6, 0),
-    };
-    let mut packet = vec![step, index, seen];
-    packet.extend(failure.errno.to_le_bytes());
-    packet.extend(why.to_le_bytes());
-    send_packet(channel, &packet, &[])
-}
-
-fn failure(bytes: &[u8]) -> Option<Failure> {
-    let (&[step, index, seen], numbers) = bytes.split_first_chunk()?;
-    let (&errno, why) = numbers.split_first_chunk()?;
-    let why = i32::from_le_bytes(why.try_into().ok()?);
-    let step = match step {
-        0 => Step::Session,
-        1 => Step::Terminal,
-        2 => Step::Stdio,
-        3 => Step::Limit(index.into()),
-        4 => Step::Niceness,
-        5 => Step::Identity,
-        6 => Step::WorkingDirectory,
-        7 => Step::Exec,
-        _ => return None,
-    };
-    let seen = match seen {
-        1 => Some(Seen::Executable),
-        2 => Some(Seen::Absent),
-        3 => Some(Seen::Refused(why)),
-        4 => Some(Seen::Folder),
-        5 => Some(Seen::NotExecutable),
-        6 => Some(Seen::Unknown),
-        _ => None,
-    };
-    Some(Failure {
-        step,
-        errno: i32::from_le_bytes(errno),
-        seen,
-    })
+    let mut out = Encoder::default();
+    failure.encode(&mut out);
+    packet::send(channel, &out.into_bytes(), &[])
 }
 
 /// What has been answered; `None`: nothing yet.
@@ -226,7 +173,7 @@ pub(crate) fn next_answer(channel: &OwnedFd) -> Option<Answer> {
     if bytes.is_empty() {
         return Some(Answer::End);
     }
-    if let Some(failure) = failure(&bytes) {
+    if let Some(failure) = Failure::decode(&mut Decoder::new(&bytes)) {
         return Some(Answer::Failed(failure));
     }
     let number = bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes));
@@ -239,69 +186,41 @@ pub(crate) fn next_answer(channel: &OwnedFd) -> Option<Answer> {
     })
 }
 
-fn send_packet(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags).map(drop)?)
-}
-
 fn receive(socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut bytes = [0; MAX_PACKET_BYTES];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let length = loop {
-        let mut into = [IoSliceMut::new(&mut bytes)];
-        let flags = flags | RecvFlags::CMSG_CLOEXEC;
-        match recvmsg(socket, &mut into, &mut control, flags) {
-            Err(Errno::INTR) => {}
-            received => break received?.bytes,
-        }
-    };
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            fds.extend(received);
-        }
-    }
-    Ok((bytes[..length].to_vec(), fds))
+    let mut buffer = [0; MAX_PACKET_BYTES];
+    let (length, fds) = packet::receive(socket, flags, &mut buffer)?;
+    Ok((buffer[..length].to_vec(), fds))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::child::Step;
 
     #[test]
-    fn every_failure_arrives_as_it_was_sent() {
-        let (ours, theirs) = channel().unwrap();
+    fn answers_arrive_in_order() {
+        let (ours, theirs) = packet::pair().unwrap();
         assert!(next_answer(&ours).is_none());
-        for step in [
-            Step::Session,
-            Step::Terminal,
-            Step::Stdio,
-            Step::Limit(5),
-            Step::Niceness,
-            Step::Identity,
-            Step::WorkingDirectory,
-            Step::Exec,
-        ] {
-            for seen in [None, Some(Seen::Absent), Some(Seen::Unknown)] {
-                let failure = Failure {
-                    step,
-                    errno: libc::ENOENT,
-                    seen,
-                };
-                send_failure(theirs.as_fd(), &failure).unwrap();
-                match next_answer(&ours) {
-                    Some(Answer::Failed(arrived)) => assert_eq!(arrived, failure),
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
+        let failure = Failure {
+            step: Step::Exec,
+            errno: libc::ENOENT,
+            seen: None,
+        };
+        send_born(
+            theirs.as_fd(),
+            &Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+        )
+        .unwrap();
+        send_failure(theirs.as_fd(), &failure).unwrap();
         drop(theirs);
+        match next_answer(&ours) {
+            Some(Answer::NotBorn(error)) => assert_eq!(error.raw_os_error(), Some(libc::EAGAIN)),
+            other => panic!("{other:?}"),
+        }
+        match next_answer(&ours) {
+            Some(Answer::Failed(arrived)) => assert_eq!(arrived, failure),
+            other => panic!("{other:?}"),
+        }
         assert!(matches!(next_answer(&ours), Some(Answer::End)));
     }
 }

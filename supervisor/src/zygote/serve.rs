@@ -17,16 +17,23 @@ use std::{
 use rustix::{
     io::{DupFlags, dup3},
     net::{SocketType, sockopt},
+    process::{Pid, WaitOptions, waitpid},
 };
 
 use super::{
     NAME, REQUESTS,
-    message::{Request, may_go_on, next_request, read_plan, send_born, send_failure},
+    message::{
+        ChildRequest, Request, SupervisorRequest, may_go_on, next_request, read_plan, send_born,
+        send_failure,
+    },
 };
-use crate::process::{
-    child::{Failure, Fourth, Job, Step},
-    clone::{Work, fork_sibling},
-    raw,
+use crate::{
+    durable,
+    process::{
+        child::{Failure, Fourth, Job, Step},
+        clone::{Parent, Work, fork},
+        raw,
+    },
 };
 
 /// The socket of requests, if this process was executed as the zygote: by its parent, which made that socket.
@@ -46,27 +53,56 @@ pub(crate) fn inherited() -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(REQUESTS) })
 }
 
-/// Makes a child for each request until nobody can send one any more.
+/// Makes a process for each request until nobody can send one any more.
 pub(crate) fn serve(requests: &OwnedFd) -> ! {
     // It was executed as /proc/self/exe, which says nothing.
     let _ = rustix::thread::set_name(c"remexd-zygote");
-    // Its children close it, or make their own channel of it, before anything else.
+    // Its children close it, or make something else of it, before anything else.
     while let Ok(Some(request)) = next_request(requests.as_fd()) {
-        let cgroup = request.cgroup.as_ref().map(AsFd::as_fd);
-        // SAFETY: this process never makes a thread.
-        let born = match unsafe { fork_sibling(cgroup) } {
-            Ok(None) => be_child(&request),
-            Ok(Some(cloned)) => Ok(cloned),
-            Err(error) => Err(error),
-        };
-        // One that nobody can be told of sees its channel end, and ends.
-        let _ = send_born(request.channel.as_fd(), &born);
+        match request {
+            Request::Child(request) => make_child(&request),
+            Request::Supervisor(request) => make_supervisor(request),
+        }
     }
     raw::exit(0)
 }
 
+fn make_child(request: &ChildRequest) {
+    let cgroup = request.cgroup.as_ref().map(AsFd::as_fd);
+    // SAFETY: this process never makes a thread.
+    let born = match unsafe { fork(cgroup, Parent::Ours) } {
+        Ok(None) => be_child(request),
+        Ok(Some(cloned)) => Ok(cloned),
+        Err(error) => Err(error),
+    };
+    // One that nobody can be told of sees its channel end, and ends.
+    let _ = send_born(request.channel.as_fd(), &born);
+}
+
+/// Makes a process that is nobody's child but that of whoever adopts orphans: it outlives both the server and this process. If
+/// there is no room for another, its link ends.
+fn make_supervisor(SupervisorRequest { link, cgroup }: SupervisorRequest) {
+    // SAFETY: this process never makes a thread.
+    match unsafe { libc::fork() } {
+        // SAFETY: as above.
+        0 => match unsafe { fork(cgroup.as_ref().map(AsFd::as_fd), Parent::This) } {
+            Ok(None) => {
+                drop(cgroup);
+                durable::supervise(link)
+            }
+            Ok(Some(_)) | Err(_) => raw::exit(0),
+        },
+        child => {
+            if let Some(child) = Pid::from_raw(child) {
+                // An error says that there is nobody to be waited for.
+                let _ = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
+            }
+        }
+    }
+}
+
 /// A child's life, in memory of its own. Panics end it.
-extern "C" fn be_child(request: &Request) -> ! {
+extern "C" fn be_child(request: &ChildRequest) -> ! {
     // SAFETY: the number of a descriptor of this process; dup3 closes what it was.
     let mut channel = unsafe { OwnedFd::from_raw_fd(REQUESTS) };
     if dup3(&request.channel, &mut channel, DupFlags::CLOEXEC).is_err() {

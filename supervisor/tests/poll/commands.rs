@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::CString,
-    fmt, fs,
+    fs,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -17,28 +17,27 @@ use remex_supervisor::{
         engine::{Engine, Ready},
         event::{EventKind, Exit},
         life::Life,
-        outcome::{Cause, ExitReason},
+        outcome::Cause,
         outlet::{EventOutlet, Outlet},
         stdin::{Stdin, StdinChunk},
     },
     process::{
-        Choice, CommandSpec, ExitStatus, Process, ResourceLimits, Settings, Spawner, StdinSpec,
-        Stdio, TerminalSpec, WindowSize,
+        Choice, CommandSpec, Process, ResourceLimits, Settings, Spawner, StdinSpec, Stdio,
+        TerminalSpec, WindowSize,
     },
 };
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{
-    host::Host,
-    outlets::{Reader, Told},
-};
+use crate::{host::Host, outlets::Reader, scenarios::told::Told};
 
 /// Set where trees are to be kept together by the sweep.
 pub(crate) const BY_SWEEP: &str = "REMEX_TEST_BY_SWEEP";
 
 /// Longer than anything here takes, on a busy machine too; only a failure waits for it.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Why a server can end it.
+pub(crate) const CAUSES: &[Cause] = &[Cause::Timeout, Cause::Disconnect, Cause::Shutdown];
 
 /// Between TERM and KILL, where nothing is to need the KILL.
 const LONG: Duration = Duration::from_mins(1);
@@ -197,6 +196,22 @@ impl Running {
         self.0.engine.signal(number, now);
     }
 
+    /// The time since its spawn.
+    pub(crate) fn now(&self) -> Duration {
+        self.0.now()
+    }
+
+    /// Sets its terminal's size; `false`: it has none.
+    pub(crate) fn resize(&mut self, size: WindowSize) -> bool {
+        self.0.engine.resize(size)
+    }
+
+    /// Ends its stdin.
+    pub(crate) fn end_stdin(&mut self) {
+        let now = self.0.now();
+        self.0.engine.end_stdin(now);
+    }
+
     /// The server ends it.
     pub(crate) fn end_for(&mut self, cause: Cause) {
         let now = self.0.now();
@@ -242,70 +257,5 @@ impl Running {
             eof,
         };
         self.0.engine.offer_stdin(chunk, now).unwrap();
-    }
-}
-
-impl Told {
-    /// How the leader ended, and why.
-    pub(crate) fn ending(&self) -> (ExitStatus, ExitReason) {
-        let outcome = self.exit.expect("an exit").outcome;
-        assert!(!outcome.unkillable);
-        (outcome.status.expect("somebody saw it"), outcome.reason)
-    }
-}
-
-/// What a leader that exits with `code` ends like.
-pub(crate) fn code(code: u8) -> ExitStatus {
-    ExitStatus::Code(code)
-}
-
-/// What a leader that dies of signal `number` ends like.
-pub(crate) fn signal(number: i32) -> ExitStatus {
-    ExitStatus::Signal {
-        number,
-        core_dumped: false,
-    }
-}
-
-/// An argument for `sleep`, of more than a day, that no other process has. Who has it is killed when it is dropped.
-pub(crate) struct Marker(String);
-
-impl Marker {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let (process, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Self(format!("98764.{process:010}{next:05}"))
-    }
-
-    /// The living processes that have it.
-    pub(crate) fn processes(&self) -> Vec<Pid> {
-        let has_it = |pid: &i32| {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&arguments).contains(&self.0)
-        };
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(has_it).filter_map(Pid::from_raw).collect()
-    }
-
-    /// Asserts that nobody has it, at the very moment.
-    #[track_caller]
-    pub(crate) fn assert_gone(&self) {
-        assert_eq!(self.processes(), [], "left behind");
-    }
-}
-
-impl fmt::Display for Marker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Drop for Marker {
-    fn drop(&mut self) {
-        for pid in self.processes() {
-            // It may have ended meanwhile.
-            let _ = kill_process(pid, Signal::KILL);
-        }
     }
 }

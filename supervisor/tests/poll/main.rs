@@ -6,12 +6,9 @@ mod host;
 mod outlets;
 mod commands;
 
-mod ends;
-mod holders;
-mod outcomes;
-mod stdin;
-mod streams;
-mod terminal;
+mod readers;
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
 
 use std::{env, process::Command};
 

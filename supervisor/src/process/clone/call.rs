@@ -58,12 +58,17 @@ impl CloneArgs {
         args
     }
 
-    /// The child runs on `stack`, this process hears of its end, and the kernel zeroes `word` when it is out of this memory.
+    /// This process hears of the child's end.
+    pub(super) fn telling_its_end(mut self) -> Self {
+        self.exit_signal = libc::SIGCHLD as u64;
+        self
+    }
+
+    /// The child runs on `stack`, and the kernel zeroes `word` when it is out of this memory.
     pub(super) fn on_stack(mut self, stack: &Stack, word: *mut u32) -> Self {
         let (base, size) = stack.range();
         self.stack = base as u64;
         self.stack_size = size as u64;
-        self.exit_signal = libc::SIGCHLD as u64;
         self.child_tid = word as u64;
         self
     }

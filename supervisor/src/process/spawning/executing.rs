@@ -6,7 +6,7 @@ use super::{
     super::{
         child::{Fourth, Job},
         clone::Birth,
-        error::StartError,
+        error::{self, StartError},
         leader::Leader,
         low_fds::Taken,
         plan::Plan,
@@ -14,7 +14,7 @@ use super::{
         stuck::{Stuck, Uses},
     },
     Advance, Spawning, Stage,
-    launch::{Ours, no_child},
+    launch::Ours,
 };
 
 /// A child in this memory is on its way to the program.
@@ -38,13 +38,13 @@ impl Executing {
     }
 }
 
-impl Spawning<'_> {
+impl<'a> Spawning<'a> {
     pub(super) fn execute(
         &self,
         plan: Plan,
         ours: Ours,
         childs: ChildStdio,
-    ) -> Result<Stage, StartError> {
+    ) -> Result<Stage<'a>, StartError> {
         let spawner = self.spawner;
         let ends = childs.ends(spawner.low_fds.null());
         let low_fds = match spawner.low_fds.take(ends) {
@@ -80,7 +80,7 @@ impl Spawning<'_> {
         }
     }
 
-    pub(super) fn executed(&self, executing: Executing, until: Instant) -> Advance {
+    pub(super) fn executed(&self, executing: Executing, until: Instant) -> Advance<'a> {
         if !executing.birth.wait(until) {
             return Ok((Stage::Executing(executing), false));
         }
@@ -96,10 +96,10 @@ impl Spawning<'_> {
         let error = match job.as_ref().and_then(Job::outcome) {
             Some(Ok(())) => return Ok((self.started(leader, ours), false)),
             Some(Err(failure)) => match job.map(Job::into_plan) {
-                Some(plan) => self.failure(failure, &plan),
-                None => no_child(),
+                Some(plan) => failure.meaning(&plan, self.spec.user.as_deref()),
+                None => error::no_child(),
             },
-            None => no_child(),
+            None => error::no_child(),
         };
         self.buried(leader, ours, error)
     }

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     super::{
-        error::StartError,
+        error::{self, StartError},
         leader::Leader,
         plan::Plan,
         spawn::Spawner,
@@ -53,7 +53,7 @@ impl Switching {
     }
 }
 
-impl Spawning<'_> {
+impl<'a> Spawning<'a> {
     /// Has the zygote make the child.
     pub(super) fn ask(
         &self,
@@ -61,7 +61,7 @@ impl Spawning<'_> {
         ours: Ours,
         childs: ChildStdio,
         asked: usize,
-    ) -> Result<Stage, StartError> {
+    ) -> Result<Stage<'a>, StartError> {
         let ends = childs.ends(self.spawner.low_fds.null());
         let zygote = self.spawner.zygote.as_ref();
         let channel = zygote
@@ -79,12 +79,12 @@ impl Spawning<'_> {
             Err(error) => {
                 self.spawner.containment.abandon(ours.place);
                 let text = self.spec.user.as_deref().unwrap_or_default();
-                Err(no_zygote(text, &error.to_string()))
+                Err(error::no_switch(text, &error.to_string()))
             }
         }
     }
 
-    pub(super) fn switched(&self, mut switching: Switching, until: Instant) -> Advance {
+    pub(super) fn switched(&self, mut switching: Switching, until: Instant) -> Advance<'a> {
         loop {
             let Some(answer) = wait_answer(&switching.channel, until) else {
                 return Ok((Stage::Switching(switching), false));
@@ -103,7 +103,8 @@ impl Spawning<'_> {
                     return Ok((self.started(leader, switching.ours), false));
                 }
                 (Answer::Failed(failure), Some(leader)) => {
-                    let error = self.failure(failure, &switching.plan);
+                    let user = self.spec.user.as_deref();
+                    let error = failure.meaning(&switching.plan, user);
                     return self.buried(leader, switching.ours, error);
                 }
                 // The zygote has died. No child goes on that we have not told to.
@@ -124,7 +125,7 @@ impl Spawning<'_> {
                 (answer, leader) => {
                     tracing::warn!(?answer, "cannot make a child that changes its user");
                     let text = self.spec.user.as_deref().unwrap_or_default();
-                    let error = no_zygote(text, "the helper for that has died");
+                    let error = error::no_switch(text, "the helper for that has died");
                     let Some(leader) = leader else {
                         containment.abandon(switching.ours.place);
                         return Err(error);
@@ -152,12 +153,5 @@ fn wait_answer(channel: &OwnedFd, until: Instant) -> Option<Answer> {
         let mut fds = [PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::IN)];
         // Interrupted or not, what there is to be read says.
         let _ = poll(&mut fds, left.as_ref());
-    }
-}
-
-pub(super) fn no_zygote(user: &str, why: &str) -> StartError {
-    StartError::UserSwitch {
-        user: user.to_owned(),
-        why: why.to_owned(),
     }
 }

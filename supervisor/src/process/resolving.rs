@@ -1,0 +1,166 @@
+//! From a [`CommandSpec`] to a [`Plan`]: its user is looked up, then its program is searched for. Either may be held by a user
+//! database or a file system that does not answer; neither holds the thread that asks for more than a moment.
+
+mod searching;
+
+use std::{fmt, time::Instant};
+
+use self::searching::Searching;
+use super::{
+    error::StartError,
+    names::Question,
+    patience::{Patience, STANDSTILL},
+    plan::Plan,
+    spawn::Spawner,
+    spec::CommandSpec,
+};
+
+/// A command of which everything is looked up and decided. Its arguments and environment may be secrets, which a log is not told.
+pub struct Resolved {
+    pub(crate) plan: Plan,
+    /// The user to run as, as the caller named it.
+    pub(crate) user: Option<String>,
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A command on its way to a plan that is carried out elsewhere. Dropped before its end, it is given up.
+#[derive(Debug)]
+pub struct Resolving<'a> {
+    patience: Patience,
+    resolution: Resolution<'a>,
+}
+
+/// How far it is.
+#[derive(Debug)]
+pub enum ResolveProgress {
+    /// There is a plan.
+    Resolved(Resolved),
+    /// It cannot be run.
+    Failed(StartError),
+    /// It takes longer; to be polled again at that time.
+    WaitUntil(Instant),
+}
+
+impl<'a> Resolving<'a> {
+    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec) -> Self {
+        let now = Instant::now();
+        let mut resolution = Resolution::begin(spawner, spec);
+        resolution.advance(now + STANDSTILL);
+        Self {
+            patience: Patience::new(now),
+            resolution,
+        }
+    }
+
+    /// How far it is. Not to be called again after it was resolved or has failed.
+    pub fn poll(&mut self, now: Instant) -> ResolveProgress {
+        self.resolution.advance(now);
+        match self.resolution.take() {
+            Some(Ok(plan)) => {
+                let user = self.resolution.spec.user.clone();
+                return ResolveProgress::Resolved(Resolved { plan, user });
+            }
+            Some(Err(error)) => return ResolveProgress::Failed(error),
+            None => {}
+        }
+        match self.patience.next(now) {
+            Some(next) => ResolveProgress::WaitUntil(next),
+            None => ResolveProgress::Failed(self.resolution.give_up()),
+        }
+    }
+}
+
+/// The steps. Dropped, it is given up.
+#[derive(Debug)]
+pub(super) struct Resolution<'a> {
+    spawner: &'a Spawner,
+    spec: &'a CommandSpec,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Naming(Question),
+    Searching(Box<Searching>),
+    Done(Box<Result<Plan, StartError>>),
+    Over,
+}
+
+impl<'a> Resolution<'a> {
+    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec) -> Self {
+        let first = match &spec.user {
+            Some(text) => spawner.names.ask(text).map(Stage::Naming),
+            None => spawner
+                .draft(spec, None)
+                .and_then(|draft| Searching::begin(spawner, draft)),
+        };
+        Self {
+            spawner,
+            spec,
+            stage: first.unwrap_or_else(failed),
+        }
+    }
+
+    /// Goes as far as can be gone by `until`.
+    pub(super) fn advance(&mut self, until: Instant) {
+        if let Stage::Naming(question) = &self.stage {
+            let Some(user) = question.wait(until) else {
+                return;
+            };
+            let draft = user.and_then(|user| self.spawner.draft(self.spec, Some(&user)));
+            let next = draft.and_then(|draft| Searching::begin(self.spawner, draft));
+            self.stage = next.unwrap_or_else(failed);
+        }
+        if matches!(&self.stage, Stage::Searching(searching) if searching.wait(until))
+            && let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            self.stage = Stage::Done(Box::new(searching.end(self.spawner)));
+        }
+    }
+
+    /// What it came to, once it has.
+    pub(super) fn take(&mut self) -> Option<Result<Plan, StartError>> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Done(done) => Some(*done),
+            stage => {
+                self.stage = stage;
+                None
+            }
+        }
+    }
+
+    /// It has taken too long.
+    pub(super) fn give_up(&mut self) -> StartError {
+        self.spawner.count_held();
+        let what = match &self.stage {
+            Stage::Naming(_) => "the user database does not answer",
+            _ => "a folder of PATH, or the working directory, does not answer",
+        };
+        self.abandon();
+        StartError::Held { what }
+    }
+
+    /// Kills what is on its way.
+    fn abandon(&mut self) {
+        if let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over) {
+            self.spawner.put_to_rest(searching.kill());
+        }
+    }
+}
+
+impl Drop for Resolution<'_> {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+fn failed(error: StartError) -> Stage {
+    Stage::Done(Box::new(Err(error)))
+}
