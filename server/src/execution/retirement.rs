@@ -82,6 +82,10 @@ mod tests {
             true
         }
 
+        fn takes_large(&mut self) -> bool {
+            false
+        }
+
         fn send(&mut self, item: Item) {
             let kind = item.event.map(|event| event.kind);
             assert!(

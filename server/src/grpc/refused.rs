@@ -168,7 +168,7 @@ mod tests {
         let peer = greet(to);
         let stream = acceptor.accept().await.stream;
         let begun = Instant::now();
-        RefusedRoom::new(TaskTracker::new()).show_in(stream, &Refusal::User(7));
+        RefusedRoom::new(TaskTracker::new()).show_in(stream, None, &Refusal::User(7));
         let asked = read_to_end(peer).await.expect("it was asked to go");
         assert_eq!((asked - begun).as_millis(), 500);
         assert_eq!(begun.elapsed().as_millis(), 1000);
@@ -183,7 +183,7 @@ mod tests {
         for _ in 0..=64 {
             peers.push(greet(to));
             let stream = acceptor.accept().await.stream;
-            room.show_in(stream, &Refusal::User(7));
+            room.show_in(stream, None, &Refusal::User(7));
         }
         let mut last = peers.pop().unwrap();
         // Closed with what it said unread, so that it may be reset.
