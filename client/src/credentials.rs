@@ -264,7 +264,7 @@ fn configured(files: &CredentialFiles) -> Result<ClientConfig, CredentialsError>
                     let why = format!("its certificate cannot be used: {why}");
                     invalid("--cert", cert, why)
                 }
-                error => invalid("--key", key, error),
+                error => invalid("--key", key, error.to_string()),
             })?
         }
         _ => builder.with_no_client_auth(),
@@ -278,7 +278,7 @@ fn named_roots(file: &Path) -> Result<RootCertStore, CredentialsError> {
     for certificate in certificates("--ca", file)? {
         roots
             .add(certificate)
-            .map_err(|error| invalid("--ca", file, error))?;
+            .map_err(|error| invalid("--ca", file, error.to_string()))?;
     }
     Ok(roots)
 }
@@ -346,12 +346,12 @@ fn secret(option: &'static str, file: &Path) -> Result<Vec<u8>, CredentialsError
     })
 }
 
-fn invalid(option: &'static str, file: &Path, why: impl ToString) -> CredentialsError {
+fn invalid(option: &'static str, file: &Path, why: impl Into<String>) -> CredentialsError {
     CredentialsError {
         option,
         why: NoCredentials::Invalid {
             file: file.to_owned(),
-            why: why.to_string(),
+            why: why.into(),
         },
     }
 }

@@ -9,6 +9,7 @@ use toml::Spanned;
 /// What the file says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(clippy::struct_excessive_bools, reason = "the keys are the flags")]
 pub(super) struct Keys {
     pub(super) listen: Option<Vec<Spanned<String>>>,
     pub(super) legacy: Option<Vec<Spanned<String>>>,

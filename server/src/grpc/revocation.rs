@@ -28,7 +28,7 @@ pub(super) async fn certificate(protection: &Protection, trust: CurrentTrust) {
             over(trust, |trust| accepts(trust, chain)).await;
         }
         Protection::Tls(_) | Protection::Local | Protection::Plaintext => {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -93,7 +93,7 @@ struct Key {
     id: Option<String>,
     /// What it signs by; what a token says is not asked.
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +138,7 @@ impl Jwks {
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        let data = decode::<Claims>(token, &key.key, &validation);
+        let data = decode::<Claims>(token, &key.public, &validation);
         let data = data.map_err(|error| refusal(error.kind()))?;
         Identity::jwt(&data.claims.sub).map_err(|_| NoJwt::Subject)
     }
@@ -162,7 +162,7 @@ impl Key {
         Ok(Some(Self {
             id: jwk.common.key_id.clone(),
             algorithms,
-            key: DecodingKey::from_jwk(jwk)?,
+            public: DecodingKey::from_jwk(jwk)?,
         }))
     }
 

@@ -93,7 +93,7 @@ impl Tls {
         };
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| invalid("--tls-cert", &files.cert, error))?;
+            .map_err(|error| invalid("--tls-cert", &files.cert, error.to_string()))?;
         let builder = match &clients {
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
             None => builder.with_no_client_auth(),
@@ -142,7 +142,7 @@ fn unusable(error: &rustls::Error, files: &TlsFiles) -> TlsError {
             let why = format!("its certificate cannot be used: {why}");
             invalid("--tls-cert", &files.cert, why)
         }
-        error => invalid("--tls-key", &files.key, error),
+        error => invalid("--tls-key", &files.key, error.to_string()),
     }
 }
 
@@ -156,7 +156,7 @@ fn verifier(
     for certificate in certificates(FLAG, file)? {
         roots
             .add(certificate)
-            .map_err(|error| invalid(FLAG, file, error))?;
+            .map_err(|error| invalid(FLAG, file, error.to_string()))?;
     }
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
@@ -165,7 +165,9 @@ fn verifier(
     } else {
         builder.allow_unauthenticated()
     };
-    builder.build().map_err(|error| invalid(FLAG, file, error))
+    builder
+        .build()
+        .map_err(|error| invalid(FLAG, file, error.to_string()))
 }
 
 fn certificates(flag: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -202,10 +204,10 @@ fn malformed(error: &pem::Error) -> String {
     }
 }
 
-fn invalid(flag: &'static str, file: &Path, why: impl ToString) -> TlsError {
+fn invalid(flag: &'static str, file: &Path, why: impl Into<String>) -> TlsError {
     TlsError::Invalid {
         flag,
         file: file.to_owned(),
-        why: why.to_string(),
+        why: why.into(),
     }
 }

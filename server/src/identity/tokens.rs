@@ -237,9 +237,8 @@ impl FromStr for Line {
 
     fn from_str(text: &str) -> Result<Self, LineError> {
         let mut words = text.split_whitespace();
-        let (name, hash) = match (words.next(), words.next()) {
-            (Some(name), Some(hash)) => (name, hash),
-            _ => return Err(LineError::Form),
+        let (Some(name), Some(hash)) = (words.next(), words.next()) else {
+            return Err(LineError::Form);
         };
         let hash = hash.strip_prefix(ALGORITHM).ok_or(LineError::Form)?;
         let expires = match words.next() {
