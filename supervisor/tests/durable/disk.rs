@@ -10,12 +10,15 @@ use std::{
 use remex_supervisor::{
     durable::message::{BlockedBy, Report, Request},
     journal::{EVERYTHING, Keep, OnFull, Settings},
-    lifecycle::event::EventKind,
+    lifecycle::{
+        event::{EventKind, Exit},
+        outcome::ExitReason,
+    },
 };
 
 use crate::{
     commands::{Running, shell},
-    scenarios::told::code,
+    scenarios::told::{code, signal},
     server::Spare,
 };
 
@@ -76,14 +79,13 @@ fn start(small: &Path, on_full: OnFull) -> (Running, PathBuf) {
     (Running::of(server), ballast)
 }
 
-/// Goes on to its end. Returns how much of its output was kept, and how much was not.
-fn end(mut running: Running) -> (u64, u64) {
+/// Goes on to its end. Returns how it ended, how much of its output was kept, and how much was not.
+fn end(mut running: Running) -> (Exit, u64, u64) {
     let exit = loop {
         if let Some(exit) = running.step() {
             break exit;
         }
     };
-    assert_eq!(exit.outcome.status, Some(code(6)));
     assert_eq!(running.server.report(), None);
     let (events, gaps) = running.server.events_and_gaps(EVERYTHING);
     let kept = events.iter().map(|event| match &event.kind {
@@ -91,7 +93,7 @@ fn end(mut running: Running) -> (u64, u64) {
         _ => 0,
     });
     let lost = gaps.iter().map(|gap| gap.bytes.iter().sum::<u64>());
-    (kept.sum(), lost.sum())
+    (exit, kept.sum(), lost.sum())
 }
 
 #[test]
@@ -118,7 +120,30 @@ fn waits_for_room() {
     assert!(status.stdout_bytes < OUTPUT);
     fs::remove_file(ballast).unwrap();
     running.until_report(|report| matches!(report, Report::Unblocked).then_some(()));
-    assert_eq!(end(running), (OUTPUT, 0));
+    let (exit, kept, lost) = end(running);
+    assert_eq!(exit.outcome.status, Some(code(6)));
+    assert_eq!((kept, lost), (OUTPUT, 0));
+}
+
+#[test]
+fn a_command_that_waits_for_room_on_disk_can_be_killed() {
+    on_a_small_disk("disk::is_killed");
+}
+
+/// Though a caller is attached, who cannot help it.
+#[test]
+#[ignore = "needs a small disk, which the test above makes"]
+fn is_killed() {
+    let (mut running, _ballast) = start(&small_disk(), OnFull::Block);
+    running.until_report(|report| match report {
+        Report::Blocked(BlockedBy::Disk) => Some(()),
+        _ => None,
+    });
+    assert!(running.signal(9));
+    let (exit, _, lost) = end(running);
+    assert_eq!(exit.outcome.status, Some(signal(9)));
+    assert_eq!(exit.outcome.reason, ExitReason::Signal);
+    assert!(lost > 0);
 }
 
 #[test]
@@ -130,7 +155,8 @@ fn where_the_disk_is_full_the_oldest_makes_room() {
 #[ignore = "needs a small disk, which the test above makes"]
 fn drops_the_oldest() {
     let (running, _ballast) = start(&small_disk(), OnFull::DropOldest);
-    let (kept, lost) = end(running);
+    let (exit, kept, lost) = end(running);
+    assert_eq!(exit.outcome.status, Some(code(6)));
     assert_eq!(kept + lost, OUTPUT);
     assert!(kept > 0 && lost > 0, "{kept} {lost}");
 }
