@@ -37,7 +37,7 @@ pub use self::{
 };
 use crate::{
     attached::{
-        mailbox::{ControlRequest, Link, StdinRequest},
+        mailbox::{ControlRequest, MailboxLink, StdinRequest},
         waiting_stdin::{StdinRoom, StdinShare},
     },
     budget::Share,
@@ -71,7 +71,7 @@ pub struct Execution {
     /// What stdin may take that waits for it.
     pub stdin: StdinRoom,
     /// `None` once it has ended: its queues are not kept with its record.
-    link: Mutex<Option<Link>>,
+    link: Mutex<Option<MailboxLink>>,
     end: OnceLock<(Exit, SystemTime)>,
     ended: CancellationToken,
     memory: Share,
@@ -127,11 +127,11 @@ impl Execution {
         sent.map_err(|_| Ended)
     }
 
-    fn link(&self) -> Result<Link, Ended> {
+    fn link(&self) -> Result<MailboxLink, Ended> {
         self.lock_link().clone().ok_or(Ended)
     }
 
-    fn lock_link(&self) -> MutexGuard<'_, Option<Link>> {
+    fn lock_link(&self) -> MutexGuard<'_, Option<MailboxLink>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
