@@ -1,13 +1,15 @@
 //! A CA and what it has signed, as files at a daemon's home, and the daemon that serves with them.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{convert::Infallible, fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use remex::{error::Reason, v1::ListRequest};
-use remex_client::{Client, Command, ConnectError, CredentialFiles, Credentials, Endpoint, Error};
+use remex_client::{
+    Client, Command, ConnectError, CredentialFiles, Credentials, Endpoint, Error, Execution,
+};
 
 use crate::harness::{Daemon, Home, soon};
 
@@ -204,12 +206,17 @@ pub(super) async fn known_as(daemon: &Daemon, files: CredentialFiles) -> Result<
     Ok(client.get(outcome.execution_id).await?.caller)
 }
 
+/// Waits until the stream of `running` is cut, which is before its command's end.
+pub(super) async fn cut(running: &mut Execution) -> Result<Infallible, Error> {
+    while running.next().await?.is_some() {}
+    panic!("the command ended by itself")
+}
+
 /// That there is no connection, for a reason that has each of `parts` in it.
 #[track_caller]
 pub(super) fn assert_unconnected<T>(result: Result<T, Error>, parts: &[&str]) {
-    let error = match result {
-        Ok(_) => panic!("it was let in"),
-        Err(error) => error,
+    let Err(error) = result else {
+        panic!("it was let in")
     };
     assert!(matches!(error, Error::Connect(_)), "{error}");
     assert_says(&error.to_string(), parts);
@@ -218,9 +225,8 @@ pub(super) fn assert_unconnected<T>(result: Result<T, Error>, parts: &[&str]) {
 /// That a call is refused for want of a good token, and why.
 #[track_caller]
 pub(super) fn assert_unauthenticated<T>(result: Result<T, Error>, parts: &[&str]) {
-    let error = match result {
-        Ok(_) => panic!("it was let in"),
-        Err(error) => error,
+    let Err(error) = result else {
+        panic!("it was let in")
     };
     assert_eq!(error.reason(), Some(Reason::TokenInvalid), "{error}");
     assert_eq!(error.code(), tonic::Code::Unauthenticated);

@@ -6,7 +6,8 @@ use remex_client::{Client, Command, CredentialFiles, Credentials};
 use tokio::process;
 
 use super::site::{
-    Authority, Site, assert_says, assert_unauthenticated, assert_unconnected, connect, known_as,
+    Authority, Site, assert_says, assert_unauthenticated, assert_unconnected, connect, cut,
+    known_as,
 };
 use crate::harness::{Home, binaries::binary, eventually, soon};
 
@@ -79,27 +80,14 @@ async fn a_token_that_expires_or_is_revoked_ends_what_it_began() {
     let late_running = late_client.start(Command::new("sleep").arg("600")).await;
 
     site.put("tokens", &format!("{keep_line}\n{late_line}\n"));
-    let ended = soon("the end", async {
-        loop {
-            match running.next().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("it ended well"),
-                Err(error) => return Err::<(), _>(error),
-            }
-        }
-    });
-    assert_unauthenticated(ended.await, &["revoked"]);
+    let ended = soon("the end", cut(&mut running)).await;
+    assert_unauthenticated(ended, &["revoked"]);
     assert_unauthenticated(client.run(Command::new("true")).await, &["not known"]);
-    if let Ok(mut running) = late_running {
-        let ended = soon("the end", async {
-            loop {
-                if let Err(error) = running.next().await {
-                    return Err::<(), _>(error);
-                }
-            }
-        });
-        assert_unauthenticated(ended.await, &["expired"]);
-    }
+    let ended = match late_running {
+        Ok(mut running) => soon("the end", cut(&mut running)).await,
+        Err(error) => Err(error),
+    };
+    assert_unauthenticated(ended, &["expired"]);
     let again = late_client.run(Command::new("true")).await;
     assert_unauthenticated(again, &["expired"]);
     // Its caller's going is what ended it.
