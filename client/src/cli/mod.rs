@@ -17,6 +17,7 @@ mod ps;
 mod quote;
 mod rm;
 mod run;
+mod server;
 mod usage;
 mod values;
 mod version;
