@@ -6,14 +6,18 @@ use remex::v1::SignalRequest;
 use remex_client::Signal;
 
 use super::{
-    Failure, ids,
+    Failure, complete, ids,
     server::{Server, ServerArgs},
     values,
 };
 
 /// Send a signal to executions.
 #[derive(Debug, clap::Args)]
-#[command(override_usage = "remex kill [-s SIGNAL | -SIGNAL] ID...")]
+#[command(
+    override_usage = "remex kill [-s SIGNAL | -SIGNAL] ID...",
+    // Behind `kill` it is the signal's, as everywhere.
+    mut_arg("server", |server| server.short(None))
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(super) server: ServerArgs,
@@ -21,7 +25,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "SIGNAL", value_parser = values::signal, allow_hyphen_values = true)]
     signal: Option<Signal>,
     /// The executions: their ids, or the beginning of one.
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, add = complete::ids(&complete::ACTIVE))]
     ids: Vec<String>,
 }
 

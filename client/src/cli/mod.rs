@@ -3,6 +3,7 @@
 
 mod args;
 mod complete;
+mod config;
 mod echo;
 mod escape;
 mod failure;

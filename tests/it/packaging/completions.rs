@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{PROGRAMS, Pages};
-use crate::harness::{binaries::binary, tools};
+use crate::harness::{Daemon, binaries::binary, tools};
 
 /// The words that bash offers for the last of `words`, after reading the script that is packed.
 fn offered_by_bash(pages: &Pages, words: &[&str]) -> Vec<String> {
@@ -71,4 +71,43 @@ fn each_shell_reads_its_script() {
             );
         }
     }
+}
+
+/// Ids come of the server that the line or the environment names, those only that the subcommand can do something with.
+#[tokio::test]
+async fn bash_completes_ids_of_the_server() {
+    skip_unless!(tools::program("bash"));
+    let pages = Pages::write();
+    let daemon = Daemon::start(&[]).await;
+    let client = daemon.client().await;
+    let ended = client.run(remex_client::Command::new("true")).await;
+    let ended = ended.expect("it runs").execution_id;
+    let sleep = remex_client::Command::new("sleep").arg("1000");
+    let running = client.start(sleep).await.expect("it runs");
+    let running_id = running.id().to_owned();
+    let server = daemon.url("grpc");
+    for (verb, expected) in [
+        ("kill", vec![&running_id]),
+        ("rm", vec![&ended]),
+        ("wait", vec![&running_id, &ended]),
+    ] {
+        let offered = offered_by_bash(&pages, &["remex", "--server", server, verb, ""]);
+        let ids: Vec<_> = offered
+            .iter()
+            .filter(|word| !word.starts_with('-'))
+            .collect();
+        assert_eq!(ids, expected, "{verb}");
+        let begin = &running_id[..running_id.len() - 1];
+        let offered = offered_by_bash(&pages, &["remex", "--server", server, verb, begin]);
+        let fits = expected.contains(&&running_id);
+        assert_eq!(offered.contains(&running_id), fits, "{verb}: {offered:?}");
+    }
+    drop(running);
+    daemon.stop().await;
+    // Nobody there: nothing is offered, nothing is said, and nobody waits.
+    let offered = offered_by_bash(
+        &pages,
+        &["remex", "-s", "unix:/no/such/socket", "kill", "0"],
+    );
+    assert!(offered.iter().all(String::is_empty), "{offered:?}");
 }

@@ -1,12 +1,18 @@
 //! The settings that packages install, each key of which is an example behind a `#`.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command,
+};
 
 use super::options_of;
 use crate::harness::{Home, binaries::binary, tools};
 
 /// Flags that are no settings.
 const NO_KEYS: [&str; 4] = ["--help", "--version", "--check", "--config"];
+
+/// The public key of RFC 8037, appendix A.
+const JWKS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "alg": "EdDSA", "use": "sig",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 fn shipped(program: &str) -> String {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -31,10 +37,37 @@ fn in_force(text: &str) -> (BTreeSet<String>, String) {
     (keys, text)
 }
 
+/// What examples name in /etc/remex, as an administrator would make it.
+fn make_files(home: &Home) {
+    let remexd = |words: &[&str]| {
+        let made = Command::new(binary("remexd"))
+            .args(words)
+            .current_dir(home.folder())
+            .output()
+            .expect("remexd runs");
+        let errors = String::from_utf8_lossy(&made.stderr).into_owned();
+        assert!(made.status.success(), "{errors}");
+        (made.stdout, errors)
+    };
+    remexd(&["certs", "init", "tls"]);
+    let (token, line) = remexd(&["token", "new", "example"]);
+    for (name, text) in [
+        ("token", token),
+        ("tokens", line.into_bytes()),
+        ("jwks.json", JWKS.into()),
+    ] {
+        let file = home.path(name);
+        fs::write(&file, text).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
+    }
+}
+
 fn assert_accepted(program: &str, text: &str) {
     let home = Home::new();
     let file = home.path("settings.toml");
-    fs::write(&file, text).expect("a file");
+    make_files(&home);
+    let text = text.replace("/etc/remex/", &format!("{}/", home.folder().display()));
+    fs::write(&file, &text).expect("a file");
     let check = Command::new(binary(program))
         .arg("--config")
         .arg(&file)

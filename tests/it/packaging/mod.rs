@@ -4,6 +4,7 @@ mod completions;
 mod examples;
 mod man;
 mod notify;
+mod units;
 
 use std::{path::PathBuf, process::Command};
 
