@@ -15,6 +15,7 @@ mod connections;
 mod contract;
 mod dialing;
 mod drain;
+mod durable;
 mod gateway;
 mod grpcurl;
 mod limits;

@@ -52,8 +52,9 @@ pub(super) async fn pump(
     mut requests: Streaming<InteractRequest>,
     execution: Arc<Execution>,
     replies: Replies,
+    is_observer: bool,
 ) {
-    let mut sender = Sender::new(&execution, replies.refused);
+    let mut sender = Sender::new(&execution, replies.refused, is_observer);
     let passed = tokio::select! {
         passed = sender.pass_on(&mut requests) => passed,
         () = execution.ended() => Ok(()),
@@ -88,13 +89,16 @@ struct Sender<'a> {
     waiting_bytes: usize,
     admission: Option<Admission>,
     half_closed: bool,
+    /// It may send nothing, and its half-close means nothing.
+    is_observer: bool,
 }
 
 impl<'a> Sender<'a> {
-    fn new(execution: &'a Execution, refused: mpsc::Sender<Refused>) -> Self {
+    fn new(execution: &'a Execution, refused: mpsc::Sender<Refused>, is_observer: bool) -> Self {
         Self {
             execution,
             refused,
+            is_observer,
             next: 1,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -119,6 +123,7 @@ impl<'a> Sender<'a> {
                         writing.set(Some(write(admitted)).into());
                         is_writing = true;
                     }
+                    None if self.half_closed && self.is_observer => return Ok(()),
                     None if self.half_closed && self.admission.is_none() => {
                         // What has ended meanwhile needs no end of stdin.
                         let (Ok(()) | Err(Ended)) = execution.close_stdin().await;
@@ -212,6 +217,11 @@ impl<'a> Sender<'a> {
     }
 
     async fn carry_out(&mut self, index: u64, request: InteractRequest) -> Result<(), Status> {
+        if self.is_observer {
+            return Err(
+                Reason::InvalidField.field("message", "comes from an observer, who only reads")
+            );
+        }
         match request.message {
             None => Err(Reason::InvalidField.field("message", "is missing")),
             Some(Message::Start(_) | Message::Attach(_)) => {

@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
 };
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -27,12 +28,15 @@ impl Drop for Folder {
             if base.is_empty() {
                 continue;
             }
-            let base = Path::new(&base);
-            let _ = fs::write(base.join("cgroup.kill"), "1");
-            for group in fs::read_dir(base).into_iter().flatten().flatten() {
-                let _ = fs::remove_dir(group.path());
+            // Those of durable executions, whose supervisors end with them, are beside it.
+            for base in [base.clone(), format!("{base}-durable")] {
+                let base = Path::new(&base);
+                let _ = fs::write(base.join("cgroup.kill"), "1");
+                for group in fs::read_dir(base).into_iter().flatten().flatten() {
+                    let _ = fs::remove_dir(group.path());
+                }
+                let _ = fs::remove_dir(base);
             }
-            let _ = fs::remove_dir(base);
         }
     }
 }
@@ -55,6 +59,19 @@ impl Home {
     /// A file in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.0.path().join(name)
+    }
+
+    /// The process that supervises the durable execution `id`: who holds its lock.
+    pub(crate) fn supervisor_of(&self, id: &str) -> Option<Pid> {
+        let lock = self.path("state/durable").join(id).join("supervisor.lock");
+        let inode = fs::metadata(lock).ok()?.ino();
+        let locks = fs::read_to_string("/proc/locks").expect("the locks");
+        let held = locks
+            .lines()
+            .find(|line| line.contains(&format!(":{inode} ")))?;
+        // `1: POSIX  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`
+        let pid = held.split_whitespace().nth(4)?.parse().ok()?;
+        Pid::from_raw(pid)
     }
 
     pub(crate) fn folder(&self) -> &Path {
