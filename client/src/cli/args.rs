@@ -8,7 +8,7 @@ use remex_client::Endpoint;
 use super::{
     Failure, echo, kill, later, legacy, ping, print, ps, rm,
     run::{self, RunArgs},
-    usage, wait,
+    usage, version, wait,
 };
 
 /// Where the server is, unless `--server` says it.
@@ -56,9 +56,7 @@ enum Verb {
     Echo(echo::Args),
     Ping(ping::Args),
     Legacy(legacy::Args),
-    /// Print the version, as --version does.
-    #[command(hide = true)]
-    Version,
+    Version(version::Args),
     #[command(flatten)]
     Later(later::Verb),
 }
@@ -74,7 +72,8 @@ impl Verb {
             Self::Rm(args) => Some(&args.server),
             Self::Echo(args) => Some(&args.server),
             Self::Ping(args) => Some(&args.server),
-            Self::Legacy(_) | Self::Version | Self::Later(_) => None,
+            Self::Version(args) => Some(&args.server),
+            Self::Legacy(_) | Self::Later(_) => None,
         }
     }
 }
@@ -163,7 +162,7 @@ impl Asked {
             Verb::Echo(args) => echo::echo(server, &args).await,
             Verb::Ping(args) => ping::ping(server, &args).await,
             Verb::Legacy(args) => legacy::legacy(args).await,
-            Verb::Version => print::out(&definition().render_version()).map(|()| 0),
+            Verb::Version(_) => version::version(server).await,
             Verb::Later(verb) => Err(Failure::new(verb.to_string())),
         }
     }
@@ -191,7 +190,7 @@ impl CommandLine {
             named = named.or(args.server.as_deref());
         }
         let server = match (&self.verb, named) {
-            (Verb::Legacy(_) | Verb::Version | Verb::Later(_), _) => Endpoint::default(),
+            (Verb::Legacy(_) | Verb::Later(_), _) => Endpoint::default(),
             (_, Some(text)) => endpoint("--server", text)?,
             (_, None) if variable.is_empty() => Endpoint::default(),
             (_, None) => endpoint(SERVER_VARIABLE, variable)?,

@@ -18,6 +18,7 @@ mod rm;
 mod run;
 mod usage;
 mod values;
+mod version;
 mod wait;
 
 pub(crate) use args::Asked;
