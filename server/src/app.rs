@@ -23,6 +23,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::{
     config::{Config, Ipv6Defaults},
+    durable::DurableSettings,
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
     proc::{self, NoProc},
@@ -101,10 +102,13 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
         Some(path) => StateDir::open(path),
         None => StateDir::open(&state_dir::default_path()?),
     }?;
-    let executions = Arc::new(Executions::new(
+    let executions = Executions::new(
         spawner(&config, &state_dir, prepared)?,
         config.max_executions,
-    ));
+        state_dir.path(),
+        DurableSettings { sync: config.sync },
+    );
+    let executions = Arc::new(executions.map_err(internal("open the state folder"))?);
     tracing::info!(
         version = remex::VERSION,
         state = %state_dir.path().display(),
@@ -122,6 +126,9 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let acceptors = acceptors(&config, &mut ready)?;
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
     let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
+    executions
+        .begin()
+        .map_err(internal("look for durable executions"))?;
     for acceptor in acceptors {
         tasks.spawn(server.clone().serve(acceptor, stop.clone()));
     }
@@ -134,6 +141,9 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let draining = async {
         drain(&executions, &health, config.drain_timeout).await;
         stop.cancel();
+        if timeout(GOODBYE, executions.close()).await.is_err() {
+            tracing::debug!("what an earlier remexd had left was looked at to the end");
+        }
         tasks.close();
         if timeout(GOODBYE, tasks.wait()).await.is_err() {
             tracing::debug!("connections were open to the end");

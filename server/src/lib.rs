@@ -2,7 +2,8 @@
 //!
 //! The hops of a call, in the order of the modules: [`config`] and [`app`] set everything up; a connection is accepted and
 //! its caller known in [`grpc`]; [`service`] turns messages into typed requests; [`execution`] keeps the records and
-//! starts; [`attached`] hosts the execution that [`remex_supervisor`] runs, to its last event. A [`budget`] is memory
+//! starts; [`attached`] hosts the execution that [`remex_supervisor`] runs, to its last event; [`durable`] keeps those that outlive this
+//! process. A [`budget`] is memory
 //! that many share; [`state_dir`] is what outlives it, [`id`] names both, and [`proc`] is what the machine has to have.
 
 pub mod config;
@@ -11,6 +12,7 @@ pub mod grpc;
 pub mod service;
 pub mod execution;
 pub mod attached;
+pub mod durable;
 pub mod budget;
 pub mod state_dir;
 pub mod id;
