@@ -24,6 +24,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::{
     config::{Config, Ipv6Defaults},
+    durable::DurableSettings,
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
     proc::{self, NoProc},
@@ -102,10 +103,13 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
         Some(path) => StateDir::open(path),
         None => StateDir::open(&state_dir::default_path()?),
     }?;
-    let executions = Arc::new(Executions::new(
+    let executions = Executions::new(
         spawner(&config, &state_dir, prepared)?,
         config.max_executions,
-    ));
+        state_dir.path(),
+        DurableSettings { sync: config.sync },
+    );
+    let executions = Arc::new(executions.map_err(internal("open the state folder"))?);
     tracing::info!(
         version = remex::VERSION,
         state = %state_dir.path().display(),
@@ -123,6 +127,9 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let server = grpc::Server::new(all, users, trust, tasks.clone());
     let acceptors = acceptors(&config, &mut ready)?;
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
+    executions
+        .begin()
+        .map_err(internal("look for durable executions"))?;
     for (acceptor, address) in acceptors.iter().zip(&config.listen) {
         let shown = match acceptor.local() {
             BoundAddress::Tcp(bound) | BoundAddress::Udp(bound) => bound.to_string(),
@@ -147,6 +154,9 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let draining = async {
         drain(&executions, &health, drain_timeout).await;
         stop.cancel();
+        if timeout(GOODBYE, executions.close()).await.is_err() {
+            tracing::debug!("what an earlier remexd had left was looked at to the end");
+        }
         tasks.close();
         if timeout(GOODBYE, tasks.wait()).await.is_err() {
             tracing::debug!("connections were open to the end");

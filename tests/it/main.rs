@@ -16,6 +16,7 @@ mod contract;
 mod dialing;
 mod docs;
 mod drain;
+mod durable;
 mod every_call;
 mod gateway;
 mod grpcurl;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use remex_gateway::config::SharedArgs;
+use serde::Deserialize;
 
 use crate::tools::Tool;
 
@@ -35,6 +36,9 @@ pub struct Args {
     /// Run at most this many commands at once [default: 2000]
     #[arg(long, value_name = "N")]
     pub max_executions: Option<usize>,
+    /// What of durable executions is on disk before it is told: nothing, the start, or all [default: none]
+    #[arg(long, value_name = "WHAT")]
+    pub sync: Option<SyncArg>,
     /// What callers are known by.
     #[command(flatten)]
     pub trust: TrustArgs,
@@ -79,4 +83,16 @@ pub enum ContainmentArg {
     Auto,
     /// The fallback, even where there could be cgroups.
     Sweep,
+}
+
+/// See `remex_supervisor::journal::SyncMode`.
+#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncArg {
+    /// What the kernel writes back by itself.
+    None,
+    /// That an execution was asked for, so that nothing runs twice even after a power cut.
+    Start,
+    /// Every event.
+    All,
 }

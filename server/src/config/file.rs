@@ -6,6 +6,8 @@ use remex_daemon::logging::{LogFormat, LogLevel};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::args::SyncArg;
+
 /// What the file says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -26,6 +28,7 @@ pub(super) struct Keys {
     pub(super) chdir: Option<Spanned<PathBuf>>,
     pub(super) pass_env: Option<Vec<Spanned<String>>>,
     pub(super) max_executions: Option<Spanned<usize>>,
+    pub(super) sync: Option<SyncArg>,
     pub(super) tls_cert: Option<Spanned<String>>,
     pub(super) tls_key: Option<Spanned<String>>,
     pub(super) tls_client_ca: Option<Spanned<String>>,

@@ -22,13 +22,17 @@ use remex_gateway::config::{
 use toml::Spanned;
 
 pub use self::args::Args;
-use self::{args::ContainmentArg, file::Keys, trust::Trusted};
+use self::{
+    args::{ContainmentArg, SyncArg},
+    file::Keys,
+    trust::Trusted,
+};
 use crate::{
     execution::DEFAULT_MAX_EXECUTIONS,
     identity::{TrustFiles, reload::Reloader},
     state_dir::default_path,
 };
-use remex_supervisor::process::Choice;
+use remex_supervisor::{journal::SyncMode, process::Choice};
 
 /// Where gRPC is served by default.
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
@@ -62,6 +66,7 @@ pub struct Config {
     pub pass_env: Vec<String>,
     pub max_executions: usize,
     pub containment: Choice,
+    pub sync: SyncMode,
 }
 
 /// What stands in for each default where the machine has no IPv4; nothing stands in for what was asked for.
@@ -147,6 +152,11 @@ impl Config {
             chdir: chdir(args.chdir.clone(), keys.chdir, file)?,
             pass_env: pass_env(&args.pass_env, keys.pass_env, file)?,
             max_executions: max_executions(args.max_executions, keys.max_executions, file)?,
+            sync: match args.sync.or(keys.sync) {
+                None | Some(SyncArg::None) => SyncMode::None,
+                Some(SyncArg::Start) => SyncMode::Start,
+                Some(SyncArg::All) => SyncMode::All,
+            },
             containment: match args.containment {
                 Some(ContainmentArg::Sweep) => Choice::Sweep,
                 Some(ContainmentArg::Auto) | None => Choice::Auto,
