@@ -92,10 +92,12 @@ fn begins(text: &str, current: &OsStr) -> bool {
 fn listed(states: &[State]) -> Option<Vec<Execution>> {
     let server = server(env::args_os())?;
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-    let listed = runtime.block_on(timeout(PATIENCE, async {
+    let list = async {
         let client = server.connect().await.ok()?;
         ids::list(&client, states).await.ok()
-    }));
+    };
+    // In the runtime, whose clock it needs.
+    let listed = runtime.block_on(async { timeout(PATIENCE, list).await });
     runtime.shutdown_background();
     listed.ok().flatten()
 }
