@@ -19,11 +19,6 @@ use crate::{
 async fn fields_of_a_later_version() {
     let daemon = Daemon::start(&[]).await;
     let mut exec = daemon.client().await.exec();
-    let isolated = Command {
-        isolation: Some(v1::Isolation::default()),
-        ..argv(&["true"])
-    };
-    assert_refused(&daemon, isolated, NotYet, "command.isolation").await;
     let run = || RunRequest {
         command: Some(argv(&["true"])),
         ..RunRequest::default()
@@ -217,12 +212,20 @@ async fn what_the_server_is() {
         .into_inner();
     assert_eq!(info.version, remex::VERSION);
     assert!(info.features.is_sorted());
-    for feature in ["drain", "limits", "refused", "terminal", "user"] {
+    for feature in [
+        "drain",
+        "isolation",
+        "limits",
+        "refused",
+        "terminal",
+        "user",
+    ] {
         assert!(info.features.iter().any(|name| name == feature), "{info:?}");
     }
-    for later in ["durable", "isolation"] {
-        assert!(!info.features.iter().any(|name| name == later), "{info:?}");
-    }
+    assert!(
+        !info.features.iter().any(|name| name == "durable"),
+        "{info:?}"
+    );
     assert!(!info.containment.is_empty());
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     let expected = v1::ServerLimits {

@@ -104,7 +104,6 @@ impl Grpcurl {
             ("remex.v1.StartRequest.keep", "NOT YET"),
             ("remex.v1.StartRequest.disconnect_grace", "NOT YET"),
             ("remex.v1.StartRequest.on_disconnect", "NOT YET"),
-            ("remex.v1.Command.isolation", "NOT YET"),
             ("remex.v1.ExecService.Attach", "NOT YET"),
             ("remex.v1.GetRequest.request_id", "NOT YET"),
             ("remex.v1.Execution.blocked", "NOT YET"),

@@ -129,6 +129,7 @@ impl Executions {
             link: Mutex::new(Some(link)),
             end: OnceLock::new(),
             ended: CancellationToken::new(),
+            applied: self.spawner.applied(&new.spec),
             spec: new.spec.without_values(),
             memory,
         });

@@ -19,7 +19,14 @@ use crate::{
 };
 
 /// Fields of the API that a server without them would drop unseen; in alphabetical order.
-const FEATURES: [&str; 5] = ["drain", "limits", "refused", "terminal", "user"];
+const FEATURES: [&str; 6] = [
+    "drain",
+    "isolation",
+    "limits",
+    "refused",
+    "terminal",
+    "user",
+];
 
 pub(super) fn server_info(executions: &Executions) -> v1::GetServerInfoResponse {
     v1::GetServerInfoResponse {

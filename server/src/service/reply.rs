@@ -13,6 +13,7 @@ use remex_supervisor::{
     process::{CommandSpec, ExitStatus, ResourceLimits},
 };
 
+use super::isolation;
 use crate::execution::{ENDED_KEPT, Execution};
 
 pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {
@@ -119,7 +120,12 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
         stdout_bytes_total: counters.stdout_bytes(),
         stderr_bytes_total: counters.stderr_bytes(),
         attached: u32::from(there),
-        isolation: None,
+        isolation: execution
+            .spec
+            .isolation
+            .as_ref()
+            .zip(execution.applied.as_ref())
+            .map(|(spec, parts)| isolation::applied(spec, parts)),
         storage_error: String::new(),
         stored_bytes: 0,
         blocked: false,
@@ -145,6 +151,7 @@ fn command(spec: &CommandSpec) -> v1::Command {
             term: terminal.term.to_string_lossy().into_owned(),
         }),
         limits: limits(&spec.limits),
+        isolation: spec.isolation.as_ref().map(isolation::message),
         ..v1::Command::default()
     };
     let texts: Option<Vec<&str>> = spec

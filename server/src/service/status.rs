@@ -36,6 +36,9 @@ fn start_error(error: &StartError) -> Status {
         StartError::LimitUnavailable { limit, .. } => {
             Reason::LimitUnavailable.field(format!("command.limits.{limit}"), message)
         }
+        StartError::IsolationUnavailable { field, .. } => {
+            Reason::IsolationUnavailable.field(format!("command.isolation.{field}"), message)
+        }
         StartError::TooLarge(_) => Reason::CommandTooLarge.status(message),
         // To try again at once would be held as well.
         StartError::Held { .. } => Reason::SpawnFailed.status(message),
@@ -136,6 +139,13 @@ mod tests {
                     why: text(),
                 },
                 Reason::LimitUnavailable,
+            ),
+            (
+                StartError::IsolationUnavailable {
+                    field: "x",
+                    why: text(),
+                },
+                Reason::IsolationUnavailable,
             ),
             (StartError::TooLarge(text()), Reason::CommandTooLarge),
             (
