@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! In the order in which a call goes: an [`Endpoint`] says where, a [`Client`] holds the connection, a [`Command`] says
+//! In the order in which a call goes: an [`Endpoint`] says where, [`Credentials`] who calls, a
+//! [`Client`] holds the connection, a [`Command`] says
 //! what; [`Execution`] and [`Interaction`] tell its [`Event`]s, of which the last is its [`Exit`]. What stops a command
 //! from running is an [`Error`], with the server's [`Reason`]. Executions that others started are reached by their id, in
 //! the messages of [`v1`], the API itself. [`net`] and [`wire`] are what the command line and the gateway need besides: sockets,
@@ -35,6 +36,7 @@
 
 mod client;
 mod command;
+mod credentials;
 mod endpoint;
 mod error;
 mod event;
@@ -51,6 +53,7 @@ pub mod wire;
 
 pub use client::{Channel, Client, MAX_REPLY_BYTES};
 pub use command::Command;
+pub use credentials::{CredentialFiles, Credentials, CredentialsError, NoCredentials};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError};
 pub use error::Error;
 pub use event::{Event, Stream};

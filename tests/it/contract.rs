@@ -2,7 +2,7 @@
 
 use remex::{
     error::Reason::{
-        ExecutionNotFound, InvalidField, NotYet, ProgramNotFound, UserNotFound,
+        ExecutionNotFound, InvalidField, ProgramNotFound, UserNotFound,
         WorkingDirectoryNotFound as Directory,
     },
     v1::{self, Command, ListRequest, RunRequest, StartRequest, WaitRequest},
@@ -14,71 +14,98 @@ use crate::{
     harness::{Daemon, http2::Http2, soon},
 };
 
-/// What this version lacks is refused by name, never ignored.
+/// What only a durable execution can have is refused where there is none, never ignored.
 #[tokio::test]
-async fn fields_of_a_later_version() {
+async fn fields_of_durable_executions() {
     let daemon = Daemon::start(&[]).await;
     let mut exec = daemon.client().await.exec();
-    let run = || RunRequest {
+    let start = || StartRequest {
         command: Some(argv(&["true"])),
-        ..RunRequest::default()
+        ..StartRequest::default()
     };
     let grace = v1::OnDisconnect::Grace.into();
-    let detach = v1::OnDisconnect::Detach.into();
+    let kill = v1::OnDisconnect::Kill.into();
+    let minute = || prost_types::Duration {
+        seconds: 60,
+        nanos: 0,
+    };
     for (request, field) in [
         (
-            RunRequest {
-                request_id: "mine".into(),
-                ..run()
-            },
-            "request_id",
-        ),
-        (
-            RunRequest {
-                on_disconnect: grace,
-                ..run()
-            },
-            "on_disconnect",
-        ),
-        (
-            RunRequest {
-                on_disconnect: detach,
-                ..run()
-            },
-            "on_disconnect",
-        ),
-        (
-            RunRequest {
-                disconnect_grace: Some(prost_types::Duration::default()),
-                ..run()
+            StartRequest {
+                disconnect_grace: Some(minute()),
+                ..start()
             },
             "disconnect_grace",
         ),
         (
-            RunRequest {
+            StartRequest {
+                request_id: "mine".into(),
+                on_disconnect: kill,
+                disconnect_grace: Some(minute()),
+                ..start()
+            },
+            "disconnect_grace",
+        ),
+        (
+            StartRequest {
+                on_disconnect: grace,
+                disconnect_grace: Some(prost_types::Duration {
+                    seconds: -1,
+                    nanos: 0,
+                }),
+                ..start()
+            },
+            "disconnect_grace",
+        ),
+        (
+            StartRequest {
                 keep: Some(v1::Keep::default()),
-                ..run()
+                ..start()
             },
             "keep",
         ),
+        (
+            StartRequest {
+                request_id: "mine".into(),
+                keep: Some(v1::Keep {
+                    on_full: 77,
+                    ..v1::Keep::default()
+                }),
+                ..start()
+            },
+            "keep.on_full",
+        ),
+        (
+            StartRequest {
+                on_disconnect: 77,
+                ..start()
+            },
+            "on_disconnect",
+        ),
+        (
+            StartRequest {
+                request_id: "x".repeat(1025),
+                ..start()
+            },
+            "request_id",
+        ),
     ] {
-        let start = StartRequest {
-            command: request.command.clone(),
-            request_id: request.request_id.clone(),
-            on_disconnect: request.on_disconnect,
-            disconnect_grace: request.disconnect_grace,
-            keep: request.keep,
-            ..StartRequest::default()
-        };
-        assert_status(&exec.run(request).await.unwrap_err(), NotYet, field);
-        assert_status(&exec.start(start).await.unwrap_err(), NotYet, field);
+        let status = exec.start(request).await.map(drop).unwrap_err();
+        assert_status(&status, InvalidField, field);
     }
+    let run = RunRequest {
+        command: Some(argv(&["true"])),
+        on_disconnect: grace,
+        ..RunRequest::default()
+    };
+    let status = exec.run(run).await.unwrap_err();
+    assert_status(&status, InvalidField, "request_id");
     let by_request_id = v1::GetRequest {
         request_id: "mine".into(),
         ..v1::GetRequest::default()
     };
     let status = exec.get(by_request_id).await.unwrap_err();
-    assert_status(&status, NotYet, "request_id");
+    assert_eq!(remex::error::Reason::of(&status), Some(ExecutionNotFound));
     daemon.stop().await;
 }
 
@@ -214,18 +241,16 @@ async fn what_the_server_is() {
     assert!(info.features.is_sorted());
     for feature in [
         "drain",
+        "durable",
         "isolation",
         "limits",
         "refused",
         "terminal",
+        "tokens",
         "user",
     ] {
         assert!(info.features.iter().any(|name| name == feature), "{info:?}");
     }
-    assert!(
-        !info.features.iter().any(|name| name == "durable"),
-        "{info:?}"
-    );
     assert!(!info.containment.is_empty());
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     let expected = v1::ServerLimits {

@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 
 use remex::v1::SignalRequest;
-use remex_client::{Client, Endpoint, Signal};
+use remex_client::Signal;
 
-use super::{Failure, args::ServerArgs, ids, values};
+use super::{
+    Failure, ids,
+    server::{Server, ServerArgs},
+    values,
+};
 
 /// Send a signal to executions.
 #[derive(Debug, clap::Args)]
@@ -50,8 +54,8 @@ fn is_signal(word: &str) -> bool {
     }
 }
 
-pub(crate) async fn kill(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
+pub(crate) async fn kill(server: &Server, args: &Args) -> Result<u8, Failure> {
+    let client = server.connect().await?;
     let signal = i32::from(args.signal.unwrap_or(Signal::TERM).number());
     let signalled = ids::each(&client, &args.ids, async |execution_id| {
         let request = SignalRequest {

@@ -34,31 +34,6 @@ impl fmt::Display for Verb {
     }
 }
 
-/// Options of TLS and tokens.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Credentials {
-    #[arg(long, hide = true, value_name = "FILE")]
-    ca: Option<String>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    cert: Option<String>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    key: Option<String>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    token_file: Option<String>,
-}
-
-impl Credentials {
-    /// None was typed.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        refuse([
-            ("--ca", self.ca.is_some()),
-            ("--cert", self.cert.is_some()),
-            ("--key", self.key.is_some()),
-            ("--token-file", self.token_file.is_some()),
-        ])
-    }
-}
-
 /// Options of `remex run` for executions that outlive their callers.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Durability {

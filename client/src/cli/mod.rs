@@ -16,6 +16,7 @@ mod ps;
 mod quote;
 mod rm;
 mod run;
+mod server;
 mod usage;
 mod values;
 mod version;

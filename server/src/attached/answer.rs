@@ -2,15 +2,21 @@
 
 use std::{cell::RefCell, future::pending, io, time::Duration};
 
-use remex_supervisor::lifecycle::{
-    event::Exit,
-    outlet::{Flow, Outlet},
-    output::{MAX_OUTPUT_BYTES, OutputStream},
+use remex_supervisor::{
+    journal::Lost,
+    lifecycle::{
+        event::{Event, EventKind, Exit},
+        outlet::{Flow, Outlet},
+        output::{MAX_OUTPUT_BYTES, OutputStream},
+    },
 };
 use tokio::sync::mpsc;
 
 use super::outlet::AttachedOutlet;
-use crate::budget::{Budget, Share};
+use crate::{
+    budget::{Budget, Share},
+    execution::{Cut, Items, Told},
+};
 
 /// What unary answers together may hold of their commands' output, in bytes, from when it is read to when it has been sent.
 pub const ANSWER_BYTES: usize = 512 * 1024 * 1024;
@@ -43,6 +49,80 @@ pub struct Answered {
     pub collected: Collected,
     /// How the execution ended.
     pub exit: Exit,
+    /// What is not known of that, where nobody saw it.
+    pub lost: Option<Lost>,
+}
+
+/// The answer, once it is there.
+#[derive(Debug)]
+pub struct Answering(Source);
+
+#[derive(Debug)]
+enum Source {
+    Attached(mpsc::Receiver<Box<Answered>>),
+    Durable {
+        items: Items,
+        collected: Collected,
+        budget: Budget,
+    },
+}
+
+impl Answering {
+    /// What an [`AnswerOutlet`] collects.
+    pub fn attached(answered: mpsc::Receiver<Box<Answered>>) -> Self {
+        Self(Source::Attached(answered))
+    }
+
+    /// What is read along, up to `cap` bytes of each stream, as far as there is a `budget` for it.
+    pub fn durable(items: Items, cap: usize, budget: &Budget) -> Self {
+        Self(Source::Durable {
+            items,
+            collected: Collected::new(cap),
+            budget: budget.clone(),
+        })
+    }
+
+    /// The answer, at the execution's end.
+    pub async fn get(self) -> Result<Answered, Cut> {
+        let (mut items, mut collected, budget) = match self.0 {
+            Source::Attached(mut answered) => {
+                let answered = answered.recv().await.ok_or(Cut::HostLost)?;
+                return Ok(*answered);
+            }
+            Source::Durable {
+                items,
+                collected,
+                budget,
+            } => (items, collected, budget),
+        };
+        while let Some(told) = items.next().await {
+            match told? {
+                Told::Event(Event { kind, .. }) => match kind {
+                    EventKind::Started { .. } => {}
+                    EventKind::Output(chunk) => {
+                        collected.push(chunk.stream, &chunk.data, &budget);
+                    }
+                    EventKind::Exited(exit) => {
+                        return Ok(Answered {
+                            collected,
+                            exit,
+                            lost: None,
+                        });
+                    }
+                },
+                Told::Gap(gap) => collected.skip(gap.bytes),
+                Told::Lost { end, .. } => {
+                    return Ok(Answered {
+                        collected,
+                        exit: end.exit,
+                        lost: end.lost,
+                    });
+                }
+                Told::StdinAccepted => {}
+            }
+        }
+        Err(Cut::HostLost)
+    }
 }
 
 /// The first bytes of each stream.
@@ -131,7 +211,11 @@ impl Outlet for AnswerOutlet {
         let collected = std::mem::take(&mut self.collected);
         if let Some(Way { to, .. }) = self.way.take() {
             // Refused only when the caller has gone.
-            let _ = to.try_send(Box::new(Answered { collected, exit }));
+            let _ = to.try_send(Box::new(Answered {
+                collected,
+                exit,
+                lost: None,
+            }));
         }
         true
     }
@@ -166,6 +250,12 @@ impl Collected {
             stdout: capture(),
             stderr: capture(),
         }
+    }
+
+    /// So many bytes of stdout, stderr and the terminal are not kept.
+    fn skip(&mut self, [stdout, stderr, terminal]: [u64; 3]) {
+        self.stdout.total += stdout + terminal;
+        self.stderr.total += stderr;
     }
 
     fn push(&mut self, stream: OutputStream, data: &[u8], budget: &Budget) {

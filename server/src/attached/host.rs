@@ -124,6 +124,8 @@ impl<O: AttachedOutlet> AttachedHost<O> {
                 let _ = answer.send(());
             }
             ControlRequest::Resize(size, answer) => drop(answer.send(self.engine.resize(size))),
+            // It is, always.
+            ControlRequest::Status(answer) => drop(answer.send(())),
             ControlRequest::End(cause) => self.engine.end(cause, now),
         }
     }

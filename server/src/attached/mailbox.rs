@@ -21,6 +21,8 @@ pub enum ControlRequest {
     Signal(i32, oneshot::Sender<()>),
     /// Sets the window size; the answer is `false` if there is no terminal.
     Resize(WindowSize, oneshot::Sender<bool>),
+    /// Answered when what others see of it is up to date.
+    Status(oneshot::Sender<()>),
     /// Ends it.
     End(Cause),
 }

@@ -5,7 +5,7 @@
 
 pub mod mailbox;
 pub mod waiting_stdin;
-mod registered;
+pub(crate) mod registered;
 pub mod outlet;
 pub mod live;
 pub mod answer;

@@ -4,7 +4,10 @@
 
 use std::{future::pending, io};
 
-use remex_supervisor::lifecycle::port::{Descriptor, Interest, Watched};
+use remex_supervisor::{
+    durable::Link,
+    lifecycle::port::{Descriptor, Interest, Watched},
+};
 use tokio::{
     io::unix::AsyncFd,
     time::{Instant, sleep_until},
@@ -38,6 +41,13 @@ impl Watched for Registered {
     }
 }
 
+/// A supervisor's link, registered with the runtime.
+pub(crate) fn watch_link(link: Link) -> io::Result<AsyncFd<Link>> {
+    // SAFETY: the AsyncFd owns the link, whose socket stays the same for as long as it lives.
+    let registered = unsafe { AsyncFd::register(link) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
 fn of(interest: Interest) -> tokio::io::Interest {
     match interest {
         Interest::Readable => tokio::io::Interest::READABLE,
@@ -62,7 +72,7 @@ pub(super) async fn writable(registered: Option<&Registered>) {
 }
 
 /// Returns at `deadline`.
-pub(super) async fn sleep_or_never(deadline: Option<Instant>) {
+pub(crate) async fn sleep_or_never(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,

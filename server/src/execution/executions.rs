@@ -1,9 +1,9 @@
 //! All executions of the server: their start, their records, their end.
 
 use std::{
-    collections::BTreeMap,
+    path::Path,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -12,34 +12,36 @@ use std::{
 use futures_util::future::join_all;
 use remex_daemon::net::Caller;
 use remex_supervisor::{
-    lifecycle::{counters::Counters, engine::Engine, life::Life, outcome::Cause, stdin::Stdin},
-    process::{Process, SpawnProgress, Spawner, StartError, StdinSpec, Stdio, allocation},
+    lifecycle::{
+        counters::Counters, engine::Engine, life::Life, outcome::Cause, outlet::EventOutlet,
+        presence::OnDisconnect, stdin::Stdin,
+    },
+    process::{Process, SpawnProgress, Spawner, StartError, StdinSpec, Stdio},
 };
-use tokio::{sync::Semaphore, time::sleep_until};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::sleep_until;
 use uuid::Uuid;
 
 use super::{
-    Execution, NewExecution,
-    registry::{Filter, Page, Registry},
+    AttachRefused, Attaching, Execution, Items, Liveness, NewExecution,
+    registry::{Filter, Page},
+    resources::{Admitted, Resources},
     retirement::Retirement,
 };
 use crate::{
     attached::{
+        answer::{AnswerOutlet, Answering},
         host::AttachedHost,
+        live::{LargeRoom, Live},
         mailbox::{ControlRequest, mailbox},
         outlet::AttachedOutlet,
-        waiting_stdin::StdinMemory,
     },
-    budget::{Budget, Share},
+    budget::Budget,
+    durable::{DurableSettings, DurableStore, StoreError},
     id::new_id,
 };
 
 /// Executions at once, where nothing else is configured.
 pub const DEFAULT_MAX_EXECUTIONS: usize = 2000;
-
-/// What the records of all executions, and the stdin that running ones were given at their start, may take in memory.
-pub const RECORD_BYTES: usize = 512 * 1024 * 1024;
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -58,42 +60,132 @@ pub enum StartRefused {
     /// The command could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// There is no room for another record.
+    #[error("there is no room to store another execution ({0}); try again when there is")]
+    StorageFull(String),
+    /// Its start could not be written down, so it was not started.
+    #[error("the execution cannot be stored, so nothing was started: {0}")]
+    Storage(String),
+    /// The request id stands for another request, which differs in this field.
+    #[error("the request_id stands for another request: its {0} was another; choose another id")]
+    RequestIdConflict(&'static str),
+    /// The record behind the request id is gone.
+    #[error(
+        "the execution of this request_id is no longer kept, and the id stays taken; choose another id"
+    )]
+    RequestIdRetired,
+    /// What the request id stands for cannot be told.
+    #[error(
+        "the request_id stands for an execution that this server cannot read, which its log names"
+    )]
+    LeftAlone,
+    /// It was started, or found, and cannot be followed.
+    #[error(transparent)]
+    Attach(#[from] AttachRefused),
 }
 
 /// All executions of the server.
 #[derive(Debug)]
 pub struct Executions {
-    spawner: Spawner,
-    registry: Registry,
-    memory: Budget,
-    stdin: StdinMemory,
-    permits: Arc<Semaphore>,
-    max: usize,
+    spawner: Arc<Spawner>,
+    resources: Resources,
     draining: AtomicBool,
-    /// Everything is to end, spawns that are under way too.
-    ending: CancellationToken,
-    /// Starts that are under way, and hosts.
-    tasks: TaskTracker,
+    /// Of those whose outputs are read in large pieces.
+    large: LargeRoom,
+    durable: Arc<DurableStore>,
 }
 
 impl Executions {
-    /// No executions yet, and at most `max` at once.
-    pub fn new(spawner: Spawner, max: usize) -> Self {
-        Self {
+    /// No executions yet, and at most `max` at once. Durable ones are kept in the state folder at `state_dir`.
+    pub fn new(
+        spawner: Spawner,
+        max: usize,
+        state_dir: &Path,
+        durable: DurableSettings,
+    ) -> Result<Self, StoreError> {
+        let spawner = Arc::new(spawner);
+        let resources = Resources::new(max);
+        let store =
+            DurableStore::open(state_dir, durable, Arc::clone(&spawner), resources.clone())?;
+        Ok(Self {
             spawner,
-            registry: Registry::default(),
-            memory: Budget::new(RECORD_BYTES),
-            stdin: StdinMemory::default(),
-            permits: Arc::new(Semaphore::new(max)),
-            max,
+            resources,
             draining: AtomicBool::new(false),
-            ending: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        }
+            large: LargeRoom::default(),
+            durable: Arc::new(store),
+        })
     }
 
-    /// Starts a command. Dropped before it is done, it leaves nothing that runs.
-    pub async fn start<O>(
+    /// Looks for what an earlier server has left, before anybody is served; it goes on meanwhile.
+    pub fn begin(&self) -> Result<(), StoreError> {
+        self.durable.begin()
+    }
+
+    /// Starts a command, or finds the one that its request id stands for, and reads along. Dropped before it is done, it leaves
+    /// nothing that runs; but for what is durable, whose caller has gone then.
+    pub async fn start_live(
+        &self,
+        new: NewExecution,
+        tells_accepted: bool,
+    ) -> Result<(Arc<Execution>, Items), StartRefused> {
+        let _under_way = self.enter()?;
+        if new.durability.is_some() {
+            return self.start_durable(new, tells_accepted).await;
+        }
+        let (live, received) = Live::new(tells_accepted, self.large.clone());
+        let outlet = |counters| EventOutlet::new(live, counters);
+        let execution = self.start_attached(new, outlet).await?;
+        Ok((execution, Items::attached(received)))
+    }
+
+    /// The same, for its first bytes of output, up to `cap` of each stream, as far as there is a `budget` for them.
+    pub async fn start_answer(
+        &self,
+        new: NewExecution,
+        cap: usize,
+        budget: &Budget,
+    ) -> Result<(Arc<Execution>, Answering), StartRefused> {
+        let _under_way = self.enter()?;
+        if new.durability.is_some() {
+            let (execution, items) = self.start_durable(new, false).await?;
+            return Ok((execution, Answering::durable(items, cap, budget)));
+        }
+        let (outlet, answered) = AnswerOutlet::new(cap, budget);
+        let execution = self.start_attached(new, |_| outlet).await?;
+        Ok((execution, Answering::attached(answered)))
+    }
+
+    /// That a start is under way, which a drain waits for.
+    fn enter(&self) -> Result<impl Sized + use<>, StartRefused> {
+        // Before the look at `draining`: a drain waits for every start that has not seen it.
+        let under_way = self.resources.tasks.token();
+        if self.draining.load(Ordering::Acquire) {
+            return Err(StartRefused::Draining);
+        }
+        Ok(under_way)
+    }
+
+    async fn start_durable(
+        &self,
+        mut new: NewExecution,
+        tells_accepted: bool,
+    ) -> Result<(Arc<Execution>, Items), StartRefused> {
+        let Some(durability) = new.durability.take() else {
+            return Err(AttachRefused::NotDurable.into());
+        };
+        let started = self.durable.start(new, durability).await?;
+        let how = Attaching {
+            after: 0,
+            no_follow: false,
+            observer: false,
+            tells_accepted,
+        };
+        let items = started.execution.attach(how).await?;
+        Ok((started.execution, items))
+    }
+
+    /// Starts a command that ends with its caller.
+    pub(super) async fn start_attached<O>(
         &self,
         new: NewExecution,
         outlet: impl FnOnce(Arc<Counters>) -> O,
@@ -101,17 +193,13 @@ impl Executions {
     where
         O: AttachedOutlet + Send + Sync + 'static,
     {
-        // Before the look at `draining`: a drain waits for every start that has not seen it.
-        let _under_way = self.tasks.token();
-        if self.draining.load(Ordering::Acquire) {
-            return Err(StartRefused::Draining);
-        }
-        let permit = Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map_err(|_| StartRefused::TooMany(self.max))?;
+        let Admitted {
+            permit,
+            memory,
+            stdin: stdin_memory,
+        } = self.resources.admit(&new)?;
         let created = SystemTime::now();
         let id = new_id();
-        let (memory, stdin_memory) = self.take_memory(&new)?;
         let (process, stdio) = self.spawn(id, &new).await?;
         let spawned = process.born();
         let (link, mailbox) = mailbox();
@@ -125,13 +213,12 @@ impl Executions {
             caller: new.caller,
             created,
             counters: Arc::clone(&counters),
-            stdin: self.stdin.room(),
-            link: Mutex::new(Some(link)),
-            end: OnceLock::new(),
-            ended: CancellationToken::new(),
+            stdin: self.resources.stdin.room(),
             applied: self.spawner.applied(&new.spec),
             spec: new.spec.without_values(),
+            kept: None,
             memory,
+            life: Liveness::running(link),
         });
         let spec = &execution.spec;
         let engine = Engine::new(
@@ -143,15 +230,16 @@ impl Executions {
         );
         // Boxed: the future would be moved about with all of it inside.
         let host = Box::new(AttachedHost::new(engine, mailbox, spawned));
-        self.registry.insert(Arc::clone(&execution));
-        let retirement = Retirement::new(self.registry.clone(), Arc::clone(&execution));
-        self.tasks.spawn(async move {
+        let registry = self.resources.registry.clone();
+        registry.insert(Arc::clone(&execution));
+        let retirement = Retirement::new(registry, Arc::clone(&execution));
+        self.resources.tasks.spawn(async move {
             let registry = retirement.registry.clone();
             host.run(permit, |exit| retirement.retire(*exit)).await;
             drop(stdin_memory);
             registry.forget();
         });
-        if self.ending.is_cancelled() {
+        if self.resources.ending.is_cancelled() {
             // It was not there to be told with the others.
             let _ = execution
                 .request(ControlRequest::End(Cause::Shutdown))
@@ -175,41 +263,52 @@ impl Executions {
                 SpawnProgress::Failed(error) => return Err(error.into()),
                 SpawnProgress::WaitUntil(time) => tokio::select! {
                     () = sleep_until(time.into()) => {}
-                    () = self.ending.cancelled() => return Err(StartRefused::Draining),
+                    () = self.resources.ending.cancelled() => return Err(StartRefused::Draining),
                 },
             }
         }
     }
 
-    /// What the record and the stdin of `new` take, if that is there.
-    fn take_memory(&self, new: &NewExecution) -> Result<(Share, Share), StartRefused> {
-        let (mut record, mut stdin) = (self.memory.share(), self.memory.share());
-        let bytes = size_of::<Execution>() + new.spec.cost() + labels_cost(&new.labels);
-        let fits = record.grow(bytes) == bytes && stdin.grow(new.stdin.len()) == new.stdin.len();
-        fits.then_some((record, stdin)).ok_or(StartRefused::Memory)
-    }
-
     /// The execution `id`, if `caller` may see it.
-    pub fn find(&self, id: Uuid, caller: &Caller) -> Option<Arc<Execution>> {
-        self.registry
+    pub async fn find(&self, id: Uuid, caller: &Caller) -> Option<Arc<Execution>> {
+        self.durable
             .find(id)
+            .await
             .filter(|execution| may_see(caller, &execution.caller))
     }
 
+    /// The execution that `caller` has given this id.
+    pub async fn find_request(
+        &self,
+        request_id: &str,
+        caller: &Caller,
+    ) -> Result<Option<Arc<Execution>>, StartRefused> {
+        self.durable.find_request(caller, request_id).await
+    }
+
     /// A page of the executions that `caller` may see, newest first.
-    pub fn list(&self, filter: &Filter, caller: &Caller) -> Page {
-        self.registry
-            .list(filter, |execution| may_see(caller, &execution.caller))
+    pub async fn list(&self, filter: &Filter, caller: &Caller) -> Page {
+        self.durable.recovered().await;
+        let page = self
+            .resources
+            .registry
+            .list(filter, |execution| may_see(caller, &execution.caller));
+        join_all(page.executions.iter().map(|execution| execution.refresh())).await;
+        page
     }
 
     /// Forgets an execution that has ended.
-    pub fn delete(&self, execution: &Execution) {
-        self.registry.remove(execution);
+    pub async fn delete(&self, execution: &Execution) -> Result<(), StoreError> {
+        if execution.kept.is_some() {
+            return self.durable.delete(execution).await;
+        }
+        self.resources.registry.remove(execution);
+        Ok(())
     }
 
     /// How many may run at once.
     pub fn max(&self) -> usize {
-        self.max
+        self.resources.max()
     }
 
     /// How trees are kept together, for people.
@@ -225,30 +324,45 @@ impl Executions {
     /// No new execution from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.tasks.close();
+        self.resources.tasks.close();
     }
 
     /// Returns when every execution has ended and its caller has been told; only after [`Self::drain`].
     pub async fn finished(&self) {
-        self.tasks.wait().await;
+        self.resources.tasks.wait().await;
+    }
+
+    /// Lets go of what is durable, which runs on.
+    pub async fn close(&self) {
+        self.durable.close().await;
     }
 
     /// How many run.
     pub fn running(&self) -> usize {
-        self.max - self.permits.available_permits()
+        self.resources.running()
+    }
+
+    /// Those that run and that nobody could come back to.
+    fn ending_in_a_drain(&self) -> Vec<Arc<Execution>> {
+        let mut running = self.resources.registry.running();
+        running.retain(|execution| {
+            let kept = execution.kept.as_ref();
+            kept.is_none_or(|kept| kept.durability.on_disconnect == OnDisconnect::Kill)
+        });
+        running
     }
 
     /// The longest time between TERM and KILL of those that run.
     pub fn longest_kill_after(&self) -> Duration {
-        let running = self.registry.running();
+        let running = self.ending_in_a_drain();
         let times = running.iter().map(|execution| execution.spec.kill_after);
         times.max().unwrap_or_default()
     }
 
-    /// Ends every execution, as `cause` says.
+    /// Ends every execution that a drain ends, as `cause` says.
     pub async fn end_all(&self, cause: Cause) {
-        self.ending.cancel();
-        let running = self.registry.running();
+        self.resources.ending.cancel();
+        let running = self.ending_in_a_drain();
         // One that has ended meanwhile needs no end, and none waits for another.
         join_all(
             running
@@ -258,10 +372,10 @@ impl Executions {
         .await;
     }
 
-    /// Kills every execution, also those that are being ended, for [`Cause::Shutdown`].
+    /// Kills them, also those that are being ended, for [`Cause::Shutdown`].
     pub async fn kill_all(&self) {
         self.end_all(Cause::Shutdown).await;
-        let running = self.registry.running();
+        let running = self.ending_in_a_drain();
         join_all(
             running
                 .iter()
@@ -271,8 +385,12 @@ impl Executions {
     }
 }
 
-/// A caller sees its own executions; the server's own user and root see all.
+/// A caller sees its own executions; the server's own user and root see all. Who has proven an identity is that, whatever
+/// its user and its address are.
 fn may_see(caller: &Caller, owner: &Caller) -> bool {
+    if caller.identity.is_some() || owner.identity.is_some() && caller.uid.is_none() {
+        return caller.identity == owner.identity;
+    }
     let own = rustix::process::geteuid().as_raw();
     match (caller.uid, owner.uid) {
         (Some(uid), _) if uid == 0 || uid == own => true,
@@ -285,14 +403,6 @@ fn may_see(caller: &Caller, owner: &Caller) -> bool {
     }
 }
 
-/// What labels take in memory.
-fn labels_cost(labels: &BTreeMap<String, String>) -> usize {
-    let strings = labels.iter().flat_map(|(key, value)| [key, value]);
-    strings
-        .map(|string| size_of::<String>() + allocation(string.len()))
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::timeout;
@@ -301,7 +411,7 @@ mod tests {
         super::testing::{executions, shell},
         *,
     };
-    use crate::attached::answer::AnswerOutlet;
+    use crate::{attached::answer::AnswerOutlet, execution::RECORD_BYTES};
 
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -319,7 +429,7 @@ mod tests {
         let start = async |new| {
             let answers = Budget::new(MIB);
             let (outlet, mut answer) = AnswerOutlet::new(MIB, &answers);
-            let execution = executions.start(new, |_| outlet).await?;
+            let execution = executions.start_attached(new, |_| outlet).await?;
             let answered = timeout(PATIENCE, answer.recv()).await;
             assert_eq!(answered.unwrap().unwrap().collected.stdout.total, 10_000);
             Ok::<_, StartRefused>(execution)
@@ -329,22 +439,22 @@ mod tests {
         let cost = first.cost() + 10_000;
         assert!(first.cost() > "exec cat".len() + "key".len() + "value".len());
         timeout(PATIENCE, async {
-            while executions.memory.free() != RECORD_BYTES - first.cost() {
+            while executions.resources.memory.free() != RECORD_BYTES - first.cost() {
                 tokio::task::yield_now().await;
             }
         })
         .await
         .expect("its stdin is given back");
-        let mut others = executions.memory.share();
+        let mut others = executions.resources.memory.share();
         let most = 512 * MIB - first.cost() - cost;
         assert_eq!(others.grow(most + 1), most + 1);
         let refused = start(new()).await.unwrap_err();
         assert!(matches!(refused, StartRefused::Memory), "{refused}");
         // It has left nothing.
         assert_eq!(executions.running(), 0);
-        assert_eq!(executions.memory.free(), cost - 1);
+        assert_eq!(executions.resources.memory.free(), cost - 1);
         drop(others);
-        let mut others = executions.memory.share();
+        let mut others = executions.resources.memory.share();
         assert_eq!(others.grow(most), most);
         start(new()).await.unwrap();
     }

@@ -45,7 +45,7 @@ impl fmt::Display for Why {
 }
 
 /// Logs how `execution` ended.
-pub(super) fn ended(execution: &Execution, exit: &Exit) {
+pub(crate) fn ended(execution: &Execution, exit: &Exit) {
     let program = execution.spec.argv.first();
     let program = program
         .map(|program| program.to_string_lossy())

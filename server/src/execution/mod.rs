@@ -4,21 +4,25 @@
 //! them in the `registry`.
 
 mod executions;
-mod log;
+pub(crate) mod log;
 mod new;
 mod registry;
+mod resources;
 mod retirement;
 #[cfg(test)]
 pub(crate) mod testing;
+mod told;
 
 use std::{
     collections::BTreeMap,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use remex_daemon::net::Caller;
 use remex_supervisor::{
+    journal::{Lost, OpenError},
     lifecycle::{
         counters::Counters,
         event::Exit,
@@ -26,26 +30,69 @@ use remex_supervisor::{
     },
     process::{AppliedParts, CommandSpec, WindowSize},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use self::resources::{Admitted, Resources, labels_cost};
 pub use self::{
-    executions::{DEFAULT_MAX_EXECUTIONS, Executions, RECORD_BYTES, StartRefused},
+    executions::{DEFAULT_MAX_EXECUTIONS, Executions, StartRefused},
     new::{NewExecution, Through},
-    registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page},
+    registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page, Rank},
+    resources::RECORD_BYTES,
+    told::{Cut, Items, Told},
 };
+pub use crate::durable::Durability;
 use crate::{
     attached::{
         mailbox::{ControlRequest, MailboxLink, StdinRequest},
         waiting_stdin::{StdinRoom, StdinShare},
     },
     budget::Share,
+    durable::{self, Kept},
 };
+
+/// A supervisor that is stopped does not say how far its execution is; after this long the record is shown as it was.
+const REFRESH_BOUND: Duration = Duration::from_secs(1);
 
 /// The execution has ended, so it cannot be reached any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended;
+
+/// How an execution ended, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct EndRecord {
+    /// How.
+    pub exit: Exit,
+    /// What is not known of it, where nobody saw it.
+    pub lost: Option<Lost>,
+    /// When.
+    pub time: SystemTime,
+}
+
+/// How a reader joins an execution.
+#[derive(Debug, Clone, Copy)]
+pub struct Attaching {
+    /// The last event that it has; 0: from the earliest that is kept.
+    pub after: u64,
+    /// It ends at what is there now.
+    pub no_follow: bool,
+    /// It is no caller, whose going matters.
+    pub observer: bool,
+    /// It is told of accepted stdin alone, too.
+    pub tells_accepted: bool,
+}
+
+/// Why nobody can join an execution.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachRefused {
+    /// Its output is not kept.
+    #[error("the execution's output is not kept, so nobody can attach to it")]
+    NotDurable,
+    /// Its journal, or the position in it.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+}
 
 /// One execution, running or ended.
 #[derive(Debug)]
@@ -72,22 +119,84 @@ pub struct Execution {
     pub counters: Arc<Counters>,
     /// What stdin may take that waits for it.
     pub stdin: StdinRoom,
+    /// What a durable one has besides.
+    pub kept: Option<Arc<Kept>>,
+    /// What its record takes in memory.
+    pub memory: Share,
+    /// Its life.
+    pub life: Liveness,
+}
+
+/// Whether an execution runs, and how it is reached as long as it does.
+#[derive(Debug)]
+pub struct Liveness {
     /// `None` once it has ended: its queues are not kept with its record.
     link: Mutex<Option<MailboxLink>>,
-    end: OnceLock<(Exit, SystemTime)>,
+    end: OnceLock<EndRecord>,
     ended: CancellationToken,
-    memory: Share,
+}
+
+impl Liveness {
+    /// Of one that runs, and is reached by `link`.
+    pub fn running(link: MailboxLink) -> Self {
+        Self {
+            link: Mutex::new(Some(link)),
+            end: OnceLock::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Of one that has ended.
+    pub fn ended(end: EndRecord) -> Self {
+        let ended = CancellationToken::new();
+        ended.cancel();
+        Self {
+            link: Mutex::default(),
+            end: end.into(),
+            ended,
+        }
+    }
 }
 
 impl Execution {
     /// How it ended and when, if it has.
-    pub fn exit(&self) -> Option<&(Exit, SystemTime)> {
-        self.end.get()
+    pub fn end_record(&self) -> Option<&EndRecord> {
+        self.life.end.get()
+    }
+
+    /// Begins to read along.
+    pub async fn attach(self: &Arc<Self>, how: Attaching) -> Result<Items, AttachRefused> {
+        let kept = self.kept.as_ref().ok_or(AttachRefused::NotDurable)?;
+        Ok(durable::attach(self, kept, how).await?)
+    }
+
+    /// Returns when what its record says is up to date; or when that takes too long.
+    pub async fn refresh(&self) {
+        // Else it always is.
+        if self.kept.is_none() {
+            return;
+        }
+        let refreshed = async {
+            let (answer, answered) = oneshot::channel();
+            // One that has ended changes no more.
+            if self.request(ControlRequest::Status(answer)).await.is_ok() {
+                let _ = answered.await;
+            }
+        };
+        let _ = timeout(REFRESH_BOUND, refreshed).await;
     }
 
     /// Returns when it has ended.
     pub async fn ended(&self) {
-        self.ended.cancelled().await;
+        self.life.ended.cancelled().await;
+    }
+
+    /// Returns when the server lets go of it, while it runs on; never of one that ends with the server.
+    pub async fn left(&self) {
+        match &self.kept {
+            Some(kept) => kept.closing.cancelled().await,
+            None => pending().await,
+        }
     }
 
     /// Sends it a signal.
@@ -134,13 +243,21 @@ impl Execution {
     }
 
     fn lock_link(&self) -> MutexGuard<'_, Option<MailboxLink>> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+        self.life
+            .link
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, exit: Exit) {
-        let _ = self.end.set((exit, SystemTime::now()));
+    fn end(&self, end: EndRecord) {
+        let _ = self.life.end.set(end);
         self.lock_link().take();
-        self.ended.cancel();
+        self.life.ended.cancel();
+    }
+
+    /// Where it stands in a listing.
+    pub fn rank(&self) -> Rank {
+        (self.created, self.id)
     }
 
     /// What its record takes in memory.

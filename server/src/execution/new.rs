@@ -6,6 +6,8 @@ use bytes::Bytes;
 use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::process::CommandSpec;
 
+use super::Durability;
+
 /// What a caller asks for.
 #[derive(Debug)]
 pub struct NewExecution {
@@ -23,6 +25,8 @@ pub struct NewExecution {
     pub caller: Caller,
     /// What it came through.
     pub through: Through,
+    /// How it is kept; `None`: it ends with its caller, and this server.
+    pub durability: Option<Durability>,
 }
 
 /// What a request came through.

@@ -1,15 +1,14 @@
 //! The records: of what runs, and for a while of what has ended.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use remex_supervisor::lifecycle::event::Exit;
 use uuid::Uuid;
 
-use super::Execution;
+use super::{EndRecord, Execution};
 
 /// How long the record of an ended execution is kept.
 pub const ENDED_KEPT: Duration = Duration::from_mins(10);
@@ -20,11 +19,14 @@ pub const ENDED_RECORDS: usize = 1000;
 /// What they may take in memory, all together.
 pub const ENDED_BYTES: usize = 32 * 1024 * 1024;
 
+/// Where an execution stands in a listing: by the time when it was asked for.
+pub type Rank = (SystemTime, Uuid);
+
 /// What a listing is to hold.
 #[derive(Debug, Default)]
 pub struct Filter {
     /// Only those older than this one.
-    pub before: Option<Uuid>,
+    pub before: Option<Rank>,
     /// At most this many.
     pub records: usize,
     /// Those that run.
@@ -48,28 +50,34 @@ pub struct Page {
 
 /// Cheap to clone; clones share the records.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Registry(Arc<Mutex<Records>>);
+pub(crate) struct Registry(Arc<Mutex<Records>>);
 
 #[derive(Debug, Default)]
 struct Records {
-    /// By id, which is by age.
-    all: BTreeMap<Uuid, Arc<Execution>>,
-    /// In the order in which they ended.
+    /// By age.
+    all: BTreeMap<Rank, Arc<Execution>>,
+    ranks: HashMap<Uuid, Rank>,
+    /// Those that are not durable, in the order in which they ended.
     ended: VecDeque<(Instant, Uuid)>,
     ended_bytes: usize,
 }
 
 impl Registry {
-    pub(super) fn insert(&self, execution: Arc<Execution>) {
-        self.lock().all.insert(execution.id, execution);
+    pub(crate) fn insert(&self, execution: Arc<Execution>) {
+        let mut records = self.lock();
+        let rank = execution.rank();
+        records.ranks.insert(execution.id, rank);
+        records.all.insert(rank, execution);
     }
 
     /// `execution` has ended. Whoever sees that finds it counted among the ended: it may be removed at once.
-    pub(super) fn retire(&self, execution: &Execution, exit: Exit) {
+    pub(crate) fn retire(&self, execution: &Execution, end: EndRecord) {
         let mut records = self.lock();
-        execution.end(exit);
-        records.ended_bytes += execution.cost();
-        records.ended.push_back((Instant::now(), execution.id));
+        execution.end(end);
+        if execution.kept.is_none() {
+            records.ended_bytes += execution.cost();
+            records.ended.push_back((Instant::now(), execution.id));
+        }
     }
 
     /// Drops the records of ended executions that are too old or too many.
@@ -77,24 +85,28 @@ impl Registry {
         self.lock().forget(Instant::now());
     }
 
-    pub(super) fn find(&self, id: Uuid) -> Option<Arc<Execution>> {
+    pub(crate) fn find(&self, id: Uuid) -> Option<Arc<Execution>> {
         let mut records = self.lock();
         records.forget(Instant::now());
-        records.all.get(&id).cloned()
+        let rank = records.ranks.get(&id)?;
+        records.all.get(rank).cloned()
     }
 
-    /// Forgets an ended execution.
-    pub(super) fn remove(&self, execution: &Execution) {
+    /// Forgets an ended execution; `false`: somebody else has.
+    pub(crate) fn remove(&self, execution: &Execution) -> bool {
         let mut records = self.lock();
-        if records.all.remove(&execution.id).is_some() {
+        let is_there = records.remove(execution.id).is_some();
+        if is_there && execution.kept.is_none() {
             records.ended.retain(|&(_, id)| id != execution.id);
             records.ended_bytes -= execution.cost();
         }
+        is_there
     }
 
     pub(super) fn running(&self) -> Vec<Arc<Execution>> {
         let records = self.lock();
-        let running = records.all.values().filter(|one| one.exit().is_none());
+        let all = records.all.values();
+        let running = all.filter(|one| one.end_record().is_none());
         running.cloned().collect()
     }
 
@@ -130,16 +142,21 @@ impl Records {
                 return;
             }
             self.ended.pop_front();
-            if let Some(execution) = self.all.remove(&id) {
+            if let Some(execution) = self.remove(id) {
                 self.ended_bytes -= execution.cost();
             }
         }
+    }
+
+    fn remove(&mut self, id: Uuid) -> Option<Arc<Execution>> {
+        let rank = self.ranks.remove(&id)?;
+        self.all.remove(&rank)
     }
 }
 
 impl Filter {
     fn matches(&self, execution: &Execution) -> bool {
-        let running = execution.exit().is_none();
+        let running = execution.end_record().is_none();
         (if running { self.running } else { self.ended })
             && self
                 .labels
@@ -154,15 +171,18 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::OnceLock, time::SystemTime};
-
-    use tokio_util::sync::CancellationToken;
-
     use super::{
-        super::testing::{lost, shell},
+        super::{
+            Liveness,
+            testing::{lost, shell},
+        },
         *,
     };
-    use crate::{attached::waiting_stdin::StdinMemory, budget::Budget, id::new_id};
+    use crate::{
+        attached::{mailbox::mailbox, waiting_stdin::StdinMemory},
+        budget::Budget,
+        id::new_id,
+    };
 
     /// An execution whose record takes so many bytes.
     fn execution(bytes: usize) -> Arc<Execution> {
@@ -181,11 +201,18 @@ mod tests {
             pid: 1,
             counters: Arc::default(),
             stdin: StdinMemory::default().room(),
-            link: Mutex::new(None),
-            end: OnceLock::new(),
-            ended: CancellationToken::new(),
+            kept: None,
             memory,
+            life: Liveness::running(mailbox().0),
         })
+    }
+
+    fn end() -> EndRecord {
+        EndRecord {
+            exit: lost(),
+            lost: None,
+            time: SystemTime::now(),
+        }
     }
 
     /// Whether the records of executions of so many bytes each, which ended in this order, are there.
@@ -196,7 +223,7 @@ mod tests {
             registry.insert(Arc::clone(execution));
         }
         for execution in &executions {
-            registry.retire(execution, lost());
+            registry.retire(execution, end());
         }
         let ids = executions.iter().map(|execution| execution.id);
         ids.map(|id| registry.find(id).is_some()).collect()
@@ -209,13 +236,13 @@ mod tests {
         for execution in [&running, &ended] {
             registry.insert(Arc::clone(execution));
         }
-        registry.retire(&ended, lost());
+        registry.retire(&ended, end());
         let mut records = registry.lock();
         let at = records.ended[0].0;
         records.forget(at + Duration::from_millis(599_999));
         assert_eq!(records.all.len(), 2);
         records.forget(at + Duration::from_mins(10));
-        assert!(records.all.keys().eq([&running.id]));
+        assert!(records.all.keys().eq([&running.rank()]));
         assert_eq!(records.ended_bytes, 0);
     }
 

@@ -1,13 +1,16 @@
 //! The end of an execution's record as one that runs, whatever becomes of its host.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use remex_supervisor::{
     lifecycle::{event::Exit, outcome::Outcome},
     process::Usage,
 };
 
-use super::{Execution, log, registry::Registry};
+use super::{EndRecord, Execution, log, registry::Registry};
 
 /// Retires a record: with the exit that it is given, or, if its host is dropped or panics before, as lost.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Retirement {
     /// The execution has ended.
     pub(super) fn retire(mut self, exit: Exit) {
         if let Some(execution) = self.execution.take() {
-            self.registry.retire(&execution, exit);
+            self.registry.retire(&execution, end(exit));
             log::ended(&execution, &exit);
         }
     }
@@ -46,7 +49,15 @@ impl Drop for Retirement {
             oom_killed: false,
             output_left_open: false,
         };
-        self.registry.retire(&execution, lost);
+        self.registry.retire(&execution, end(lost));
+    }
+}
+
+fn end(exit: Exit) -> EndRecord {
+    EndRecord {
+        exit,
+        lost: None,
+        time: SystemTime::now(),
     }
 }
 
@@ -111,18 +122,19 @@ mod tests {
         let executions = executions(folder.path(), 1);
         let new = shell("echo; exec sleep 1000");
         let execution = executions
-            .start(new, |counters| EventOutlet::new(Panics, counters))
+            .start_attached(new, |counters| EventOutlet::new(Panics, counters))
             .await
             .unwrap();
         let ended = timeout(PATIENCE, execution.ended()).await;
         ended.expect("its record is retired");
-        let (exit, _) = execution.exit().unwrap();
+        let EndRecord { exit, .. } = execution.end_record().unwrap();
         assert_eq!(exit.outcome.reason, ExitReason::Lost);
         assert_eq!(exit.outcome.status, None);
         // It counts among the ended: it may be forgotten, and nobody reaches it.
         assert!(execution.signal(9).await.is_err());
-        executions.delete(&execution);
-        assert!(executions.find(execution.id, &execution.caller).is_none());
+        executions.delete(&execution).await.unwrap();
+        let found = executions.find(execution.id, &execution.caller).await;
+        assert!(found.is_none());
         // Its place is free, and its process gone.
         let again = timeout(PATIENCE, async {
             while executions.running() > 0 {

@@ -11,11 +11,13 @@ use std::{
 use bytes::Bytes;
 use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::{
+    journal::SyncMode,
     lifecycle::{event::Exit, outcome::Outcome},
     process::{Choice, CommandSpec, DEFAULT_KILL_AFTER, ResourceLimits, Settings, Spawner, Usage},
 };
 
 use super::{Executions, NewExecution, Through};
+use crate::durable::DurableSettings;
 
 /// Executions that keep what they keep in `folder`, at most `max` at once.
 pub(crate) fn executions(folder: &Path, max: usize) -> Executions {
@@ -28,7 +30,10 @@ pub(crate) fn executions(folder: &Path, max: usize) -> Executions {
         prepared: None,
     };
     let (spawner, _) = Spawner::new(settings).unwrap();
-    Executions::new(spawner, max)
+    let durable = DurableSettings {
+        sync: SyncMode::None,
+    };
+    Executions::new(spawner, max, folder, durable).unwrap()
 }
 
 /// `/bin/sh -c TEXT`, without stdin.
@@ -59,6 +64,7 @@ pub(super) fn shell(text: &str) -> NewExecution {
             gateway: false,
             client: None,
         },
+        durability: None,
     }
 }
 

@@ -36,13 +36,17 @@ pub(super) fn of(
     cap: usize,
     text: bool,
 ) -> Result<VecDeque<Bytes>, Status> {
-    let Answered { collected, exit } = answered;
+    let Answered {
+        collected,
+        exit,
+        lost,
+    } = answered;
     status::complete(&exit)?;
     let stdout = captured(collected.stdout, cap, text);
     let stderr = captured(collected.stderr, cap, text);
     let response = v1::RunResponse {
         execution_id: execution.id.to_string(),
-        exit: Some(reply::exit(&exit)),
+        exit: Some(reply::exit(&exit, lost)),
         stdout_bytes_total: stdout.total,
         stderr_bytes_total: stderr.total,
         stdout_truncated: stdout.truncated,

@@ -1,6 +1,6 @@
 //! ExecService.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use remex::{
@@ -9,10 +9,9 @@ use remex::{
 };
 use remex_daemon::net::Caller;
 use remex_gateway::CLIENT_ADDRESS_METADATA;
-use remex_supervisor::lifecycle::{counters::Counters, outlet::EventOutlet};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -25,14 +24,9 @@ use super::{
     translate::{self, Common},
 };
 use crate::{
-    attached::{
-        answer::{ANSWER_BYTES, AnswerOutlet},
-        live::{LargeRoom, Live},
-        outlet::AttachedOutlet,
-        waiting_stdin::cost,
-    },
+    attached::{answer::ANSWER_BYTES, waiting_stdin::cost},
     budget::Budget,
-    execution::{Execution, Executions, NewExecution, Through},
+    execution::{Cut, Execution, Executions, NewExecution, Through},
     grpc::codec,
 };
 
@@ -46,7 +40,6 @@ type Reply<T> = Result<Response<T>, Status>;
 pub struct ExecHandler {
     executions: Arc<Executions>,
     answers: Budget,
-    large: LargeRoom,
     tasks: TaskTracker,
 }
 
@@ -56,16 +49,17 @@ impl ExecHandler {
         Self {
             executions,
             answers: Budget::new(ANSWER_BYTES),
-            large: LargeRoom::default(),
             tasks,
         }
     }
 
     /// The execution that a request names, if its caller may see it.
-    fn find(&self, id: &str, caller: &Caller) -> Result<Arc<Execution>, Status> {
-        self.executions
+    async fn find(&self, id: &str, caller: &Caller) -> Result<Arc<Execution>, Status> {
+        let found = self
+            .executions
             .find(translate::execution_id(id)?, caller)
-            .ok_or_else(|| status::not_found(id))
+            .await;
+        found.ok_or_else(|| status::not_found(id))
     }
 
     async fn start_streaming<M>(
@@ -81,43 +75,43 @@ impl ExecHandler {
         let keepalive = translate::keepalive(request.keepalive_interval)?;
         let (text, stdin_open) = (request.text, request.stdin_open || interactive);
         let request = translate::Request::try_from(Common::from(request))?;
-        let (live, received) = Live::new(interactive, self.large.clone());
-        let outlet = |counters| EventOutlet::new(live, counters);
-        let execution = self.start(request, stdin_open, origin, outlet).await?;
-        let events = Events::new(&execution, text, received, keepalive);
+        let new = new_execution(request, stdin_open, origin);
+        let started = self.executions.start_live(new, interactive).await;
+        let (execution, items) = started.map_err(|refused| status::refused(&refused))?;
+        let events = Events::new(&execution, text, items, keepalive);
         Ok((execution, events))
     }
 
-    async fn start<O>(
+    async fn attach_streaming<M>(
         &self,
-        request: translate::Request,
-        stdin_open: bool,
-        origin: Origin,
-        outlet: impl FnOnce(Arc<Counters>) -> O,
-    ) -> Result<Arc<Execution>, Status>
+        request: &v1::AttachRequest,
+        caller: &Caller,
+        interactive: bool,
+    ) -> Result<(Arc<Execution>, Events<M>), Status>
     where
-        O: AttachedOutlet + Send + Sync + 'static,
+        M: super::stream::Message,
     {
-        let new = NewExecution {
-            spec: request.spec,
-            stdin: request.stdin,
-            stdin_open,
-            until_end: request.until_end,
-            labels: request.labels,
-            caller: origin.caller,
-            through: origin.through,
-        };
-        let execution = self.executions.start(new, outlet).await;
-        execution.map_err(|refused| status::refused(&refused))
+        let keepalive = translate::keepalive(request.keepalive_interval)?;
+        let execution = self.find(&request.execution_id, caller).await?;
+        let attached = execution.attach(translate::attaching(request, interactive));
+        let items = attached
+            .await
+            .map_err(|refused| status::attach_refused(&refused))?;
+        let events = Events::new(&execution, request.text, items, keepalive);
+        Ok((execution, events))
     }
+}
 
-    /// What Attach and Interact's `attach` say of an execution whose output is not kept, as all are now.
-    fn attach(&self, id: &str, caller: &Caller) -> Status {
-        match self.find(id, caller) {
-            Ok(_) => Reason::NotDurable
-                .status("the execution's output is not kept, so nobody can attach to it"),
-            Err(status) => status,
-        }
+fn new_execution(request: translate::Request, stdin_open: bool, origin: Origin) -> NewExecution {
+    NewExecution {
+        spec: request.spec,
+        stdin: request.stdin,
+        stdin_open,
+        until_end: request.until_end,
+        labels: request.labels,
+        caller: origin.caller,
+        through: origin.through,
+        durability: request.durability,
     }
 }
 
@@ -159,13 +153,13 @@ impl ExecService for ExecHandler {
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
-        let (answer, mut answered) = AnswerOutlet::new(cap, &self.answers);
-        let execution = self.start(request, false, origin, |_| answer).await?;
+        translate::named(&request)?;
+        let new = new_execution(request, false, origin);
+        let started = self.executions.start_answer(new, cap, &self.answers).await;
+        let (execution, answer) = started.map_err(|refused| status::refused(&refused))?;
         Ok(OneAnswer::response(async move {
-            let answered = answered.recv().await.ok_or_else(|| {
-                Status::internal("the execution's supervision ended before it did")
-            })?;
-            answer::of(&execution, *answered, cap, text)
+            let answered = answer.get().await.map_err(|cut| status::cut(&cut))?;
+            answer::of(&execution, answered, cap, text)
         }))
     }
 
@@ -191,39 +185,56 @@ impl ExecService for ExecHandler {
             .await
             .map_err(|_| Reason::InvalidField.field("message", "did not come within 30 s"))?
             .map_err(codec::error)?;
-        match first.and_then(|request| request.message) {
+        let (execution, events, is_observer) = match first.and_then(|request| request.message) {
             Some(Message::Start(start)) => {
                 let (execution, events) = self.start_streaming(*start, origin, true).await?;
-                let (failure, failed) = oneshot::channel();
-                let (refused, refusals) = mpsc::channel(interact::REFUSALS);
-                let replies = interact::Replies { failure, refused };
-                self.tasks
-                    .spawn(interact::pump(requests, execution, replies));
-                Ok(Response::new(events.with_replies(failed, refusals)))
+                (execution, events, false)
             }
-            Some(Message::Attach(attach)) => Err(self.attach(&attach.execution_id, &origin.caller)),
+            Some(Message::Attach(attach)) => {
+                let attached = self.attach_streaming(&attach, &origin.caller, true);
+                let (execution, events) = attached.await?;
+                (execution, events, attach.observer)
+            }
             _ => {
-                Err(Reason::InvalidField
-                    .field("message", "the first one has to be start or attach"))
+                return Err(Reason::InvalidField
+                    .field("message", "the first one has to be start or attach"));
             }
-        }
+        };
+        let (failure, failed) = oneshot::channel();
+        let (refused, refusals) = mpsc::channel(interact::REFUSALS);
+        let replies = interact::Replies { failure, refused };
+        let pump = interact::pump(requests, execution, replies, is_observer);
+        self.tasks.spawn(pump);
+        Ok(Response::new(events.with_replies(failed, refusals)))
     }
 
-    type AttachStream = Pin<Box<dyn Stream<Item = Result<v1::AttachResponse, Status>> + Send>>;
+    type AttachStream = Events<v1::AttachResponse>;
 
     async fn attach(&self, request: Request<v1::AttachRequest>) -> Reply<Self::AttachStream> {
-        Err(self.attach(&request.get_ref().execution_id, &caller(&request)?))
+        let caller = caller(&request)?;
+        let attached = self.attach_streaming(request.get_ref(), &caller, false);
+        let (_, events) = attached.await?;
+        Ok(Response::new(events))
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Reply<v1::WaitResponse> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let execution = self.find(&request.execution_id, &caller)?;
-        match translate::duration("timeout", request.timeout)? {
+        let execution = self.find(&request.execution_id, &caller).await?;
+        let bound = translate::duration("timeout", request.timeout)?;
+        let passed = async {
+            match bound {
+                Some(bound) => sleep(bound).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = execution.ended() => {}
             // Either way the answer is the record as it is.
-            Some(bound) => drop(timeout(bound, execution.ended()).await),
-            None => execution.ended().await,
+            () = passed => {}
+            () = execution.left() => return Err(status::cut(&Cut::Draining)),
         }
+        execution.refresh().await;
         Ok(Response::new(v1::WaitResponse {
             execution: Some(reply::execution(&execution)),
         }))
@@ -232,7 +243,7 @@ impl ExecService for ExecHandler {
     async fn write(&self, request: Request<v1::WriteRequest>) -> Reply<v1::WriteResponse> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let execution = self.find(&request.execution_id, &caller)?;
+        let execution = self.find(&request.execution_id, &caller).await?;
         let chunk = request
             .chunk
             .ok_or_else(|| Reason::InvalidField.field("chunk", "is missing"))?;
@@ -252,7 +263,7 @@ impl ExecService for ExecHandler {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let number = translate::signal("signal", request.signal)?;
-        let execution = self.find(&request.execution_id, &caller)?;
+        let execution = self.find(&request.execution_id, &caller).await?;
         execution.signal(number).await.map_err(status::ended)?;
         Ok(Response::new(v1::SignalResponse {}))
     }
@@ -260,7 +271,7 @@ impl ExecService for ExecHandler {
     async fn resize(&self, request: Request<v1::ResizeRequest>) -> Reply<v1::ResizeResponse> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let execution = self.find(&request.execution_id, &caller)?;
+        let execution = self.find(&request.execution_id, &caller).await?;
         let resized = interact::resize(&execution, request.rows, request.columns).await?;
         resized.map_err(status::ended)?;
         Ok(Response::new(v1::ResizeResponse {}))
@@ -270,8 +281,12 @@ impl ExecService for ExecHandler {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let execution = match (request.execution_id.as_str(), request.request_id.as_str()) {
-            (id, "") => self.find(id, &caller)?,
-            ("", _) => return Err(status::not_yet("request_id")),
+            (id, "") => self.find(id, &caller).await?,
+            ("", request_id) => {
+                let found = self.executions.find_request(request_id, &caller).await;
+                let found = found.map_err(|refused| status::refused(&refused))?;
+                found.ok_or_else(|| status::not_found(request_id))?
+            }
             _ => {
                 return Err(Reason::InvalidField.field(
                     "request_id",
@@ -279,6 +294,7 @@ impl ExecService for ExecHandler {
                 ));
             }
         };
+        execution.refresh().await;
         Ok(Response::new(v1::GetResponse {
             execution: Some(reply::execution(&execution)),
         }))
@@ -287,20 +303,22 @@ impl ExecService for ExecHandler {
     async fn list(&self, request: Request<v1::ListRequest>) -> Reply<v1::ListResponse> {
         let caller = caller(&request)?;
         let filter = list::filter(request.into_inner())?;
-        let found = self.executions.list(&filter, &caller);
+        let found = self.executions.list(&filter, &caller).await;
         let executions = found.executions.iter();
-        let executions = executions.map(|execution| reply::execution(execution));
+        let executions =
+            executions.map(|execution| (execution.rank(), reply::execution(execution)));
         Ok(Response::new(list::page(executions, found.more)))
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Reply<v1::DeleteResponse> {
         let caller = caller(&request)?;
-        let execution = self.find(&request.get_ref().execution_id, &caller)?;
-        if execution.exit().is_none() {
+        let execution = self.find(&request.get_ref().execution_id, &caller).await?;
+        if execution.end_record().is_none() {
             return Err(Reason::ExecutionRunning
                 .status("the execution has not ended; end it with Signal first"));
         }
-        self.executions.delete(&execution);
+        let deleted = self.executions.delete(&execution).await;
+        deleted.map_err(|error| status::not_deleted(&error))?;
         Ok(Response::new(v1::DeleteResponse {}))
     }
 

@@ -18,13 +18,15 @@ use crate::{
     },
 };
 
-/// Fields of the API that a server without them would drop unseen; in alphabetical order.
-const FEATURES: [&str; 6] = [
+/// What of the API a server without it would drop unseen; in alphabetical order.
+const FEATURES: [&str; 8] = [
     "drain",
+    "durable",
     "isolation",
     "limits",
     "refused",
     "terminal",
+    "tokens",
     "user",
 ];
 

@@ -51,19 +51,26 @@ pub(super) struct Replies {
 pub(super) async fn pump(
     mut requests: Streaming<InteractRequest>,
     execution: Arc<Execution>,
-    replies: Replies,
+    mut replies: Replies,
+    is_observer: bool,
 ) {
-    let mut sender = Sender::new(&execution, replies.refused);
+    let mut sender = Sender::new(&execution, replies.refused, is_observer);
     let passed = tokio::select! {
         passed = sender.pass_on(&mut requests) => passed,
         () = execution.ended() => Ok(()),
+        () = execution.left() => return,
     };
     if let Err(status) = passed {
         // Nobody listens any more if the call is over.
         let _ = replies.failure.send(status);
         return;
     }
-    execution.ended().await;
+    tokio::select! {
+        () = execution.ended() => {}
+        () = execution.left() => return,
+        // The call is over, and the execution may go on for ever.
+        () = replies.failure.closed() => return,
+    }
     let discard = async { while let Ok(Some(_)) = requests.message().await {} };
     let _ = timeout(DISCARD, discard).await;
 }
@@ -88,13 +95,16 @@ struct Sender<'a> {
     waiting_bytes: usize,
     admission: Option<Admission>,
     half_closed: bool,
+    /// It may send nothing, and its half-close means nothing.
+    is_observer: bool,
 }
 
 impl<'a> Sender<'a> {
-    fn new(execution: &'a Execution, refused: mpsc::Sender<Refused>) -> Self {
+    fn new(execution: &'a Execution, refused: mpsc::Sender<Refused>, is_observer: bool) -> Self {
         Self {
             execution,
             refused,
+            is_observer,
             next: 1,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -119,6 +129,7 @@ impl<'a> Sender<'a> {
                         writing.set(Some(write(admitted)).into());
                         is_writing = true;
                     }
+                    None if self.half_closed && self.is_observer => return Ok(()),
                     None if self.half_closed && self.admission.is_none() => {
                         // What has ended meanwhile needs no end of stdin.
                         let (Ok(()) | Err(Ended)) = execution.close_stdin().await;
@@ -212,6 +223,11 @@ impl<'a> Sender<'a> {
     }
 
     async fn carry_out(&mut self, index: u64, request: InteractRequest) -> Result<(), Status> {
+        if self.is_observer {
+            return Err(
+                Reason::InvalidField.field("message", "comes from an observer, who only reads")
+            );
+        }
         match request.message {
             None => Err(Reason::InvalidField.field("message", "is missing")),
             Some(Message::Start(_) | Message::Attach(_)) => {

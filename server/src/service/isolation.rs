@@ -122,7 +122,7 @@ pub(super) fn applied(spec: &IsolationSpec, parts: &AppliedParts) -> v1::Applied
     v1::AppliedIsolation {
         isolation: Some(message(spec)),
         landlock_abi: parts.landlock_abi,
-        not_applied: parts.not_applied.iter().map(ToString::to_string).collect(),
+        not_applied: parts.not_applied.clone(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! List: which records a page holds.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use remex::{error::Reason, v1};
 use tonic::Status;
+use uuid::Uuid;
 
-use super::translate;
-use crate::execution::Filter;
+use crate::execution::{Filter, Rank};
 
 /// Records of a page where none is asked for.
 const DEFAULT_PAGE: usize = 100;
@@ -25,10 +27,9 @@ pub(super) fn filter(request: v1::ListRequest) -> Result<Filter, Status> {
     };
     let before = match request.page_token.as_str() {
         "" => None,
-        token => Some(
-            translate::execution_id(token)
-                .map_err(|_| invalid("page_token", "is none that List has given"))?,
-        ),
+        token => {
+            Some(rank(token).ok_or_else(|| invalid("page_token", "is none that List has given"))?)
+        }
     };
     let mut states = Vec::with_capacity(request.states.len());
     for number in request.states {
@@ -52,36 +53,52 @@ pub(super) fn filter(request: v1::ListRequest) -> Result<Filter, Status> {
 
 /// As many of `executions` as fit, and where the next page begins if there are `more` behind them.
 pub(super) fn page(
-    executions: impl Iterator<Item = v1::Execution>,
+    executions: impl Iterator<Item = (Rank, v1::Execution)>,
     mut more: bool,
 ) -> v1::ListResponse {
     let mut page: Vec<v1::Execution> = Vec::new();
-    let mut bytes = 0;
-    for execution in executions {
+    let (mut bytes, mut last) = (0, None);
+    for (rank, execution) in executions {
         bytes += prost::Message::encoded_len(&execution);
         if bytes > MAX_PAGE_BYTES && !page.is_empty() {
             more = true;
             break;
         }
         page.push(execution);
+        last = Some(rank);
     }
-    let last = page.last().filter(|_| more);
     v1::ListResponse {
-        next_page_token: last
-            .map(|last| last.execution_id.clone())
-            .unwrap_or_default(),
+        next_page_token: last.filter(|_| more).map(token).unwrap_or_default(),
         executions: page,
     }
 }
 
+/// The token of the page behind the execution that stands at `rank`.
+fn token((created, id): Rank) -> String {
+    let since = created.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}.{id}", since.as_secs(), since.subsec_nanos())
+}
+
+/// Where [`token`] says that a page begins.
+fn rank(token: &str) -> Option<Rank> {
+    const NANOS: u32 = 1_000_000_000;
+    let mut parts = token.splitn(3, '.');
+    let (seconds, nanos, id) = (parts.next()?, parts.next()?, parts.next()?);
+    let nanos = nanos.parse().ok().filter(|&nanos: &u32| nanos < NANOS)?;
+    let since = Duration::new(seconds.parse().ok()?, nanos);
+    Some((UNIX_EPOCH.checked_add(since)?, Uuid::try_parse(id).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use prost::Message;
 
     use super::*;
 
     /// A record of so many bytes.
-    fn record(id: &str, bytes: usize) -> v1::Execution {
+    fn record(id: &str, bytes: usize) -> (Rank, v1::Execution) {
         let mut record = v1::Execution {
             execution_id: id.to_owned(),
             ..v1::Execution::default()
@@ -92,7 +109,29 @@ mod tests {
             record.storage_error = "x".repeat(length);
         }
         assert_eq!(record.encoded_len(), bytes);
-        record
+        (stands(id), record)
+    }
+
+    /// Where the record of this name stands.
+    fn stands(id: &str) -> Rank {
+        let number = u128::from(id.as_bytes()[0]);
+        (UNIX_EPOCH, Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn a_page_token_is_exact_and_nothing_else_is_one() {
+        let here = (SystemTime::now(), Uuid::from_u128(7));
+        assert_eq!(rank(&token(here)), Some(here));
+        let id = here.1;
+        for other in [
+            "",
+            "x",
+            "1.2",
+            &format!("1.1000000000.{id}"),
+            &format!("{}.0.{id}", u64::MAX),
+        ] {
+            assert_eq!(rank(other), None, "{other}");
+        }
     }
 
     #[test]
@@ -108,11 +147,11 @@ mod tests {
         assert_eq!(whole.next_page_token, "");
         let cut = page([half("a"), record("b", MIB / 2 + 1)].into_iter(), false);
         assert_eq!(ids(&cut), ["a"]);
-        assert_eq!(cut.next_page_token, "a");
+        assert_eq!(cut.next_page_token, token(stands("a")));
         // What no page would hold does not hide what is behind it.
         let alone = page([record("a", 2 * MIB), half("b")].into_iter(), true);
         assert_eq!(ids(&alone), ["a"]);
-        assert_eq!(alone.next_page_token, "a");
+        assert_eq!(alone.next_page_token, token(stands("a")));
     }
 
     #[test]

@@ -14,3 +14,18 @@ pub mod run;
 mod status;
 mod stream;
 mod translate;
+
+use remex::v1;
+use remex_supervisor::process::CommandSpec;
+
+/// A command as records show it.
+pub(crate) fn record_command(spec: &CommandSpec, until_end: bool) -> v1::Command {
+    reply::command(spec, until_end)
+}
+
+/// What [`record_command`] has made, perhaps in an earlier version; and whether its output is read to the end of file.
+pub(crate) fn command_of_record(command: v1::Command) -> Option<(CommandSpec, bool)> {
+    let until_end = command.drain() == v1::command::Drain::Eof;
+    let spec = translate::command(command).ok()?;
+    Some((spec, until_end))
+}

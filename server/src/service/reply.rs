@@ -1,20 +1,29 @@
 //! From what happened to messages.
 
-use std::{collections::HashMap, ffi::CString, time::Duration};
+use std::{
+    collections::HashMap,
+    ffi::CString,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use remex::v1::{self, event::Kind as KindMessage, execution::State, exit, output};
 use remex_supervisor::{
+    journal::Lost,
     lifecycle::{
         event::{Event, EventKind, Exit},
         outcome::{Cause, ExitReason, Outcome},
         output::{Chunk, OutputStream},
+        presence::OnDisconnect,
     },
     process::{CommandSpec, ExitStatus, ResourceLimits},
 };
 
 use super::isolation;
-use crate::execution::{ENDED_KEPT, Execution};
+use crate::{
+    durable::{DURABLE_KEPT, Kept},
+    execution::{ENDED_KEPT, Execution, Told},
+};
 
 pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {
     let kind = match event.kind {
@@ -24,13 +33,41 @@ pub(super) fn event(id: &str, event: Event, text: bool) -> v1::Event {
         }),
         EventKind::Output(chunk) => KindMessage::Output(output_message(chunk, text)),
         EventKind::Exited(exit) => KindMessage::Exited(v1::Exited {
-            exit: Some(self::exit(&exit)),
+            exit: Some(self::exit(&exit, None)),
         }),
     };
     v1::Event {
         sequence: event.sequence,
         time: Some(event.time.into()),
         kind: Some(kind),
+    }
+}
+
+/// The event of what a reader is told; `None`: it is no event. A gap has the time when it is told.
+pub(super) fn told(id: &str, told: Told, text: bool) -> Option<v1::Event> {
+    match told {
+        Told::Event(event) => Some(self::event(id, event, text)),
+        Told::Lost { sequence, end } => Some(v1::Event {
+            sequence,
+            time: Some(end.time.into()),
+            kind: Some(KindMessage::Exited(v1::Exited {
+                exit: Some(exit(&end.exit, end.lost)),
+            })),
+        }),
+        Told::Gap(gap) => {
+            let [stdout_bytes, stderr_bytes, terminal_bytes] = gap.bytes;
+            Some(v1::Event {
+                sequence: gap.sequence,
+                time: Some(SystemTime::now().into()),
+                kind: Some(KindMessage::Gap(v1::Gap {
+                    first_sequence: gap.first_sequence,
+                    stdout_bytes,
+                    stderr_bytes,
+                    terminal_bytes,
+                })),
+            })
+        }
+        Told::StdinAccepted => None,
     }
 }
 
@@ -54,7 +91,8 @@ fn output_message(chunk: Chunk, text: bool) -> v1::Output {
     }
 }
 
-pub(super) fn exit(exit: &Exit) -> v1::Exit {
+/// How an execution ended; `lost` says what is not known of it, where nobody saw that.
+pub(super) fn exit(exit: &Exit, lost: Option<Lost>) -> v1::Exit {
     let (code, signal, core_dumped) = match exit.outcome.status {
         Some(ExitStatus::Code(code)) => (i32::from(code), 0, false),
         Some(ExitStatus::Signal {
@@ -66,7 +104,7 @@ pub(super) fn exit(exit: &Exit) -> v1::Exit {
     v1::Exit {
         code: Some(code),
         signal,
-        reason: reason(exit.outcome).into(),
+        reason: reason(exit.outcome, lost).into(),
         core_dumped,
         oom_killed: exit.oom_killed,
         wall_time: duration(exit.wall_time),
@@ -79,7 +117,13 @@ pub(super) fn exit(exit: &Exit) -> v1::Exit {
     }
 }
 
-fn reason(outcome: Outcome) -> exit::Reason {
+fn reason(outcome: Outcome, lost: Option<Lost>) -> exit::Reason {
+    match lost {
+        Some(Lost::Start) => return exit::Reason::LostStart,
+        Some(Lost::Exit) => return exit::Reason::LostExit,
+        Some(Lost::Reboot) => return exit::Reason::LostReboot,
+        None => {}
+    }
     match outcome.reason {
         ExitReason::Own => exit::Reason::Self_,
         ExitReason::Ended(Cause::Timeout) => exit::Reason::Timeout,
@@ -91,16 +135,23 @@ fn reason(outcome: Outcome) -> exit::Reason {
 }
 
 pub(super) fn execution(execution: &Execution) -> v1::Execution {
-    let ended = execution.exit();
+    let ended = execution.end_record();
     let counters = &execution.counters;
+    let kept = execution.kept.as_deref();
+    let facts = kept.map(Kept::facts).unwrap_or_default();
+    let durability = kept.map(|kept| &kept.durability);
     let there = ended.is_none() && !counters.is_abandoned();
+    let record_kept = if kept.is_some() {
+        DURABLE_KEPT
+    } else {
+        ENDED_KEPT
+    };
     v1::Execution {
         execution_id: execution.id.to_string(),
-        request_id: String::new(),
-        command: Some(v1::Command {
-            drain: drain(execution.until_end).into(),
-            ..command(&execution.spec)
-        }),
+        request_id: durability
+            .and_then(|durability| durability.request_id.clone())
+            .unwrap_or_default(),
+        command: Some(command(&execution.spec, execution.until_end)),
         labels: execution.labels.clone().into_iter().collect(),
         state: match ended {
             None => State::Running,
@@ -108,33 +159,46 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
         }
         .into(),
         caller: execution.caller.to_string(),
-        on_disconnect: v1::OnDisconnect::Kill.into(),
+        on_disconnect: durability
+            .map_or(v1::OnDisconnect::Kill, |durability| {
+                on_disconnect(durability.on_disconnect)
+            })
+            .into(),
         pid: execution.pid,
         create_time: Some(execution.created.into()),
-        end_time: ended.map(|&(_, at)| at.into()),
-        expire_time: ended.map(|&(_, at)| (at + ENDED_KEPT).into()),
-        exit: ended.map(|(exit, _)| self::exit(exit)),
-        first_sequence: 0,
+        end_time: ended.map(|end| end.time.into()),
+        expire_time: ended.map(|end| (end.time + record_kept).into()),
+        exit: ended.map(|end| exit(&end.exit, end.lost)),
+        first_sequence: facts.first_sequence,
         last_sequence: counters.last_sequence(),
         stdin_accepted_bytes: counters.stdin_accepted(),
         stdout_bytes_total: counters.stdout_bytes(),
         stderr_bytes_total: counters.stderr_bytes(),
-        attached: u32::from(there),
+        attached: kept.map_or(u32::from(there), Kept::callers),
         isolation: execution
             .spec
             .isolation
             .as_ref()
             .zip(execution.applied.as_ref())
             .map(|(spec, parts)| isolation::applied(spec, parts)),
-        storage_error: String::new(),
-        stored_bytes: 0,
-        blocked: false,
+        storage_error: facts.storage_error,
+        stored_bytes: facts.stored_bytes,
+        blocked: facts.is_blocked,
+    }
+}
+
+fn on_disconnect(policy: OnDisconnect) -> v1::OnDisconnect {
+    match policy {
+        OnDisconnect::Kill => v1::OnDisconnect::Kill,
+        OnDisconnect::Grace(_) => v1::OnDisconnect::Grace,
+        OnDisconnect::Detach => v1::OnDisconnect::Detach,
     }
 }
 
 /// The command as it was asked for, with the values of its environment blank.
-fn command(spec: &CommandSpec) -> v1::Command {
+pub(super) fn command(spec: &CommandSpec, until_end: bool) -> v1::Command {
     let mut command = v1::Command {
+        drain: drain(until_end).into(),
         working_directory: spec
             .working_directory
             .as_ref()

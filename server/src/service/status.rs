@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use remex::error::Reason;
 use remex_supervisor::{
+    journal::OpenError,
     lifecycle::{event::Exit, stdin::StdinError},
     process::StartError,
 };
 use tonic::Status;
 
-use crate::execution::{Ended, StartRefused};
+use crate::{
+    durable::StoreError,
+    execution::{AttachRefused, Cut, Ended, StartRefused},
+};
 
 /// When to try again where the server is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -22,7 +26,52 @@ pub(super) fn refused(refused: &StartRefused) -> Status {
             Reason::TooManyExecutions.retry_after(RETRY_AFTER, message)
         }
         StartRefused::Start(error) => start_error(error),
+        StartRefused::StorageFull(_) => Reason::StorageFull.retry_after(RETRY_AFTER, message),
+        StartRefused::Storage(_) | StartRefused::LeftAlone => Reason::SpawnFailed.status(message),
+        StartRefused::RequestIdConflict(field) => Reason::RequestIdConflict.field(*field, message),
+        StartRefused::RequestIdRetired => Reason::RequestIdRetired.status(message),
+        StartRefused::Attach(refused) => attach_refused(refused),
     }
+}
+
+/// Why nobody joins an execution.
+pub(super) fn attach_refused(refused: &AttachRefused) -> Status {
+    let message = refused.to_string();
+    let positions = |first: u64, last: u64| {
+        [
+            ("first_sequence", first.to_string()),
+            ("last_sequence", last.to_string()),
+        ]
+    };
+    match refused {
+        AttachRefused::NotDurable => Reason::NotDurable.status(message),
+        AttachRefused::Journal(OpenError::PositionGone { first, last, .. }) => {
+            Reason::PositionGone.with_metadata(message, positions(*first, *last))
+        }
+        AttachRefused::Journal(OpenError::PositionAhead { first, last, .. }) => {
+            Reason::PositionAhead.with_metadata(message, positions(*first, *last))
+        }
+        AttachRefused::Journal(
+            OpenError::Blank | OpenError::Unsupported(_) | OpenError::Used | OpenError::Storage(_),
+        ) => Status::data_loss(format!(
+            "what is kept of the execution cannot be read: {message}"
+        )),
+    }
+}
+
+/// Why a reader is told nothing any more.
+pub(super) fn cut(cut: &Cut) -> Status {
+    let message = cut.to_string();
+    match cut {
+        Cut::Draining => Reason::Draining.retry_after(RETRY_AFTER, message),
+        Cut::HostLost => Status::internal(message),
+        Cut::Unreadable(_) => Status::data_loss(message),
+    }
+}
+
+/// Why a record is still there.
+pub(super) fn not_deleted(error: &StoreError) -> Status {
+    Status::internal(format!("the execution cannot be deleted: {error}"))
 }
 
 fn start_error(error: &StartError) -> Status {
@@ -82,10 +131,6 @@ pub(super) fn complete(exit: &Exit) -> Result<(), Status> {
 
 pub(super) fn not_found(id: &str) -> Status {
     Reason::ExecutionNotFound.status(format!("there is no execution {id:?}"))
-}
-
-pub(super) fn not_yet(what: &str) -> Status {
-    Reason::NotYet.field(what, "a later version brings this")
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ use std::{
 
 use futures_util::Stream;
 use remex::v1;
-use remex_supervisor::lifecycle::{counters::Counters, event::EventKind, outlet::Item};
+use remex_supervisor::lifecycle::{
+    counters::Counters,
+    event::{Event, EventKind},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep},
@@ -18,7 +21,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{reply, status};
-use crate::execution::Execution;
+use crate::execution::{Cut, Execution, Items, Told};
 
 /// A message of a response stream.
 pub trait Message: Sized {
@@ -30,6 +33,16 @@ pub trait Message: Sized {
 }
 
 impl Message for v1::StartResponse {
+    fn new(event: Option<v1::Event>, _: u64) -> Self {
+        Self { event }
+    }
+
+    fn refused(_: v1::Refused, _: u64) -> Option<Self> {
+        None
+    }
+}
+
+impl Message for v1::AttachResponse {
     fn new(event: Option<v1::Event>, _: u64) -> Self {
         Self { event }
     }
@@ -61,7 +74,7 @@ impl Message for v1::InteractResponse {
 pub struct Events<M> {
     id: String,
     text: bool,
-    items: mpsc::Receiver<Item>,
+    items: Items,
     /// What the caller did wrong on its side of the call.
     failure: Option<oneshot::Receiver<Status>>,
     /// Its messages that were not carried out.
@@ -76,7 +89,7 @@ impl<M: Message> Events<M> {
     pub(super) fn new(
         execution: &Execution,
         text: bool,
-        items: mpsc::Receiver<Item>,
+        items: Items,
         keepalive: Option<Duration>,
     ) -> Self {
         Self {
@@ -103,16 +116,23 @@ impl<M: Message> Events<M> {
         self
     }
 
-    fn item(&mut self, item: Item) -> Result<M, Status> {
-        if let Some(event) = &item.event
-            && let EventKind::Exited(exit) = &event.kind
-        {
+    fn told(&mut self, told: Result<Told, Cut>) -> Result<M, Status> {
+        let told = told.map_err(|cut| {
             self.exited = true;
-            status::complete(exit)?;
+            status::cut(&cut)
+        })?;
+        match &told {
+            Told::Event(Event {
+                kind: EventKind::Exited(exit),
+                ..
+            }) => {
+                self.exited = true;
+                status::complete(exit)?;
+            }
+            Told::Lost { .. } => self.exited = true,
+            Told::Event(_) | Told::Gap(_) | Told::StdinAccepted => {}
         }
-        let event = item
-            .event
-            .map(|event| reply::event(&self.id, event, self.text));
+        let event = reply::told(&self.id, told, self.text);
         Ok(M::new(event, self.stdin_accepted()))
     }
 
@@ -168,13 +188,13 @@ impl<M: Message> Stream for Events<M> {
             self.put_off_keepalive();
             return Poll::Ready(Some(Ok(message)));
         }
-        if let Poll::Ready(item) = self.items.poll_recv(context) {
-            let Some(item) = item else {
+        if let Poll::Ready(told) = self.items.poll_next(context) {
+            let Some(told) = told else {
+                // That was all there is for one who does not follow, or who has everything.
                 self.exited = true;
-                let lost = Status::internal("the execution's supervision ended before it did");
-                return Poll::Ready(Some(Err(lost)));
+                return Poll::Ready(None);
             };
-            let message = self.item(item);
+            let message = self.told(told);
             self.put_off_keepalive();
             return Poll::Ready(Some(message));
         }

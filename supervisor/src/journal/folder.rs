@@ -77,6 +77,11 @@ fn random_marker<D: Folder>(folder: &D) -> Result<u32, StorageError> {
     }
 }
 
+/// Opens the folder of the execution `id`.
+pub fn open<D: Folder>(parent: &D, id: &str) -> Result<D, StorageError> {
+    parent.open_folder(id).of(Operation::OpenFolder)
+}
+
 /// Removes the journal of the execution `id`.
 pub fn remove<D: Folder>(parent: &D, id: &str) -> Result<(), StorageError> {
     let removed = format!("{REMOVED_PREFIX}{id}");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::output::OutputStream;
 
-/// How far an execution has come. Written by its engine alone.
+/// How far an execution has come. Written by its engine, or by whoever is told of an engine in another process.
 #[derive(Debug, Default)]
 pub struct Counters {
     stdout_bytes: AtomicU64,
@@ -12,6 +12,16 @@ pub struct Counters {
     stdin_accepted: AtomicU64,
     last_sequence: AtomicU64,
     abandoned: AtomicBool,
+}
+
+/// How far an engine in another process was when it told; a part that it did not tell is 0.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "as in the counters")]
+pub struct Position {
+    pub stdout_bytes: u64,
+    pub stderr_bytes: u64,
+    pub stdin_accepted: u64,
+    pub last_sequence: u64,
 }
 
 impl Counters {
@@ -38,6 +48,16 @@ impl Counters {
     /// Whether its caller has gone.
     pub fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// The engine, in another process, has come to `position`.
+    pub fn follow(&self, position: Position) {
+        // What was told before may come behind what was asked for since.
+        let follow = |counter: &AtomicU64, value| counter.fetch_max(value, Ordering::Relaxed);
+        follow(&self.stdout_bytes, position.stdout_bytes);
+        follow(&self.stderr_bytes, position.stderr_bytes);
+        follow(&self.stdin_accepted, position.stdin_accepted);
+        follow(&self.last_sequence, position.last_sequence);
     }
 
     /// `bytes` of `stream` were read.

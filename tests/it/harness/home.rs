@@ -2,16 +2,17 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
 };
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{binaries::binary, soon};
+use super::{binaries::binary, eventually, soon};
 
 /// Clones share the folder; the last one removes it.
 #[derive(Clone)]
@@ -66,6 +67,31 @@ impl Home {
     /// A file in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.0.path().join(name)
+    }
+
+    /// Returns when as many supervisors wait for an execution as are to.
+    pub(crate) async fn spares_are_there(&self) {
+        const SPARES: usize = 4;
+        let journals = self.path("state/durable");
+        eventually("the spare supervisors", || {
+            let folders = fs::read_dir(&journals).ok()?.flatten();
+            let ready = folders.filter(|one| one.path().join("supervisor.socket").exists());
+            (ready.count() >= SPARES).then_some(())
+        })
+        .await;
+    }
+
+    /// The process that supervises the durable execution `id`: who holds its lock.
+    pub(crate) fn supervisor_of(&self, id: &str) -> Option<Pid> {
+        let lock = self.path("state/durable").join(id).join("supervisor.lock");
+        let inode = fs::metadata(lock).ok()?.ino();
+        let locks = fs::read_to_string("/proc/locks").expect("the locks");
+        let held = locks
+            .lines()
+            .find(|line| line.contains(&format!(":{inode} ")))?;
+        // `1: POSIX  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`
+        let pid = held.split_whitespace().nth(4)?.parse().ok()?;
+        Pid::from_raw(pid)
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use remex::duration;
 
 use crate::cli::{
-    args::ServerArgs,
     later,
+    server::ServerArgs,
     usage::Typed,
     values::{self, EnvVar, Label},
 };

@@ -19,7 +19,7 @@ use std::{
     ffi::OsString,
 };
 
-use remex_client::{Client, Command, Endpoint, Error, Interaction};
+use remex_client::{Command, Error, Interaction};
 
 pub(crate) use self::args::RunArgs;
 use self::{
@@ -32,11 +32,12 @@ use super::{
     Failure,
     failure::status_of,
     print,
+    server::Server,
     usage::Typed,
     values::{EnvVar, Label},
 };
 
-pub(crate) async fn run(server: &Endpoint, args: RunArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(server: &Server, args: RunArgs) -> Result<u8, Failure> {
     // Watched before anything is sent, so that nothing is missed.
     let mut signals = Signals::watch()?;
     let changes = Changes::watch(args.terminal)?;
@@ -54,8 +55,8 @@ pub(crate) async fn run(server: &Endpoint, args: RunArgs) -> Result<u8, Failure>
     status_of(&ended.exit)
 }
 
-async fn begin(server: &Endpoint, command: Command) -> Result<Interaction, Error> {
-    Client::connect(server).await?.interact(command).await
+async fn begin(server: &Server, command: Command) -> Result<Interaction, Error> {
+    server.connect().await?.interact(command).await
 }
 
 /// Goes between the command and this side until it has ended; the terminal is as before when this returns.

@@ -17,7 +17,7 @@ pub struct AppliedParts {
     /// The version of Landlock that applies it; 0: it needs none.
     pub landlock_abi: u32,
     /// The fields of `remex.v1.Isolation` that could not be applied.
-    pub not_applied: Vec<&'static str>,
+    pub not_applied: Vec<String>,
 }
 
 /// What is to be done for it.
@@ -129,14 +129,15 @@ impl Missing {
         }
     }
 
-    fn end(self, is_allowed: bool) -> Result<Vec<&'static str>, StartError> {
+    fn end(self, is_allowed: bool) -> Result<Vec<String>, StartError> {
         if let (Some((field, why)), false) = (self.0.first(), is_allowed) {
             return Err(StartError::IsolationUnavailable {
                 field,
                 why: format!("{why}; with best_effort it would run without"),
             });
         }
-        Ok(self.0.into_iter().map(|(field, _)| field).collect())
+        let fields = self.0.into_iter().map(|(field, _)| field.to_owned());
+        Ok(fields.collect())
     }
 }
 
@@ -203,7 +204,7 @@ mod tests {
     }
 
     /// The field that is refused, and all that are not applied with best effort.
-    fn lacking(spec: &IsolationSpec, support: &Support) -> (String, Vec<&'static str>) {
+    fn lacking(spec: &IsolationSpec, support: &Support) -> (String, Vec<String>) {
         let refused = match decide(spec, support).unwrap_err() {
             StartError::IsolationUnavailable { field, .. } => field.to_owned(),
             other => panic!("{other}"),
@@ -219,7 +220,10 @@ mod tests {
     #[test]
     fn promise_6_what_cannot_be_applied_is_refused_or_named() {
         let landlock = |landlock| Support { landlock, ..ALL };
-        let expect = |field: &str, fields: &[&'static str]| (field.to_owned(), fields.to_vec());
+        let expect = |field: &str, fields: &[&str]| {
+            let fields = fields.iter().map(ToString::to_string);
+            (field.to_owned(), fields.collect::<Vec<_>>())
+        };
         let without = landlock(Err(libc::ENOSYS));
         let read = expect("read_paths", &["read_paths"]);
         assert_eq!(lacking(&files(), &without), read);

@@ -1,0 +1,271 @@
+//! Executions become records: those that run get a host, those that have ended are shown as their journals have them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::FutureExt;
+use remex_supervisor::{
+    durable::message::{LinkRequest, Report, Stage, VERSION},
+    journal::{self, JournalSummary, Lost, Stage as JournalStage},
+    lifecycle::{counters::Counters, event::Exit, outcome::Outcome},
+    process::{TreeRecord, Usage},
+};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use uuid::Uuid;
+
+use super::{
+    details,
+    host::{DurableHost, Ended, Parting},
+    kept::Kept,
+    recover::{Found, LeftAlone, Running},
+    spare::{answer, next_report},
+    store::DurableStore,
+};
+use crate::{
+    attached::{mailbox::mailbox, registered::watch_link},
+    execution::{EndRecord, Execution, Liveness, labels_cost, log},
+};
+
+/// A supervisor that was found in the middle of a start is given this long for it.
+const START_BOUND: Duration = Duration::from_secs(20);
+
+impl DurableStore {
+    /// Follows one that runs; `false`: it has ended meanwhile.
+    pub(super) async fn adopt(
+        self: &Arc<Self>,
+        id: Uuid,
+        running: Running,
+    ) -> Result<bool, LeftAlone> {
+        let Running {
+            link,
+            summary,
+            tree,
+        } = running;
+        let mut link = watch_link(link)?;
+        link.get_ref()
+            .send(&LinkRequest::Hello { newest: VERSION })?;
+        let stage = match answer(&mut link).await? {
+            Some(Report::Welcome { version, .. }) if version > VERSION => {
+                return Err(LeftAlone::Newer);
+            }
+            Some(Report::Welcome {
+                id: other, stage, ..
+            }) if other == id.to_string() => stage,
+            Some(_) => return Err(LeftAlone::Silent),
+            None => return Ok(false),
+        };
+        let mut pid = summary.started.map(|started| started.pid);
+        match stage {
+            // It ends, as whoever made it has gone.
+            Stage::Spare | Stage::Ready => return Ok(false),
+            Stage::Starting => match timeout(START_BOUND, next_report(&mut link)).await {
+                Ok(Ok(Some(Report::Started { pid: new, .. }))) => pid = Some(new),
+                Ok(Ok(_)) => return Ok(false),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(LeftAlone::Silent),
+            },
+            Stage::Running | Stage::Ended => {}
+        }
+        let (reached, mailbox) = mailbox();
+        let execution = self.record(id, &summary, pid, Liveness::running(reached))?;
+        let (execution, kept) = execution;
+        let mut host = DurableHost::new(link, mailbox, Arc::clone(&execution), kept);
+        if stage != Stage::Ended && !host.learn_all().await? {
+            return Ok(false);
+        }
+        self.resources.registry.insert(execution);
+        let permit = self.resources.permit();
+        self.host(host, tree, permit);
+        Ok(true)
+    }
+
+    /// Shows one that has ended.
+    pub(super) fn insert_ended(&self, id: Uuid, summary: &JournalSummary) -> Result<(), LeftAlone> {
+        let pid = summary.started.map(|started| started.pid);
+        let life = Liveness::ended(end_of(summary));
+        let (execution, kept) = self.record(id, summary, pid, life)?;
+        kept.progress
+            .send_modify(|progress| progress.is_over = true);
+        self.note_ended(&execution);
+        self.resources.registry.insert(execution);
+        Ok(())
+    }
+
+    /// The record that a journal makes.
+    fn record(
+        &self,
+        id: Uuid,
+        summary: &JournalSummary,
+        pid: Option<i32>,
+        life: Liveness,
+    ) -> Result<(Arc<Execution>, Arc<Kept>), LeftAlone> {
+        let reservation = summary.reservation.as_ref().ok_or(LeftAlone::Nameless)?;
+        let known = details::decode(&reservation.details).ok_or(LeftAlone::Nameless)?;
+        let kept = Kept::new(
+            known.durability,
+            self.journals.clone(),
+            self.files.clone(),
+            self.closing.child_token(),
+        );
+        let counters = Arc::new(Counters::default());
+        kept.learn(summary, &counters);
+        let mut memory = self.resources.memory.share();
+        memory.grow(size_of::<Execution>() + known.spec.cost() + labels_cost(&known.labels));
+        let execution = Arc::new(Execution {
+            id,
+            pid: pid.unwrap_or_default(),
+            until_end: known.until_end,
+            labels: known.labels,
+            caller: known.caller,
+            through: known.through,
+            created: reservation.time,
+            counters,
+            stdin: self.resources.stdin.room(),
+            spec: known.spec,
+            applied: known.applied,
+            kept: Some(Arc::clone(&kept)),
+            memory,
+            life,
+        });
+        Ok((execution, kept))
+    }
+
+    /// Follows one that runs to its end, in a task.
+    pub(super) fn host(
+        self: &Arc<Self>,
+        host: DurableHost,
+        tree: Option<TreeRecord>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        self.note_running(host.execution());
+        let store = Arc::clone(self);
+        let tasks = if host.ends_in_a_drain() {
+            &self.resources.tasks
+        } else {
+            &self.tasks
+        };
+        tasks.spawn(async move {
+            let execution = Arc::clone(host.execution());
+            let hosted = std::panic::AssertUnwindSafe(store.follow(host, permit));
+            if hosted.catch_unwind().await.is_err() {
+                // Its supervisor lives: another host takes over, and readers come back to that one.
+                tracing::error!(id = %execution.id, "the host of a durable execution has failed");
+                if let Some(kept) = &execution.kept {
+                    kept.closing.cancel();
+                }
+                store.recover_one(execution.id).await;
+            } else if let Some(tree) = tree
+                && execution.end_record().is_some()
+            {
+                let spawner = Arc::clone(&store.recovery.spawner);
+                store.files.run(move || spawner.leave_durable(&tree)).await;
+            }
+        });
+    }
+
+    async fn follow(&self, mut host: DurableHost, permit: Option<OwnedSemaphorePermit>) {
+        let end = loop {
+            match host.run().await {
+                Parting::Closing => return,
+                Parting::Ended(ended) => break self.ended(&host, ended).await,
+                Parting::Lost => {
+                    if let Some(end) = self.lost(&mut host).await {
+                        break end;
+                    }
+                }
+            }
+        };
+        // Whoever is told of the end may start another at once.
+        drop(permit);
+        let (execution, kept) = (host.execution(), host.kept());
+        self.resources.registry.retire(execution, end);
+        self.note_ended(execution);
+        log::ended(execution, &end.exit);
+        kept.progress
+            .send_modify(|progress| progress.is_over = true);
+    }
+
+    async fn ended(&self, host: &DurableHost, ended: Ended) -> EndRecord {
+        let (execution, kept) = (host.execution(), host.kept());
+        let (journals, id) = (self.journals.clone(), execution.id.to_string());
+        let inspect = move || journal::inspect(&journal::open(&journals, &id)?);
+        match self.files.run(inspect).await {
+            Ok(summary) => kept.learn(&summary, &execution.counters),
+            Err(error) => {
+                tracing::warn!(id = %execution.id, %error, "cannot read the journal of what has ended");
+            }
+        }
+        host.ended_at(ended.sequence);
+        if !ended.is_kept {
+            kept.update(|facts| {
+                if facts.storage_error.is_empty() {
+                    "its output could not be stored to the end"
+                        .clone_into(&mut facts.storage_error);
+                }
+            });
+        }
+        EndRecord {
+            exit: ended.exit,
+            lost: None,
+            time: ended.time,
+        }
+    }
+
+    /// The supervisor has gone without a word. `None`: it lives, and is followed again.
+    async fn lost(&self, host: &mut DurableHost) -> Option<EndRecord> {
+        let execution = Arc::clone(host.execution());
+        let (id, recovery) = (execution.id, self.recovery.clone());
+        match self.files.run(move || recovery.find(id)).await {
+            Ok(Found::Over(summary)) => {
+                host.kept().learn(&summary, &execution.counters);
+                return Some(end_of(&summary));
+            }
+            Ok(Found::Running(running)) => match host.relink(running.link).await {
+                Ok(true) => return None,
+                Ok(false) => tracing::warn!(%id, "a supervisor goes while it is asked"),
+                Err(error) => tracing::warn!(%id, %error, "a supervisor does not answer"),
+            },
+            Ok(Found::Nothing) => {}
+            Err(error) => {
+                tracing::warn!(%id, %error, "nobody can tell what became of an execution");
+            }
+        }
+        Some(unknown(Lost::Exit, execution.created, SystemTime::now()))
+    }
+}
+
+/// How an execution ended that has, as its journal says.
+fn end_of(summary: &JournalSummary) -> EndRecord {
+    let started = summary.started.map(|started| started.time);
+    match summary.stage {
+        JournalStage::Ended { time, exit } => EndRecord {
+            exit,
+            lost: None,
+            time,
+        },
+        JournalStage::Lost { time, lost } => unknown(lost, started.unwrap_or(time), time),
+        JournalStage::Prepared
+        | JournalStage::Reserved
+        | JournalStage::NotStarted
+        | JournalStage::Running => {
+            let now = SystemTime::now();
+            unknown(Lost::Exit, started.unwrap_or(now), now)
+        }
+    }
+}
+
+fn unknown(lost: Lost, started: SystemTime, time: SystemTime) -> EndRecord {
+    EndRecord {
+        exit: Exit {
+            outcome: Outcome::LOST,
+            wall_time: time.duration_since(started).unwrap_or_default(),
+            usage: Usage::default(),
+            oom_killed: false,
+            output_left_open: false,
+        },
+        lost: Some(lost),
+        time,
+    }
+}

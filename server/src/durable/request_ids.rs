@@ -1,0 +1,116 @@
+//! Request ids: which execution each stands for. One start at a time has an id, so that whoever comes second finds what
+//! became of the first.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use remex_supervisor::journal::{
+    Claim, ClaimError, Claimed, Claims, DiskFolder, RequestKey, Swept,
+};
+use tokio::sync::OwnedMutexGuard;
+
+use super::files::Files;
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// All of them. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct RequestIds {
+    claims: Arc<Mutex<Claims>>,
+    turns: Arc<Mutex<HashMap<RequestKey, Turn>>>,
+    files: Files,
+}
+
+/// That nobody else looks for a request id or claims it, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    key: RequestKey,
+    turn: Option<OwnedMutexGuard<()>>,
+    ids: RequestIds,
+}
+
+impl RequestIds {
+    pub(super) fn open(folder: DiskFolder, files: Files) -> Self {
+        Self {
+            claims: Arc::new(Mutex::new(Claims::open(folder))),
+            turns: Arc::default(),
+            files,
+        }
+    }
+
+    /// Waits for one's turn with an id.
+    pub(super) async fn hold(&self, key: RequestKey) -> Held {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(key).or_default())
+        };
+        // Made before it waits: given up meanwhile, it leaves nothing behind either.
+        let mut held = Held {
+            key,
+            turn: None,
+            ids: self.clone(),
+        };
+        held.turn = Some(turn.lock_owned().await);
+        held
+    }
+
+    /// Who has an id.
+    pub(super) async fn find(&self, key: RequestKey) -> Result<Option<Claim>, ClaimError> {
+        self.run(move |claims| claims.find(&key)).await
+    }
+
+    /// Takes an id.
+    pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, ClaimError> {
+        self.run(move |claims| claims.claim(&claim)).await
+    }
+
+    /// Frees an id, as nothing ran.
+    pub(super) async fn release(&self, key: RequestKey) -> Result<(), ClaimError> {
+        self.run(move |claims| claims.release(&key)).await
+    }
+
+    /// The record behind an id goes.
+    pub(super) async fn retire(&self, key: RequestKey) -> Result<(), ClaimError> {
+        self.run(move |claims| claims.retire(&key, SystemTime::now()))
+            .await
+    }
+
+    /// Forgets the ids that were retired before `before`.
+    pub(super) async fn sweep(&self, before: SystemTime) -> Result<Swept, ClaimError> {
+        self.run(move |claims| claims.sweep(before)).await
+    }
+
+    /// On a thread that may wait.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Claims) -> T) -> T {
+        work(&mut self.claims.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Claims) -> T + Send + 'static,
+    ) -> T {
+        let ids = self.clone();
+        self.files.run(move || ids.with(work)).await
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut turns = self
+            .ids
+            .turns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.turn = None;
+        // Nobody else can get at it meanwhile: only the map's own is left.
+        if turns
+            .get(&self.key)
+            .is_some_and(|turn| Arc::strong_count(turn) == 1)
+        {
+            turns.remove(&self.key);
+        }
+    }
+}

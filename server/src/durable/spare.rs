@@ -1,0 +1,244 @@
+//! Supervisors that wait for an execution, made ahead of need: each has its id, its journal and the place of its tree.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::AsFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use remex_supervisor::{
+    durable::{
+        Link,
+        message::{LinkRequest, Report, Stage, VERSION},
+    },
+    journal::{self, DiskFolder, PREPARED_BYTES, StorageError, SyncMode},
+    process::{DurablePlace, Spawner, StartError, TreeRecord},
+};
+use tokio::{io::unix::AsyncFd, sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::files::Files;
+use crate::{attached::registered::watch_link, id::new_id};
+
+/// So many wait.
+const SPARES: usize = 4;
+
+/// A supervisor that does not answer for so long is given up. It has nothing to do but to answer.
+const ANSWER_BOUND: Duration = Duration::from_secs(10);
+
+/// After a spare that could not be made, the next is tried after this long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why there is no spare.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoSpare {
+    /// Its journal.
+    #[error("its journal: {0}")]
+    Storage(#[from] StorageError),
+    /// The place of its tree.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The process, or the way to it.
+    #[error("its supervisor: {0}")]
+    Supervisor(#[from] io::Error),
+}
+
+impl NoSpare {
+    fn unfit(why: impl Into<String>) -> Self {
+        Self::Supervisor(io::Error::other(why.into()))
+    }
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub(super) id: Uuid,
+    pub(super) place: DurablePlace,
+    pub(super) tree: TreeRecord,
+    pub(super) link: AsyncFd<Link>,
+}
+
+/// Makes them, and takes them away.
+#[derive(Debug)]
+pub(super) struct Maker {
+    pub(super) spawner: Arc<Spawner>,
+    pub(super) journals: DiskFolder,
+    pub(super) files: Files,
+    pub(super) sync: SyncMode,
+}
+
+/// Those that wait.
+#[derive(Debug)]
+pub(super) struct Spares {
+    pub(super) maker: Maker,
+    waiting: Mutex<VecDeque<Spare>>,
+    taken: Notify,
+}
+
+impl Spares {
+    pub(super) fn new(maker: Maker) -> Self {
+        Self {
+            maker,
+            waiting: Mutex::default(),
+            taken: Notify::new(),
+        }
+    }
+
+    /// One that waits, or a new one.
+    pub(super) async fn take(&self) -> Result<Spare, NoSpare> {
+        let waiting = self.lock().pop_front();
+        self.taken.notify_one();
+        match waiting {
+            Some(spare) => Ok(spare),
+            None => self.maker.make().await,
+        }
+    }
+
+    /// Has so many wait as may, until `closing`; then takes them away.
+    pub(super) async fn keep(&self, closing: CancellationToken) {
+        let mut has_failed = false;
+        loop {
+            let missing = SPARES.saturating_sub(self.lock().len());
+            if missing == 0 {
+                tokio::select! {
+                    () = self.taken.notified() => continue,
+                    () = closing.cancelled() => break,
+                }
+            }
+            if closing.is_cancelled() {
+                break;
+            }
+            match self.maker.make().await {
+                Ok(spare) => {
+                    has_failed = false;
+                    self.lock().push_back(spare);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut has_failed, true) {
+                        tracing::warn!(%error, "no supervisor can be made ahead of need");
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY) => {}
+                        () = closing.cancelled() => break,
+                    }
+                }
+            }
+        }
+        let left = std::mem::take(&mut *self.lock());
+        for spare in left {
+            self.maker.discard(spare).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Spare>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Maker {
+    async fn make(&self) -> Result<Spare, NoSpare> {
+        let id = new_id();
+        let (spawner, journals, sync) =
+            (Arc::clone(&self.spawner), self.journals.clone(), self.sync);
+        let begun = self.files.run(move || begin(&spawner, &journals, id, sync));
+        let (folder, place, tree, link) = begun.await?;
+        let spare = async {
+            let mut link = watch_link(link)?;
+            link.get_ref()
+                .send(&LinkRequest::Hello { newest: VERSION })?;
+            link.get_ref().prepare(folder.as_fd(), &id.to_string())?;
+            match answer(&mut link).await? {
+                Some(Report::Welcome {
+                    stage: Stage::Spare,
+                    ..
+                }) => {}
+                other => return Err(NoSpare::unfit(format!("it begins with {other:?}"))),
+            }
+            match answer(&mut link).await? {
+                Some(Report::Prepared) => Ok(link),
+                Some(Report::Unfit { why }) => Err(NoSpare::unfit(why)),
+                other => Err(NoSpare::unfit(format!("it answers with {other:?}"))),
+            }
+        };
+        match spare.await {
+            Ok(link) => Ok(Spare {
+                id,
+                place,
+                tree,
+                link,
+            }),
+            Err(error) => {
+                self.forget(id, tree).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes one away that is not used, or whose command was not started. Its supervisor ends with its link.
+    pub(super) async fn discard(&self, spare: Spare) {
+        let Spare { id, tree, link, .. } = spare;
+        drop(link);
+        self.forget(id, tree).await;
+    }
+
+    /// Takes away what there is of an execution that nothing was run for.
+    pub(super) async fn forget(&self, id: Uuid, tree: TreeRecord) {
+        let (spawner, journals) = (Arc::clone(&self.spawner), self.journals.clone());
+        self.files
+            .run(move || forget(&spawner, &journals, id, &tree))
+            .await;
+    }
+}
+
+/// The next report, of a supervisor that answers at once.
+pub(super) async fn answer(link: &mut AsyncFd<Link>) -> io::Result<Option<Report>> {
+    match timeout(ANSWER_BOUND, next_report(link)).await {
+        Ok(report) => report,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// The next report; `None`: the supervisor has ended.
+pub(super) async fn next_report(link: &mut AsyncFd<Link>) -> io::Result<Option<Report>> {
+    loop {
+        let mut ready = link.readable_mut().await?;
+        if let Ok(report) = ready.try_io(|link| link.get_mut().receive()) {
+            return report;
+        }
+    }
+}
+
+type Begun = (DiskFolder, DurablePlace, TreeRecord, Link);
+
+fn begin(
+    spawner: &Spawner,
+    journals: &DiskFolder,
+    id: Uuid,
+    sync: SyncMode,
+) -> Result<Begun, NoSpare> {
+    let name = id.to_string();
+    let folder = journal::prepare(journals, &name, PREPARED_BYTES, sync)?;
+    let placed = spawner.place_durable(&name);
+    let place = placed.inspect_err(|_| remove(journals, &name))?;
+    let recorded = place.record(folder.as_fd());
+    let tree = recorded.inspect_err(|_| remove(journals, &name))?;
+    let link = spawner
+        .fork_supervisor()
+        .inspect_err(|_| forget(spawner, journals, id, &tree))?;
+    Ok((folder, place, tree, link))
+}
+
+fn forget(spawner: &Spawner, journals: &DiskFolder, id: Uuid, tree: &TreeRecord) {
+    spawner.leave_durable(tree);
+    remove(journals, &id.to_string());
+}
+
+/// What cannot be removed is found by the next start.
+fn remove(journals: &DiskFolder, id: &str) {
+    if let Err(error) = journal::remove(journals, id) {
+        tracing::debug!(%error, id, "cannot remove the journal of what did not run");
+    }
+}

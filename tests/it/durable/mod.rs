@@ -1,0 +1,11 @@
+//! Executions that outlive their callers and their server: nothing of them is lost, and nothing runs twice.
+
+mod support;
+
+mod attach;
+mod keep;
+mod presence;
+mod records;
+mod request_id;
+mod restart;
+mod start;
