@@ -24,6 +24,7 @@ mod interop;
 mod limits;
 mod parity;
 mod peers;
+mod policy;
 mod places;
 mod retry;
 mod signals;

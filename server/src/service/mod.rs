@@ -10,7 +10,7 @@ mod interact;
 mod list;
 mod reply;
 pub mod run;
-mod status;
+pub(crate) mod status;
 mod stream;
 mod translate;
 

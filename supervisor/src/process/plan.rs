@@ -27,6 +27,34 @@ pub(crate) struct Rlimit {
     pub(crate) hard: u64,
 }
 
+/// What tells a file from every other one, and from itself after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) device: (u32, u32),
+    pub(crate) inode: u64,
+    /// When it, its mode or its name was changed last.
+    pub(crate) changed: (i64, u32),
+}
+
+impl FileId {
+    /// No file's.
+    pub(crate) const NONE: Self = Self {
+        device: (0, 0),
+        inode: 0,
+        changed: (0, 0),
+    };
+}
+
+/// A file that somebody has judged: it is executed, or nothing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Absolute, and without links.
+    pub(crate) path: CString,
+    pub(crate) id: FileId,
+    /// A script, whose interpreter has to find it by its path.
+    pub(crate) by_path: bool,
+}
+
 /// What a child does before it executes a program, and which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -46,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) terminal: bool,
     /// Signals whose action is set to the default.
     pub(crate) reset: Vec<c_int>,
+    /// What `program` has to be, and then `directory` is without links too; `None`: whatever is there.
+    pub(crate) judged: Option<Judged>,
 }
 
 /// What execve(2) takes of arguments, variables and their pointers: a quarter of the stack that children may have, between
@@ -93,6 +123,20 @@ impl Plan {
             out.u32(identity.gid);
             out.list(&identity.groups, |out, group| out.u32(*group));
         });
+        out.option(self.judged.as_ref(), |out, judged| {
+            let FileId {
+                device,
+                inode,
+                changed,
+            } = judged.id;
+            out.c_str(&judged.path);
+            out.bool(judged.by_path);
+            out.u32(device.0);
+            out.u32(device.1);
+            out.u64(inode);
+            out.u64(changed.0.cast_unsigned());
+            out.u32(changed.1);
+        });
     }
 
     /// What [`Self::encode`] has put; `None` for anything else.
@@ -118,6 +162,17 @@ impl Plan {
                     uid: from.u32()?,
                     gid: from.u32()?,
                     groups: from.list(Decoder::u32)?,
+                })
+            })?,
+            judged: from.option(|from| {
+                Some(Judged {
+                    path: from.c_string()?,
+                    by_path: from.bool()?,
+                    id: FileId {
+                        device: (from.u32()?, from.u32()?),
+                        inode: from.u64()?,
+                        changed: (from.u64()?.cast_signed(), from.u32()?),
+                    },
                 })
             })?,
         })
@@ -150,6 +205,15 @@ mod tests {
             niceness: Some(-5),
             terminal: false,
             reset: vec![13],
+            judged: Some(Judged {
+                path: c"/usr/bin/dash".into(),
+                id: FileId {
+                    device: (8, 1),
+                    inode: 7,
+                    changed: (-1, 5),
+                },
+                by_path: false,
+            }),
         }
     }
 

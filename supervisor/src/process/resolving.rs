@@ -1,13 +1,19 @@
-//! From a [`CommandSpec`] to a [`Plan`]: its user is looked up, then its program is searched for. Either may be held by a user
-//! database or a file system that does not answer; neither holds the thread that asks for more than a moment.
+//! From a [`CommandSpec`] to a [`Plan`]: its user is looked up, then its program is searched for, then, if somebody is to judge it,
+//! both program and folder are looked at. Any of it may be held by a user database or a file system that does not answer; none
+//! holds the thread that asks for more than a moment.
 
+mod examining;
 mod searching;
 
 use std::{fmt, time::Instant};
 
-use self::searching::Searching;
+use self::{
+    examining::{Examining, Seen},
+    searching::Searching,
+};
 use super::{
     error::StartError,
+    examine::{Examined, Held},
     names::Question,
     patience::{Patience, STANDSTILL},
     plan::Plan,
@@ -20,6 +26,21 @@ pub struct Resolved {
     pub(crate) plan: Plan,
     /// The user to run as, as the caller named it.
     pub(crate) user: Option<String>,
+    examined: Option<Examined>,
+    /// As long as this is there, no other file is taken for what was examined.
+    held: Option<Held>,
+}
+
+impl Resolved {
+    /// What would be executed, and where; `None`: nobody wanted to know.
+    pub fn examined(&self) -> Option<&Examined> {
+        self.examined.as_ref()
+    }
+
+    /// The plan, and what has to be held until it is carried out.
+    pub(super) fn into_plan(self) -> (Plan, Option<Held>) {
+        (self.plan, self.held)
+    }
 }
 
 impl fmt::Debug for Resolved {
@@ -41,7 +62,7 @@ pub struct Resolving<'a> {
 #[derive(Debug)]
 pub enum ResolveProgress {
     /// There is a plan.
-    Resolved(Resolved),
+    Resolved(Box<Resolved>),
     /// It cannot be run.
     Failed(StartError),
     /// It takes longer; to be polled again at that time.
@@ -49,9 +70,9 @@ pub enum ResolveProgress {
 }
 
 impl<'a> Resolving<'a> {
-    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec) -> Self {
+    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec, examine: bool) -> Self {
         let now = Instant::now();
-        let mut resolution = Resolution::begin(spawner, spec);
+        let mut resolution = Resolution::begin(spawner, spec, examine);
         resolution.advance(now + STANDSTILL);
         Self {
             patience: Patience::new(now),
@@ -63,9 +84,14 @@ impl<'a> Resolving<'a> {
     pub fn poll(&mut self, now: Instant) -> ResolveProgress {
         self.resolution.advance(now);
         match self.resolution.take() {
-            Some(Ok(plan)) => {
-                let user = self.resolution.spec.user.clone();
-                return ResolveProgress::Resolved(Resolved { plan, user });
+            Some(Ok((plan, seen))) => {
+                let (examined, held) = seen.unzip();
+                return ResolveProgress::Resolved(Box::new(Resolved {
+                    plan,
+                    user: self.resolution.spec.user.clone(),
+                    examined,
+                    held,
+                }));
             }
             Some(Err(error)) => return ResolveProgress::Failed(error),
             None => {}
@@ -82,6 +108,7 @@ impl<'a> Resolving<'a> {
 pub(super) struct Resolution<'a> {
     spawner: &'a Spawner,
     spec: &'a CommandSpec,
+    examine: bool,
     stage: Stage,
 }
 
@@ -89,12 +116,15 @@ pub(super) struct Resolution<'a> {
 enum Stage {
     Naming(Question),
     Searching(Box<Searching>),
-    Done(Box<Result<Plan, StartError>>),
+    /// There is a plan, which is to be looked at.
+    Found(Box<Plan>),
+    Examining(Box<Examining>),
+    Done(Box<Result<(Plan, Option<Seen>), StartError>>),
     Over,
 }
 
 impl<'a> Resolution<'a> {
-    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec) -> Self {
+    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec, examine: bool) -> Self {
         let first = match &spec.user {
             Some(text) => spawner.names.ask(text).map(Stage::Naming),
             None => spawner
@@ -104,6 +134,7 @@ impl<'a> Resolution<'a> {
         Self {
             spawner,
             spec,
+            examine,
             stage: first.unwrap_or_else(failed),
         }
     }
@@ -121,12 +152,27 @@ impl<'a> Resolution<'a> {
         if matches!(&self.stage, Stage::Searching(searching) if searching.wait(until))
             && let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over)
         {
-            self.stage = Stage::Done(Box::new(searching.end(self.spawner)));
+            let found = searching.end(self.spawner);
+            self.stage = found.map_or_else(failed, |plan| Stage::Found(Box::new(plan)));
+        }
+        if matches!(self.stage, Stage::Found(_))
+            && let Stage::Found(plan) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            self.stage = if self.examine {
+                Examining::begin(self.spawner, *plan).unwrap_or_else(failed)
+            } else {
+                Stage::Done(Box::new(Ok((*plan, None))))
+            };
+        }
+        if matches!(&self.stage, Stage::Examining(examining) if examining.wait(until))
+            && let Stage::Examining(examining) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            self.stage = Stage::Done(Box::new(examining.end(self.spawner)));
         }
     }
 
     /// What it came to, once it has.
-    pub(super) fn take(&mut self) -> Option<Result<Plan, StartError>> {
+    pub(super) fn take(&mut self) -> Option<Result<(Plan, Option<Seen>), StartError>> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Done(done) => Some(*done),
             stage => {
@@ -141,6 +187,7 @@ impl<'a> Resolution<'a> {
         self.spawner.count_held();
         let what = match &self.stage {
             Stage::Naming(_) => "the user database does not answer",
+            Stage::Examining(_) => "the program or the working directory does not answer",
             _ => "a folder of PATH, or the working directory, does not answer",
         };
         self.abandon();
@@ -149,9 +196,12 @@ impl<'a> Resolution<'a> {
 
     /// Kills what is on its way.
     fn abandon(&mut self) {
-        if let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over) {
-            self.spawner.put_to_rest(searching.kill());
-        }
+        let stuck = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Searching(searching) => searching.kill(),
+            Stage::Examining(examining) => examining.kill(),
+            Stage::Naming(_) | Stage::Found(_) | Stage::Done(_) | Stage::Over => return,
+        };
+        self.spawner.put_to_rest(stuck);
     }
 }
 

@@ -115,6 +115,7 @@ impl Zygote {
             niceness: None,
             terminal: false,
             reset: self.reset.clone(),
+            judged: None,
         };
         debug_assert!(theirs.as_raw_fd() > REQUESTS);
         let fourth = Fourth::Given(theirs.as_raw_fd());
