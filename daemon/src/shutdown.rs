@@ -15,7 +15,7 @@ use rustix::{
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
+    sync::watch,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ pub const EXIT_WITHIN: Duration = Duration::from_millis(900);
 pub struct Shutdown {
     drain: CancellationToken,
     now: CancellationToken,
-    reload: Arc<Notify>,
+    reload: watch::Sender<u64>,
     exit: Arc<OnceLock<DaemonExit>>,
 }
 
@@ -45,9 +45,9 @@ impl Shutdown {
         &self.now
     }
 
-    /// Notified by SIGHUP, unless that asks for an end: what can be read again is.
-    pub fn reload(&self) -> &Notify {
-        &self.reload
+    /// Changed by SIGHUP, unless that asks for an end: what can be read again is, by everybody who has subscribed.
+    pub fn reload(&self) -> watch::Receiver<u64> {
+        self.reload.subscribe()
     }
 
     /// How a process ends that has done what it was asked for.
@@ -134,7 +134,7 @@ impl Signals {
     }
 
     /// The next one that asks for an end; those that do not are passed on to `reload`.
-    async fn next(&mut self, reload: &Notify) -> Received {
+    async fn next(&mut self, reload: &watch::Sender<u64>) -> Received {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Received::new("SIGTERM", 15),
@@ -145,7 +145,7 @@ impl Signals {
                         return Received::new("SIGHUP", 1);
                     }
                     tracing::info!("SIGHUP: reading again what can be");
-                    reload.notify_one();
+                    reload.send_modify(|count| *count = count.wrapping_add(1));
                 }
             }
         }

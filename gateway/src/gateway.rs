@@ -194,11 +194,13 @@ impl Gateway {
 }
 
 fn spawn(bound: Bound, shared: &Arc<Shared>, permits: &Arc<Semaphore>) -> io::Result<()> {
+    let name = bound.listener().name();
     let Bound { access, socket, .. } = bound;
     match socket {
         BoundSocket::Stream(listener, service) => {
             let acceptor = Acceptor::new(listener, Arc::clone(permits))?;
             let service = stream::Service {
+                name,
                 access,
                 kind: service,
                 shared: Arc::clone(shared),
@@ -209,6 +211,7 @@ fn spawn(bound: Bound, shared: &Arc<Shared>, permits: &Arc<Semaphore>) -> io::Re
         }
         BoundSocket::Datagram(socket, local, service) => {
             let service = datagram::Service {
+                name,
                 access,
                 kind: service,
                 socket: tokio::net::UdpSocket::from_std(socket)?,

@@ -27,6 +27,7 @@ use crate::{
     durable::DurableSettings,
     execution::Executions,
     grpc::{self, connection::MAX_CONNECTIONS, routes},
+    policy::gate::PolicyGate,
     proc::{self, NoProc},
     service::exec::ExecHandler,
     state_dir::{self, StateDir, StateDirError},
@@ -96,6 +97,8 @@ where
 /// Serves, in a process that is `prepared`, as `config` says until `shutdown` asks to stop, and then until the drain is over.
 pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), AppError> {
     proc::check()?;
+    // From before anybody is told that it serves, and may ask for it.
+    let reload = (shutdown.reload(), shutdown.reload());
     if let Some(path) = &config.ready_file {
         ReadyFile::clear(path)?;
     }
@@ -103,8 +106,10 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
         Some(path) => StateDir::open(path),
         None => StateDir::open(&state_dir::default_path()?),
     }?;
+    let spawner = Arc::new(spawner(&config, &state_dir, prepared)?);
+    let gate = PolicyGate::new(config.policy.current(), Arc::clone(&spawner));
     let executions = Executions::new(
-        spawner(&config, &state_dir, prepared)?,
+        spawner,
         config.max_executions,
         state_dir.path(),
         DurableSettings { sync: config.sync },
@@ -116,7 +121,7 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
         "process trees are kept together by {}", executions.describe()
     );
     let tasks = TaskTracker::new();
-    let exec = ExecHandler::new(Arc::clone(&executions), tasks.clone());
+    let exec = ExecHandler::new(Arc::clone(&executions), gate.clone(), tasks.clone());
     let (all, health) = routes::all(exec.clone())
         .await
         .map_err(internal("reflection"))?;
@@ -124,7 +129,7 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let users = Arc::new(config.users.clone());
     let stop = CancellationToken::new();
     let trust = config.reloader.current();
-    let server = grpc::Server::new(all, users, trust, tasks.clone());
+    let server = grpc::Server::new(all, users, trust, gate, tasks.clone());
     let acceptors = acceptors(&config, &mut ready)?;
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
     executions
@@ -148,7 +153,8 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
     announce(&ready, hint, &config)?;
     let drain_timeout = config.drain_timeout;
-    tasks.spawn(config.reloader.run(shutdown.clone(), stop.clone()));
+    tasks.spawn(config.reloader.run(reload.0, stop.clone()));
+    tasks.spawn(config.policy.run(reload.1, stop.clone()));
     shutdown.drain().cancelled().await;
     stop_legacy.cancel();
     let draining = async {

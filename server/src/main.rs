@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 fn run_tool(tool: &Tool) -> DaemonExit {
     match tool.run() {
-        Ok(()) => DaemonExit::Success,
+        Ok(exit) => exit,
         Err(error) => fail(PROGRAM, &error, DaemonExit::from(&error)),
     }
 }

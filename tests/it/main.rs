@@ -26,6 +26,7 @@ mod limits;
 mod packaging;
 mod parity;
 mod peers;
+mod policy;
 mod places;
 mod retry;
 mod signals;

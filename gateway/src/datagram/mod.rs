@@ -27,6 +27,8 @@ const RECEIVE_BYTES: usize = 65_536;
 
 /// One listener.
 pub(crate) struct Service {
+    /// What it is called, such as `tcp-exec`.
+    pub(crate) name: &'static str,
     pub(crate) access: Access,
     pub(crate) kind: DatagramService,
     pub(crate) socket: UdpSocket,
@@ -144,7 +146,11 @@ impl Service {
     fn identify(&self, from: SocketAddr) -> Result<Caller, remex_daemon::net::PeerUnknown> {
         // A socket that has no inode is nobody's, which 0 stands for.
         let inode = fstat(&self.socket).map_or(0, |stat| stat.st_ino);
-        identify_udp(from, self.local, inode).caller(Transport::Udp, from)
+        let caller = identify_udp(from, self.local, inode).caller(Transport::Udp, from)?;
+        Ok(Caller {
+            listener: Some(self.name),
+            ..caller
+        })
     }
 
     async fn deny(&self, denied: &Denied, from: SocketAddr) {

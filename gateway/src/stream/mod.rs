@@ -24,6 +24,8 @@ use crate::{config::StreamService, shared::Shared};
 
 /// One listener.
 pub(crate) struct Service {
+    /// What it is called, such as `tcp-exec`.
+    pub(crate) name: &'static str,
     pub(crate) access: Access,
     pub(crate) kind: StreamService,
     pub(crate) shared: Arc<Shared>,
@@ -64,7 +66,8 @@ impl Service {
         let caller = accepted.identify();
         let Accepted { stream, permit, .. } = accepted;
         match self.access.admit(caller) {
-            Ok(caller) => {
+            Ok(mut caller) => {
+                caller.listener = Some(self.name);
                 let Some(_entry) = self.shared.addresses.enter(&caller) else {
                     let why = "it has as many connections as one address may";
                     self.shared

@@ -42,6 +42,9 @@ pub struct Args {
     /// What callers are known by.
     #[command(flatten)]
     pub trust: TrustArgs,
+    /// Let callers do what the rules in this file allow, and nothing else
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// How process trees are kept together
     #[arg(long, value_name = "WAY", hide = true)]
     pub containment: Option<ContainmentArg>,

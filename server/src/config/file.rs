@@ -37,4 +37,5 @@ pub(super) struct Keys {
     pub(super) jwt_issuer: Option<Spanned<String>>,
     pub(super) jwt_audience: Option<Spanned<String>>,
     pub(super) allow_unauthenticated: bool,
+    pub(super) policy: Option<Spanned<String>>,
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use prost::Message;
 use remex::v1;
-use remex_daemon::net::{Caller, Transport};
+use remex_daemon::net::{Caller, PeerCgroup, Transport};
 use remex_supervisor::{
     journal::{Keep, OnFull},
     lifecycle::presence::OnDisconnect,
@@ -158,6 +158,8 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Known> {
             address: address.map(|address| SocketAddr::new(address, 0)),
             uid: details.uid,
             identity,
+            cgroup: PeerCgroup::default(),
+            listener: None,
         },
         through: Through {
             transport,

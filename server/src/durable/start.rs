@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     attached::mailbox::mailbox,
-    execution::{Admitted, Execution, Liveness, NewExecution, StartRefused},
+    execution::{Admitted, Execution, Liveness, NewExecution, StartRefused, permitted},
 };
 
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
@@ -86,7 +86,7 @@ impl DurableStore {
         }
         let admitted = self.resources.admit(&new)?;
         self.make_room(&new.caller, key.is_some()).await?;
-        let start = Start {
+        let mut start = Start {
             store: Arc::clone(self),
             new,
             durability,
@@ -156,16 +156,20 @@ impl DurableStore {
 
 impl Start {
     /// Looks everything up that the command needs.
-    async fn resolve(&self) -> Result<Resolved, StartRefused> {
+    async fn resolve(&mut self) -> Result<Resolved, StartRefused> {
         let spawner = &self.store.recovery.spawner;
+        let ending = &self.store.resources.ending;
+        if let Some(permit) = self.new.permit.take() {
+            return permitted(spawner, ending, &permit, &mut self.new.spec).await;
+        }
         let mut resolving = spawner.resolve(&self.new.spec);
         loop {
             match resolving.poll(Instant::now()) {
-                ResolveProgress::Resolved(resolved) => return Ok(resolved),
+                ResolveProgress::Resolved(resolved) => return Ok(*resolved),
                 ResolveProgress::Failed(error) => return Err(error.into()),
                 ResolveProgress::WaitUntil(time) => tokio::select! {
                     () = sleep_until(time.into()) => {}
-                    () = self.store.resources.ending.cancelled() => return Err(StartRefused::Draining),
+                    () = ending.cancelled() => return Err(StartRefused::Draining),
                 },
             }
         }

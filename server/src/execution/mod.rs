@@ -6,9 +6,11 @@
 mod executions;
 pub(crate) mod log;
 mod new;
+mod permitted;
 mod registry;
 mod resources;
 mod retirement;
+mod viewer;
 #[cfg(test)]
 pub(crate) mod testing;
 mod told;
@@ -34,13 +36,17 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use self::resources::{Admitted, Resources, labels_cost};
 pub use self::{
     executions::{DEFAULT_MAX_EXECUTIONS, Executions, StartRefused},
     new::{NewExecution, Through},
     registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page, Rank},
     resources::RECORD_BYTES,
     told::{Cut, Items, Told},
+    viewer::Viewer,
+};
+pub(crate) use self::{
+    permitted::permitted,
+    resources::{Admitted, Resources, labels_cost},
 };
 pub use crate::durable::Durability;
 use crate::{

@@ -3,7 +3,6 @@
 
 use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
 
-use remex_daemon::shutdown::Shutdown;
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -71,7 +70,7 @@ impl Reloader {
     }
 
     /// Looks at the files until `stop`, if there are any.
-    pub async fn run(mut self, shutdown: Shutdown, stop: CancellationToken) {
+    pub async fn run(mut self, mut reload: watch::Receiver<u64>, stop: CancellationToken) {
         if self.files.paths().next().is_none() {
             return;
         }
@@ -80,7 +79,7 @@ impl Reloader {
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = shutdown.reload().notified() => true,
+                Ok(()) = reload.changed() => true,
                 _ = looks.tick() => false,
             };
             // A file may be on a disk that does not answer, which is nobody else's business.

@@ -11,7 +11,7 @@ mod isolation;
 mod list;
 mod reply;
 pub mod run;
-mod status;
+pub(crate) mod status;
 mod stream;
 mod translate;
 

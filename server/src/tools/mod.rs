@@ -1,6 +1,7 @@
-//! What remexd does beside serving: it makes certificates and tokens.
+//! What remexd does beside serving: it makes certificates and tokens, and says what a policy says.
 
 mod certs;
+mod policy;
 mod token;
 
 use std::{io, path::PathBuf};
@@ -8,6 +9,7 @@ use std::{io, path::PathBuf};
 use clap::Subcommand;
 use remex_daemon::DaemonExit;
 
+use self::policy::Asked;
 use crate::identity::tokens::Name;
 
 /// A subcommand.
@@ -19,6 +21,9 @@ pub enum Tool {
     /// Tokens for callers
     #[command(subcommand)]
     Token(Token),
+    /// What a policy allows
+    #[command(subcommand)]
+    Policy(Policies),
 }
 
 /// What can be done about certificates.
@@ -44,6 +49,19 @@ pub enum Token {
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
     },
+}
+
+/// What can be asked of a policy.
+#[derive(Debug, Subcommand)]
+pub enum Policies {
+    /// Read a policy as remexd would, with its examples, and say which rules allow everything
+    Test {
+        /// The policy
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Say whether a caller may run a command, by which rule, and what that forces
+    Explain(Box<Asked>),
 }
 
 /// It was not made.
@@ -77,11 +95,14 @@ impl From<&ToolError> for DaemonExit {
 }
 
 impl Tool {
-    /// Does it.
-    pub fn run(&self) -> Result<(), ToolError> {
+    /// Does it, and says how the program ends.
+    pub fn run(&self) -> Result<DaemonExit, ToolError> {
         match self {
-            Self::Certs(Certs::Init { folder }) => certs::init(folder),
-            Self::Token(Token::New { name, expires }) => token::new(name, expires.as_deref()),
+            Self::Certs(Certs::Init { folder }) => certs::init(folder)?,
+            Self::Token(Token::New { name, expires }) => token::new(name, expires.as_deref())?,
+            Self::Policy(Policies::Test { file }) => policy::test(file)?,
+            Self::Policy(Policies::Explain(asked)) => return policy::explain(asked),
         }
+        Ok(DaemonExit::Success)
     }
 }

@@ -9,16 +9,17 @@
 )]
 
 use std::{
-    ffi::{CString, c_char, c_int, c_long, c_uint},
+    ffi::{CStr, CString, c_char, c_int, c_long, c_uint},
     os::fd::{AsRawFd, OwnedFd},
     ptr,
 };
 
 use super::{
     clone::Work,
+    examine,
     isolation::confine::{self, Part},
     lookup::{self, How, Seen},
-    plan::{Identity, Plan, Planned},
+    plan::{Identity, Judged, Plan, Planned},
     raw,
 };
 
@@ -195,6 +196,9 @@ fn prepare(job: &Job) -> Result<(), Failed> {
     if matches!(job.fourth, Fourth::Given(_)) {
         pass_capabilities();
     }
+    if plan.judged.is_some() {
+        return enter(&plan.directory);
+    }
     let directory = plan.directory.as_ptr() as usize;
     let entered = call(
         Step::WorkingDirectory,
@@ -232,6 +236,14 @@ fn set_limits(plan: &Plan) -> Result<(), Failed> {
         )?;
     }
     Ok(())
+}
+
+/// Enters a folder by a path that has no links, or does not.
+fn enter(directory: &CStr) -> Result<(), Failed> {
+    let fd = examine::open_plain(directory).map_err(|errno| (Step::WorkingDirectory, errno))?;
+    let arguments = [raw::int(fd), 0, 0, 0, 0];
+    call(Step::WorkingDirectory, libc::SYS_fchdir, arguments)?;
+    call(Step::WorkingDirectory, libc::SYS_close, arguments)
 }
 
 /// From here on descriptors are the child's alone: a copy of the server's, up to the highest that it needs. To go on
@@ -326,10 +338,16 @@ fn execute(job: &Job) -> Failed {
     {
         return isolation(failed);
     }
-    let program = job.plan.program.as_ptr() as usize;
     let argv = job.argv.0.as_ptr() as usize;
     let envp = job.envp.0.as_ptr() as usize;
-    match call(Step::Exec, libc::SYS_execve, [program, argv, envp, 0, 0]) {
+    let executed = match &job.plan.judged {
+        None => {
+            let program = job.plan.program.as_ptr() as usize;
+            call(Step::Exec, libc::SYS_execve, [program, argv, envp, 0, 0])
+        }
+        Some(judged) => execute_judged(judged, argv, envp),
+    };
+    match executed {
         Err(failed) => failed,
         Ok(()) => (Step::Exec, 0),
     }
@@ -337,6 +355,28 @@ fn execute(job: &Job) -> Failed {
 
 fn isolation((part, errno): (Part, c_int)) -> Failed {
     (Step::Isolation(part), errno)
+}
+
+/// Executes the file that was judged: by the descriptor that it is opened with now, which nobody can make another's; a script by
+/// its path, which its interpreter has to open itself.
+fn execute_judged(judged: &Judged, argv: usize, envp: usize) -> Result<(), Failed> {
+    let exec = |errno| (Step::Exec, errno);
+    let fd = match examine::open_plain(&judged.path) {
+        // A link is in its way now, which was not.
+        Err(libc::ELOOP) => return Err(exec(libc::ESTALE)),
+        opened => opened.map_err(exec)?,
+    };
+    let (id, _) = examine::identify(fd, How::Waiting).map_err(exec)?;
+    if id != judged.id {
+        return Err(exec(libc::ESTALE));
+    }
+    let path = judged.path.as_ptr() as usize;
+    if judged.by_path {
+        return call(Step::Exec, libc::SYS_execve, [path, argv, envp, 0, 0]);
+    }
+    let (empty, flags) = (c"".as_ptr() as usize, raw::int(libc::AT_EMPTY_PATH));
+    let arguments = [raw::int(fd), empty, argv, envp, flags];
+    call(Step::Exec, libc::SYS_execveat, arguments)
 }
 
 fn call(step: Step, number: c_long, arguments: [usize; 5]) -> Result<(), Failed> {

@@ -30,6 +30,34 @@ pub(crate) struct Rlimit {
     pub(crate) hard: u64,
 }
 
+/// What tells a file from every other one, and from itself after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) device: (u32, u32),
+    pub(crate) inode: u64,
+    /// When it, its mode or its name was changed last.
+    pub(crate) changed: (i64, u32),
+}
+
+impl FileId {
+    /// No file's.
+    pub(crate) const NONE: Self = Self {
+        device: (0, 0),
+        inode: 0,
+        changed: (0, 0),
+    };
+}
+
+/// A file that somebody has judged: it is executed, or nothing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Absolute, and without links.
+    pub(crate) path: CString,
+    pub(crate) id: FileId,
+    /// A script, whose interpreter has to find it by its path.
+    pub(crate) by_path: bool,
+}
+
 /// What a child does before it executes a program, and which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -51,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) reset: Vec<c_int>,
     /// What it gives up.
     pub(crate) confinement: Option<Confinement>,
+    /// What `program` has to be, and then `directory` is without links too; `None`: whatever is there.
+    pub(crate) judged: Option<Judged>,
 }
 
 /// A plan, and what goes with it that is no bytes.
@@ -115,6 +145,20 @@ impl Plan {
         out.option(self.confinement.as_ref(), |out, confinement| {
             confinement.encode(out);
         });
+        out.option(self.judged.as_ref(), |out, judged| {
+            let FileId {
+                device,
+                inode,
+                changed,
+            } = judged.id;
+            out.c_str(&judged.path);
+            out.bool(judged.by_path);
+            out.u32(device.0);
+            out.u32(device.1);
+            out.u64(inode);
+            out.u64(changed.0.cast_unsigned());
+            out.u32(changed.1);
+        });
     }
 
     /// What [`Self::encode`] has put; `None` for anything else.
@@ -143,6 +187,17 @@ impl Plan {
                 })
             })?,
             confinement: from.option(Confinement::decode)?,
+            judged: from.option(|from| {
+                Some(Judged {
+                    path: from.c_string()?,
+                    by_path: from.bool()?,
+                    id: FileId {
+                        device: (from.u32()?, from.u32()?),
+                        inode: from.u64()?,
+                        changed: (from.u64()?.cast_signed(), from.u32()?),
+                    },
+                })
+            })?,
         })
     }
 }
@@ -177,6 +232,15 @@ mod tests {
                 has_ruleset: true,
                 own_network: false,
                 filter: vec![1, u64::MAX],
+            }),
+            judged: Some(Judged {
+                path: c"/usr/bin/dash".into(),
+                id: FileId {
+                    device: (8, 1),
+                    inode: 7,
+                    changed: (-1, 5),
+                },
+                by_path: false,
             }),
         }
     }

@@ -1,14 +1,21 @@
-//! From a [`CommandSpec`] to a [`Plan`]: its user is looked up, then its program is searched for. Either may be held by a user
-//! database or a file system that does not answer; neither holds the thread that asks for more than a moment.
+//! From a [`CommandSpec`] to a [`Plan`]: its user is looked up, then its program is searched for, then, if somebody is to judge it,
+//! both program and folder are looked at. Any of it may be held by a user database or a file system that does not answer; none
+//! holds the thread that asks for more than a moment.
 
+mod examining;
 mod granting;
 mod searching;
 
 use std::{fmt, os::fd::OwnedFd, time::Instant};
 
-use self::{granting::GrantingPaths, searching::Searching};
+use self::{
+    examining::{Examining, Seen},
+    granting::GrantingPaths,
+    searching::Searching,
+};
 use super::{
     error::StartError,
+    examine::{Examined, Held},
     names::Question,
     patience::{Patience, STANDSTILL},
     plan::{Plan, Planned},
@@ -23,6 +30,27 @@ pub struct Resolved {
     pub(crate) ruleset: Option<OwnedFd>,
     /// The user to run as, as the caller named it.
     pub(crate) user: Option<String>,
+    examined: Option<Examined>,
+    /// As long as this is there, no other file is taken for what was examined.
+    held: Option<Held>,
+}
+
+impl Resolved {
+    /// What would be executed, and where; `None`: nobody wanted to know.
+    pub fn examined(&self) -> Option<&Examined> {
+        self.examined.as_ref()
+    }
+
+    /// The plan, and what has to be held until it is carried out.
+    pub(super) fn into_plan(self) -> (Planned, Option<Held>) {
+        let Self {
+            plan,
+            ruleset,
+            held,
+            ..
+        } = self;
+        (Planned { plan, ruleset }, held)
+    }
 }
 
 impl fmt::Debug for Resolved {
@@ -44,7 +72,7 @@ pub struct Resolving<'a> {
 #[derive(Debug)]
 pub enum ResolveProgress {
     /// There is a plan.
-    Resolved(Resolved),
+    Resolved(Box<Resolved>),
     /// It cannot be run.
     Failed(StartError),
     /// It takes longer; to be polled again at that time.
@@ -52,9 +80,9 @@ pub enum ResolveProgress {
 }
 
 impl<'a> Resolving<'a> {
-    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec) -> Self {
+    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec, examine: bool) -> Self {
         let now = Instant::now();
-        let mut resolution = Resolution::begin(spawner, spec);
+        let mut resolution = Resolution::begin(spawner, spec, examine);
         resolution.advance(now + STANDSTILL);
         Self {
             patience: Patience::new(now),
@@ -66,14 +94,15 @@ impl<'a> Resolving<'a> {
     pub fn poll(&mut self, now: Instant) -> ResolveProgress {
         self.resolution.advance(now);
         match self.resolution.take() {
-            Some(Ok(Planned { plan, ruleset })) => {
-                let user = self.resolution.spec.user.clone();
-                let resolved = Resolved {
+            Some(Ok((Planned { plan, ruleset }, seen))) => {
+                let (examined, held) = seen.unzip();
+                return ResolveProgress::Resolved(Box::new(Resolved {
                     plan,
                     ruleset,
-                    user,
-                };
-                return ResolveProgress::Resolved(resolved);
+                    user: self.resolution.spec.user.clone(),
+                    examined,
+                    held,
+                }));
             }
             Some(Err(error)) => return ResolveProgress::Failed(error),
             None => {}
@@ -90,6 +119,7 @@ impl<'a> Resolving<'a> {
 pub(super) struct Resolution<'a> {
     spawner: &'a Spawner,
     spec: &'a CommandSpec,
+    examine: bool,
     stage: Stage,
 }
 
@@ -97,15 +127,18 @@ pub(super) struct Resolution<'a> {
 enum Stage {
     Naming(Question),
     Searching(Box<Searching>),
-    /// The program is decided.
+    /// There is a plan, which may have to be looked at.
     Found(Box<Plan>),
+    Examining(Box<Examining>),
+    /// There is a plan that nobody has to look at any more.
+    Examined(Box<(Plan, Option<Seen>)>),
     Granting(Box<GrantingPaths>),
-    Done(Box<Result<Planned, StartError>>),
+    Done(Box<Result<(Planned, Option<Seen>), StartError>>),
     Over,
 }
 
 impl<'a> Resolution<'a> {
-    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec) -> Self {
+    pub(super) fn begin(spawner: &'a Spawner, spec: &'a CommandSpec, examine: bool) -> Self {
         let first = match &spec.user {
             Some(text) => spawner.names.ask(text).map(Stage::Naming),
             None => spawner
@@ -115,6 +148,7 @@ impl<'a> Resolution<'a> {
         Self {
             spawner,
             spec,
+            examine,
             stage: first.unwrap_or_else(failed),
         }
     }
@@ -132,14 +166,30 @@ impl<'a> Resolution<'a> {
         if matches!(&self.stage, Stage::Searching(searching) if searching.wait(until))
             && let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over)
         {
-            let plan = searching.end(self.spawner);
-            self.stage = plan.map_or_else(failed, |plan| Stage::Found(Box::new(plan)));
+            let found = searching.end(self.spawner);
+            self.stage = found.map_or_else(failed, |plan| Stage::Found(Box::new(plan)));
         }
-        if let Stage::Found(_) = self.stage
+        if matches!(self.stage, Stage::Found(_))
             && let Stage::Found(plan) = std::mem::replace(&mut self.stage, Stage::Over)
         {
+            self.stage = if self.examine {
+                Examining::begin(self.spawner, *plan).unwrap_or_else(failed)
+            } else {
+                Stage::Examined(Box::new((*plan, None)))
+            };
+        }
+        if matches!(&self.stage, Stage::Examining(examining) if examining.wait(until))
+            && let Stage::Examining(examining) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            let examined = examining.end(self.spawner);
+            self.stage =
+                examined.map_or_else(failed, |examined| Stage::Examined(Box::new(examined)));
+        }
+        if matches!(self.stage, Stage::Examined(_))
+            && let Stage::Examined(examined) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
             let isolation = self.spec.isolation.as_ref();
-            let next = GrantingPaths::begin(self.spawner, *plan, isolation);
+            let next = GrantingPaths::begin(self.spawner, *examined, isolation);
             self.stage = next.unwrap_or_else(failed);
         }
         if matches!(&self.stage, Stage::Granting(granting) if granting.wait(until))
@@ -150,7 +200,7 @@ impl<'a> Resolution<'a> {
     }
 
     /// What it came to, once it has.
-    pub(super) fn take(&mut self) -> Option<Result<Planned, StartError>> {
+    pub(super) fn take(&mut self) -> Option<Result<(Planned, Option<Seen>), StartError>> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Done(done) => Some(*done),
             stage => {
@@ -166,6 +216,7 @@ impl<'a> Resolution<'a> {
         let what = match &self.stage {
             Stage::Naming(_) => "the user database does not answer",
             Stage::Granting(_) => "a path of its isolation does not answer",
+            Stage::Examining(_) => "the program or the working directory does not answer",
             _ => "a folder of PATH, or the working directory, does not answer",
         };
         self.abandon();
@@ -177,7 +228,12 @@ impl<'a> Resolution<'a> {
         let stuck = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Searching(searching) => searching.kill(),
             Stage::Granting(granting) => granting.kill(),
-            Stage::Naming(_) | Stage::Found(_) | Stage::Done(_) | Stage::Over => return,
+            Stage::Examining(examining) => examining.kill(),
+            Stage::Naming(_)
+            | Stage::Found(_)
+            | Stage::Examined(_)
+            | Stage::Done(_)
+            | Stage::Over => return,
         };
         self.spawner.put_to_rest(stuck);
     }

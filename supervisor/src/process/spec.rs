@@ -17,7 +17,7 @@ pub const MAX_KILL_AFTER: Duration = Duration::from_mins(1);
 pub const DEFAULT_TERM: &str = "xterm-256color";
 
 /// A command to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CommandSpec {
     /// Program and arguments; not empty.
     pub argv: Vec<CString>,
@@ -80,7 +80,7 @@ pub fn allocation(bytes: usize) -> usize {
 }
 
 /// A terminal's size and kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TerminalSpec {
     /// Size in character cells.
     pub size: WindowSize,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     child::Job,
     clone::Birth,
+    examine::Examination,
     isolation::Granting,
     leader::Leader,
     lookup::Search,
@@ -30,6 +31,7 @@ pub(super) struct Stuck {
 pub(super) enum Uses {
     Search(Birth<Search>),
     Grants(Birth<Granting>),
+    Examination(Birth<Box<Examination>>),
     Command {
         birth: Birth<Job>,
         low_fds: Option<Taken>,
@@ -56,6 +58,7 @@ impl Stuck {
         let is_out = match &self.uses {
             Uses::Search(birth) => birth.is_over(),
             Uses::Grants(birth) => birth.is_over(),
+            Uses::Examination(birth) => birth.is_over(),
             Uses::Command { birth, .. } => birth.is_over(),
             Uses::Nothing => true,
         };
@@ -70,6 +73,11 @@ impl Stuck {
                 false
             }
             Uses::Grants(birth) => {
+                spawner.cloner.finish(birth);
+                false
+            }
+            Uses::Examination(birth) => {
+                // Closes what it had opened.
                 spawner.cloner.finish(birth);
                 false
             }

@@ -119,6 +119,7 @@ impl Zygote {
             terminal: false,
             reset: self.reset.clone(),
             confinement: None,
+            judged: None,
         };
         debug_assert!(theirs.as_raw_fd() > REQUESTS);
         let fourth = Fourth::Given(theirs.as_raw_fd());

@@ -14,6 +14,7 @@ use super::{
         stuck::{Stuck, Uses},
     },
     Stage,
+    examining::Seen,
 };
 
 /// A child opens paths and grants them.
@@ -22,27 +23,29 @@ pub(super) struct GrantingPaths {
     leader: Leader,
     birth: Birth<Granting>,
     plan: Plan,
+    seen: Option<Seen>,
 }
 
 impl GrantingPaths {
     /// Decides what is applied of `isolation`, and grants the paths that the kernel knows; has a child do so with others.
     pub(super) fn begin(
         spawner: &Spawner,
-        mut plan: Plan,
+        (mut plan, seen): (Plan, Option<Seen>),
         isolation: Option<&IsolationSpec>,
     ) -> Result<Stage, StartError> {
-        let done = |plan, ruleset| Ok(Stage::Done(Box::new(Ok(Planned { plan, ruleset }))));
+        let done =
+            |plan, ruleset, seen| Ok(Stage::Done(Box::new(Ok((Planned { plan, ruleset }, seen)))));
         let Some(isolation) = isolation else {
-            return done(plan, None);
+            return done(plan, None, seen);
         };
         let decision = decide(isolation, &spawner.support)?;
         let granting = Granting::begin(isolation, &decision)?;
         plan.confinement = Some(decision.confinement);
         let Some(mut granting) = granting else {
-            return done(plan, None);
+            return done(plan, None, seen);
         };
         if granting.go(How::Cached) {
-            return done(plan, Some(granting.end()?));
+            return done(plan, Some(granting.end()?), seen);
         }
         if spawner.is_crowded() {
             return Err(error::crowded());
@@ -59,6 +62,7 @@ impl GrantingPaths {
             leader,
             birth,
             plan,
+            seen,
         })))
     }
 
@@ -68,17 +72,18 @@ impl GrantingPaths {
     }
 
     /// The plan, with the ruleset.
-    pub(super) fn end(self, spawner: &Spawner) -> Result<Planned, StartError> {
+    pub(super) fn end(self, spawner: &Spawner) -> Result<(Planned, Option<Seen>), StartError> {
         let Self {
             leader,
             birth,
             plan,
+            seen,
         } = self;
         let granting = spawner.cloner.finish(birth);
         spawner.containment.bury(&Arc::new(leader));
         let ruleset = granting.ok_or_else(error::no_child)?.end()?;
         let ruleset = Some(ruleset);
-        Ok(Planned { plan, ruleset })
+        Ok((Planned { plan, ruleset }, seen))
     }
 
     pub(super) fn kill(self) -> Stuck {

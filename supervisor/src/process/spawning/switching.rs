@@ -68,14 +68,14 @@ impl<'a> Spawning<'a> {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
             .and_then(|zygote| zygote.ask(&planned, ends, ours.place.cgroup()));
         match channel {
-            Ok(channel) => Ok(Stage::Switching(Switching {
+            Ok(channel) => Ok(Stage::Switching(Box::new(Switching {
                 channel,
                 leader: None,
                 childs,
                 ours,
                 planned,
                 asked: asked + 1,
-            })),
+            }))),
             Err(error) => {
                 self.spawner.containment.abandon(ours.place);
                 let text = self.spec.user.as_deref().unwrap_or_default();
@@ -87,7 +87,7 @@ impl<'a> Spawning<'a> {
     pub(super) fn switched(&self, mut switching: Switching, until: Instant) -> Advance<'a> {
         loop {
             let Some(answer) = wait_answer(&switching.channel, until) else {
-                return Ok((Stage::Switching(switching), false));
+                return Ok((Stage::Switching(Box::new(switching)), false));
             };
             let containment = &self.spawner.containment;
             match (answer, switching.leader.take()) {
