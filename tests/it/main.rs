@@ -22,6 +22,7 @@ mod gateway;
 mod grpcurl;
 mod interop;
 mod limits;
+mod operate;
 mod parity;
 mod peers;
 mod places;

@@ -22,7 +22,7 @@ use tokio::time::sleep_until;
 use uuid::Uuid;
 
 use super::{
-    AttachRefused, Attaching, Execution, Items, Liveness, NewExecution,
+    AttachRefused, Attaching, Execution, Items, Liveness, Measures, NewExecution,
     registry::{Filter, Page},
     resources::{Admitted, Resources},
     retirement::Retirement,
@@ -200,10 +200,14 @@ impl Executions {
         } = self.resources.admit(&new)?;
         let created = SystemTime::now();
         let id = new_id();
+        let asked = Instant::now();
         let (process, stdio) = self.spawn(id, &new).await?;
+        self.resources.measures.spawned(asked.elapsed());
         let spawned = process.born();
         let (link, mailbox) = mailbox();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::adding_to(Arc::clone(
+            self.resources.measures.totals(),
+        )));
         let execution = Arc::new(Execution {
             id,
             pid: process.pid(),
@@ -303,6 +307,11 @@ impl Executions {
         }
         self.resources.registry.remove(execution);
         Ok(())
+    }
+
+    /// What all of them come to.
+    pub fn measures(&self) -> &Measures {
+        &self.resources.measures
     }
 
     /// How many may run at once.

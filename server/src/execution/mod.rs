@@ -5,6 +5,7 @@
 
 mod executions;
 pub(crate) mod log;
+mod measures;
 mod new;
 mod registry;
 mod resources;
@@ -37,6 +38,7 @@ use uuid::Uuid;
 pub(crate) use self::resources::{Admitted, Resources, labels_cost};
 pub use self::{
     executions::{DEFAULT_MAX_EXECUTIONS, Executions, StartRefused},
+    measures::{Measured, Measures},
     new::{NewExecution, Through},
     registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page, Rank},
     resources::RECORD_BYTES,

@@ -6,7 +6,7 @@ use http::{Request, Response, header::AUTHORIZATION};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use remex_daemon::{
-    admission::Refused,
+    admission::{Refusals, Refused},
     net::{Accepted, Acceptor, BoundAddress, Caller, PeerStream, PeerUnknown, Users},
 };
 use tokio::{
@@ -25,6 +25,7 @@ use super::{
     handshake::{self, Handshakes, NoHandshake},
     peers::{Peers, Place},
     preface::{self, NoPreface, Opened},
+    refusals::{Judged, ReasonCounts},
     refused::{Refusal, RefusedRoom},
     request::Resettable,
     revocation::{self, REVOKED_GRACE},
@@ -95,6 +96,7 @@ pub struct Server {
     handshakes: Handshakes,
     peers: Peers,
     refused: RefusedRoom,
+    reasons: ReasonCounts,
     budget: SharedBudget,
     unsent: Unsent,
 }
@@ -125,6 +127,7 @@ impl Server {
             guesses: Arc::default(),
             handshakes: Handshakes::default(),
             refused: RefusedRoom::new(tasks.clone()),
+            reasons: ReasonCounts::default(),
             tasks,
             idle: MAX_IDLE,
             peers: Peers::default(),
@@ -138,6 +141,16 @@ impl Server {
     pub fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
+    }
+
+    /// Why calls were refused.
+    pub fn reasons(&self) -> &ReasonCounts {
+        &self.reasons
+    }
+
+    /// Which connections were.
+    pub fn refusals(&self) -> &Arc<Refusals> {
+        self.refused.refusals()
     }
 
     /// Takes connections until `stop`; those that are open then are asked to finish.
@@ -228,6 +241,7 @@ impl Server {
             guesses: self.guesses,
             users: self.users,
             refused: self.refused,
+            reasons: self.reasons,
             peer,
             leave: leave.clone(),
         });
@@ -316,15 +330,28 @@ struct Scope {
     guesses: Arc<Guesses>,
     users: Arc<Users>,
     refused: RefusedRoom,
+    reasons: ReasonCounts,
     peer: Peer,
     /// The connection is to be asked to go.
     leave: CancellationToken,
 }
 
 impl Scope {
-    /// A call, whose request and response stay within their bounds.
+    /// A call, and why it was refused if it was.
     async fn answer(
         self: Arc<Self>,
+        waiting: WaitingCall,
+        routes: Routes,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let response = with_version(self.respond(waiting, routes, request).await?);
+        self.reasons.count(response.headers());
+        Ok(response)
+    }
+
+    /// A call, whose request and response stay within their bounds.
+    async fn respond(
+        &self,
         waiting: WaitingCall,
         mut routes: Routes,
         request: Request<Incoming>,
@@ -333,11 +360,11 @@ impl Scope {
         let call = self.calls.begin();
         let (mut parts, body) = request.into_parts();
         if let Err(no_call) = gate::check(&parts) {
-            return Ok(with_version(no_call.into_response()));
+            return Ok(no_call.into_response());
         }
         let deadline = match gate::timeout(&parts.headers) {
             Ok(timeout) => timeout.map(|timeout| Instant::now() + timeout),
-            Err(status) => return Ok(with_version(status.into_http())),
+            Err(status) => return Ok(status.into_http()),
         };
         one_poll_later().await;
         let mut trust = self.trust.clone();
@@ -348,7 +375,7 @@ impl Scope {
         };
         let Authenticated { caller, credential } = match judged {
             Ok(authenticated) => authenticated,
-            Err(why) => return Ok(with_version(self.refused.denied(&self.peer.kernel, &why))),
+            Err(why) => return Ok(self.refused.denied(&self.peer.kernel, &why)),
         };
         // It has served, and is nobody else's to see.
         parts.headers.remove(AUTHORIZATION);
@@ -379,8 +406,11 @@ impl Scope {
                 until(over, tasks, answering).await?
             }
         };
-        let paced = |body| Body::new(Paced::new(body, &self.unsent, call));
-        Ok(with_version(codec::with_reason(response)).map(paced))
+        let paced = |body| {
+            let judged = Judged::new(body, self.reasons.clone());
+            Body::new(Paced::new(judged, &self.unsent, call))
+        };
+        Ok(codec::with_reason(response).map(paced))
     }
 }
 
@@ -435,75 +465,5 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::{net::TcpStream, time::timeout};
-
-    use super::{
-        super::testing::{greet, listen, read_to_end, say},
-        *,
-    };
-
-    /// Longer than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    fn server() -> Server {
-        let users = Arc::new(Users::daemon());
-        let (_, trust) = tokio::sync::watch::channel(Arc::default());
-        Server::new(Routes::default(), users, trust, TaskTracker::new())
-    }
-
-    #[tokio::test]
-    async fn pitfall_26_an_idle_connection_is_asked_to_go() {
-        let (acceptor, to) = listen();
-        let idle = Duration::from_millis(50);
-        let serving = server()
-            .with_idle(idle)
-            .serve(acceptor, CancellationToken::new());
-        let serving = tokio::spawn(serving);
-        let stream = TcpStream::connect(to).await.unwrap();
-        let (_sender, connection) = h2::client::handshake(stream).await.unwrap();
-        timeout(PATIENCE, connection).await.unwrap().unwrap();
-        serving.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_has_10_minutes_and_10_s_more_to_go() {
-        let (acceptor, to) = listen();
-        let peer = greet(to);
-        let serving = tokio::spawn(server().serve(acceptor, CancellationToken::new()));
-        let begun = Instant::now();
-        let asked = read_to_end(peer).await.expect("it was asked to go");
-        assert_eq!((asked - begun).as_secs(), 600);
-        assert_eq!(asked.elapsed().as_secs(), 10);
-        serving.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pitfall_26_a_client_has_10_s_to_say_that_it_speaks_http2() {
-        let (acceptor, to) = listen();
-        let peer = say(to, b"PRI * HTTP/2.0");
-        let serving = tokio::spawn(server().serve(acceptor, CancellationToken::new()));
-        let begun = Instant::now();
-        assert_eq!(read_to_end(peer).await, None);
-        assert_eq!(begun.elapsed().as_secs(), 10);
-        serving.abort();
-    }
-
-    #[test]
-    fn what_all_connections_may_send_unread_is_bounded() {
-        let all: u64 = (1..=MAX_CONNECTIONS)
-            .map(|nth| u64::from(window(nth)))
-            .sum();
-        assert!(all < 1280 * 1024 * 1024, "{all}");
-        for (connections, bytes) in [
-            (1, 16 * 1_048_576),
-            (32, 16 * 1_048_576),
-            (33, 1_048_576),
-            (512, 1_048_576),
-            (513, 65_535),
-            (4096, 65_535),
-        ] {
-            assert_eq!(window(connections), bytes, "of {connections}");
-        }
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

@@ -1,17 +1,20 @@
-//! What remexd does beside serving: it makes certificates and tokens.
+//! What remexd does beside serving: it makes certificates and tokens, looks at the machine, and asks the remexd that runs.
 
 mod certs;
+mod doctor;
+pub mod operate;
 mod token;
 
 use std::{io, path::PathBuf};
 
 use clap::Subcommand;
-use remex_daemon::DaemonExit;
+use remex_daemon::{DaemonExit, logging::LogLevel};
 
+use self::operate::Which;
 use crate::identity::tokens::Name;
 
 /// A subcommand.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Tool {
     /// Certificates for trying and for small installations
     #[command(subcommand)]
@@ -19,10 +22,49 @@ pub enum Tool {
     /// Tokens for callers
     #[command(subcommand)]
     Token(Token),
+    /// How the remexd that runs is
+    Status {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the remexd that runs take no new commands and end as after SIGTERM, and wait until it has
+    Drain {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+        /// Kill what runs and is not durable at once
+        #[arg(long)]
+        kill: bool,
+    },
+    /// Have the remexd that runs read its configuration, certificates and tokens again
+    Reload {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Have the remexd that runs log what is of this level or graver, until it is reloaded
+    LogLevel {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+        /// The level
+        #[arg(value_enum, value_name = "LEVEL")]
+        level: LogLevel,
+    },
+    /// Look at what this machine offers remexd, what is missing, and how to mend it
+    Doctor {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+    },
 }
 
 /// What can be done about certificates.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Certs {
     /// Make a CA and certificates of a server on this machine and of a client, signed by it
     Init {
@@ -33,7 +75,7 @@ pub enum Certs {
 }
 
 /// What can be done about tokens.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Token {
     /// Make a token: itself on stdout, the line for --tokens, with its hash, on stderr
     New {
@@ -61,6 +103,9 @@ pub enum ToolError {
         /// Why not.
         source: io::Error,
     },
+    /// The machine lacks something, or remexd does not answer.
+    #[error("{0}")]
+    Unavailable(String),
     /// The machine, or a library.
     #[error("{0}")]
     Internal(String),
@@ -70,7 +115,7 @@ impl From<&ToolError> for DaemonExit {
     fn from(error: &ToolError) -> Self {
         match error {
             ToolError::Usage(_) => Self::Usage,
-            ToolError::File { .. } => Self::Unavailable,
+            ToolError::File { .. } | ToolError::Unavailable(_) => Self::Unavailable,
             ToolError::Internal(_) => Self::Internal,
         }
     }
@@ -82,6 +127,11 @@ impl Tool {
         match self {
             Self::Certs(Certs::Init { folder }) => certs::init(folder),
             Self::Token(Token::New { name, expires }) => token::new(name, expires.as_deref()),
+            Self::Status { which, json } => operate::status(which, *json),
+            Self::Drain { which, kill } => operate::drain(which, *kill),
+            Self::Reload { which } => operate::reload(which),
+            Self::LogLevel { which, level } => operate::log_level(which, *level),
+            Self::Doctor { which } => doctor::examine(which),
         }
     }
 }
