@@ -3,4 +3,5 @@
 mod control;
 mod doctor;
 mod metrics;
+mod prometheus;
 mod scraper;
