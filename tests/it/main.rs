@@ -21,6 +21,7 @@ mod every_call;
 mod gateway;
 mod grpcurl;
 mod interop;
+mod isolation;
 mod limits;
 mod operate;
 mod parity;

@@ -12,7 +12,7 @@ use remex_supervisor::{
     durable::{FolderLock, Order, message::Report},
     journal::{self, Claim, ClaimError, Claimed, Folder, RequestKey, Reservation, Settings},
     lifecycle::counters::Counters,
-    process::{NotStarted, ResolveProgress, Resolved, StartError},
+    process::{AppliedParts, NotStarted, ResolveProgress, Resolved, StartError},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{sleep_until, timeout};
@@ -249,6 +249,10 @@ impl Start {
         Err(StartRefused::LeftAlone)
     }
 
+    fn applied(&self) -> Option<AppliedParts> {
+        self.store.recovery.spawner.applied(&self.new.spec)
+    }
+
     fn order(&self, resolved: Resolved, claim: Option<Claim>, created: SystemTime) -> Order {
         let Self {
             new, durability, ..
@@ -270,13 +274,14 @@ impl Start {
                 claim,
                 boot_id: self.store.recovery.boot_id,
                 time: created,
-                details: details::encode(new, durability),
+                details: details::encode(new, durability, self.applied()),
             },
         }
     }
 
     /// It runs.
     fn started(self, spare: Spare, pid: i32, created: SystemTime) -> Started {
+        let applied = self.applied();
         let Self {
             store,
             new,
@@ -304,6 +309,7 @@ impl Start {
                 store.resources.measures.totals(),
             ))),
             stdin: store.resources.stdin.room(),
+            applied,
             spec: new.spec.without_values(),
             kept: Some(Arc::clone(&kept)),
             memory: admitted.memory,

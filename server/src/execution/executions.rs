@@ -218,6 +218,7 @@ impl Executions {
             created,
             counters: Arc::clone(&counters),
             stdin: self.resources.stdin.room(),
+            applied: self.spawner.applied(&new.spec),
             spec: new.spec.without_values(),
             kept: None,
             memory,

@@ -29,7 +29,7 @@ use remex_supervisor::{
         event::Exit,
         stdin::{StdinChunk, StdinError},
     },
-    process::{CommandSpec, WindowSize},
+    process::{AppliedParts, CommandSpec, WindowSize},
 };
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -103,6 +103,8 @@ pub struct Execution {
     pub id: Uuid,
     /// What it runs.
     pub spec: CommandSpec,
+    /// What holds of its isolation.
+    pub applied: Option<AppliedParts>,
     /// Its output is read to the end of file, not only as long as its leader runs.
     pub until_end: bool,
     /// Its caller's labels.

@@ -199,6 +199,7 @@ mod tests {
         Arc::new(Execution {
             id: new_id(),
             spec: new.spec,
+            applied: None,
             until_end: false,
             labels: new.labels,
             caller: new.caller,

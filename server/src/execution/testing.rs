@@ -52,6 +52,7 @@ pub(super) fn shell(text: &str) -> NewExecution {
             kill_after: DEFAULT_KILL_AFTER,
             terminal: None,
             limits: ResourceLimits::default(),
+            isolation: None,
         },
         stdin: Bytes::new(),
         stdin_open: false,

@@ -85,6 +85,9 @@ fn start_error(error: &StartError) -> Status {
         StartError::LimitUnavailable { limit, .. } => {
             Reason::LimitUnavailable.field(format!("command.limits.{limit}"), message)
         }
+        StartError::IsolationUnavailable { field, .. } => {
+            Reason::IsolationUnavailable.field(format!("command.isolation.{field}"), message)
+        }
         StartError::TooLarge(_) => Reason::CommandTooLarge.status(message),
         // To try again at once would be held as well.
         StartError::Held { .. } => Reason::SpawnFailed.status(message),
@@ -128,10 +131,6 @@ pub(super) fn complete(exit: &Exit) -> Result<(), Status> {
 
 pub(super) fn not_found(id: &str) -> Status {
     Reason::ExecutionNotFound.status(format!("there is no execution {id:?}"))
-}
-
-pub(super) fn not_yet(what: &str) -> Status {
-    Reason::NotYet.field(what, "a later version brings this")
 }
 
 #[cfg(test)]
@@ -185,6 +184,13 @@ mod tests {
                     why: text(),
                 },
                 Reason::LimitUnavailable,
+            ),
+            (
+                StartError::IsolationUnavailable {
+                    field: "x",
+                    why: text(),
+                },
+                Reason::IsolationUnavailable,
             ),
             (StartError::TooLarge(text()), Reason::CommandTooLarge),
             (

@@ -20,8 +20,8 @@ mod failure;
 mod group;
 pub(crate) mod helper;
 mod hierarchy;
+pub(crate) mod isolation;
 mod keeper;
-mod landlock;
 mod offer;
 mod leader;
 mod leaders;
@@ -57,7 +57,7 @@ mod way;
 
 pub use durable::{DurablePlace, TREE_FILE, TreeRecord};
 pub use error::StartError;
-pub use landlock::landlock_abi;
+pub use isolation::{AppliedParts, IsolationSpec, NetworkSpec, landlock_abi};
 pub use leader::{ExitStatus, Pidfd, Usage};
 pub use offer::{CgroupOffer, clone3_offer};
 pub use patience::SPAWN_BOUND;

@@ -1,11 +1,14 @@
 //! A command as it will be executed: everything looked up and decided, so that what was checked is what runs. It crosses
 //! to the zygote as it is, where a child of that does what it says.
 
-use std::ffi::{CString, c_int, c_uint};
+use std::{
+    ffi::{CString, c_int, c_uint},
+    os::fd::OwnedFd,
+};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::error::StartError;
+use super::{error::StartError, isolation::confine::Confinement};
 use crate::codec::{Decoder, Encoder};
 
 /// Longest plan that crosses to another process: the kernel executes nothing longer.
@@ -46,6 +49,16 @@ pub(crate) struct Plan {
     pub(crate) terminal: bool,
     /// Signals whose action is set to the default.
     pub(crate) reset: Vec<c_int>,
+    /// What it gives up.
+    pub(crate) confinement: Option<Confinement>,
+}
+
+/// A plan, and what goes with it that is no bytes.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    /// The ruleset of Landlock that its confinement names.
+    pub(crate) ruleset: Option<OwnedFd>,
 }
 
 /// What execve(2) takes of arguments, variables and their pointers: a quarter of the stack that children may have, between
@@ -73,6 +86,12 @@ impl Plan {
         )))
     }
 
+    /// Whether a ruleset of Landlock comes along.
+    pub(crate) fn has_ruleset(&self) -> bool {
+        let confinement = self.confinement.as_ref();
+        confinement.is_some_and(|confinement| confinement.has_ruleset)
+    }
+
     /// For another process.
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.bool(self.or_root);
@@ -92,6 +111,9 @@ impl Plan {
             out.u32(identity.uid);
             out.u32(identity.gid);
             out.list(&identity.groups, |out, group| out.u32(*group));
+        });
+        out.option(self.confinement.as_ref(), |out, confinement| {
+            confinement.encode(out);
         });
     }
 
@@ -120,6 +142,7 @@ impl Plan {
                     groups: from.list(Decoder::u32)?,
                 })
             })?,
+            confinement: from.option(Confinement::decode)?,
         })
     }
 }
@@ -150,6 +173,11 @@ mod tests {
             niceness: Some(-5),
             terminal: false,
             reset: vec![13],
+            confinement: Some(Confinement {
+                has_ruleset: true,
+                own_network: false,
+                filter: vec![1, u64::MAX],
+            }),
         }
     }
 

@@ -1,16 +1,17 @@
 //! From a [`CommandSpec`] to a [`Plan`]: its user is looked up, then its program is searched for. Either may be held by a user
 //! database or a file system that does not answer; neither holds the thread that asks for more than a moment.
 
+mod granting;
 mod searching;
 
-use std::{fmt, time::Instant};
+use std::{fmt, os::fd::OwnedFd, time::Instant};
 
-use self::searching::Searching;
+use self::{granting::GrantingPaths, searching::Searching};
 use super::{
     error::StartError,
     names::Question,
     patience::{Patience, STANDSTILL},
-    plan::Plan,
+    plan::{Plan, Planned},
     spawn::Spawner,
     spec::CommandSpec,
 };
@@ -18,6 +19,8 @@ use super::{
 /// A command of which everything is looked up and decided. Its arguments and environment may be secrets, which a log is not told.
 pub struct Resolved {
     pub(crate) plan: Plan,
+    /// The ruleset of Landlock that the plan names.
+    pub(crate) ruleset: Option<OwnedFd>,
     /// The user to run as, as the caller named it.
     pub(crate) user: Option<String>,
 }
@@ -63,9 +66,14 @@ impl<'a> Resolving<'a> {
     pub fn poll(&mut self, now: Instant) -> ResolveProgress {
         self.resolution.advance(now);
         match self.resolution.take() {
-            Some(Ok(plan)) => {
+            Some(Ok(Planned { plan, ruleset })) => {
                 let user = self.resolution.spec.user.clone();
-                return ResolveProgress::Resolved(Resolved { plan, user });
+                let resolved = Resolved {
+                    plan,
+                    ruleset,
+                    user,
+                };
+                return ResolveProgress::Resolved(resolved);
             }
             Some(Err(error)) => return ResolveProgress::Failed(error),
             None => {}
@@ -89,7 +97,10 @@ pub(super) struct Resolution<'a> {
 enum Stage {
     Naming(Question),
     Searching(Box<Searching>),
-    Done(Box<Result<Plan, StartError>>),
+    /// The program is decided.
+    Found(Box<Plan>),
+    Granting(Box<GrantingPaths>),
+    Done(Box<Result<Planned, StartError>>),
     Over,
 }
 
@@ -121,12 +132,25 @@ impl<'a> Resolution<'a> {
         if matches!(&self.stage, Stage::Searching(searching) if searching.wait(until))
             && let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over)
         {
-            self.stage = Stage::Done(Box::new(searching.end(self.spawner)));
+            let plan = searching.end(self.spawner);
+            self.stage = plan.map_or_else(failed, |plan| Stage::Found(Box::new(plan)));
+        }
+        if let Stage::Found(_) = self.stage
+            && let Stage::Found(plan) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            let isolation = self.spec.isolation.as_ref();
+            let next = GrantingPaths::begin(self.spawner, *plan, isolation);
+            self.stage = next.unwrap_or_else(failed);
+        }
+        if matches!(&self.stage, Stage::Granting(granting) if granting.wait(until))
+            && let Stage::Granting(granting) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            self.stage = Stage::Done(Box::new(granting.end(self.spawner)));
         }
     }
 
     /// What it came to, once it has.
-    pub(super) fn take(&mut self) -> Option<Result<Plan, StartError>> {
+    pub(super) fn take(&mut self) -> Option<Result<Planned, StartError>> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Done(done) => Some(*done),
             stage => {
@@ -141,6 +165,7 @@ impl<'a> Resolution<'a> {
         self.spawner.count_held();
         let what = match &self.stage {
             Stage::Naming(_) => "the user database does not answer",
+            Stage::Granting(_) => "a path of its isolation does not answer",
             _ => "a folder of PATH, or the working directory, does not answer",
         };
         self.abandon();
@@ -149,9 +174,12 @@ impl<'a> Resolution<'a> {
 
     /// Kills what is on its way.
     fn abandon(&mut self) {
-        if let Stage::Searching(searching) = std::mem::replace(&mut self.stage, Stage::Over) {
-            self.spawner.put_to_rest(searching.kill());
-        }
+        let stuck = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Searching(searching) => searching.kill(),
+            Stage::Granting(granting) => granting.kill(),
+            Stage::Naming(_) | Stage::Found(_) | Stage::Done(_) | Stage::Over => return,
+        };
+        self.spawner.put_to_rest(stuck);
     }
 }
 

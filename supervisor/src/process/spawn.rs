@@ -22,6 +22,7 @@ use super::{
     environment::Environment,
     error::StartError,
     helper::Helpers,
+    isolation::{AppliedParts, Support, decide},
     limits,
     low_fds::LowFds,
     names::Names,
@@ -72,6 +73,7 @@ pub struct Spawner {
     pub(super) low_fds: Arc<LowFds>,
     pub(super) containment: Arc<Containment>,
     pub(super) cloner: Arc<Cloner>,
+    pub(super) support: Support,
     pub(super) names: Names,
     pub(super) zygote: Option<Zygote>,
     stuck: Mutex<Vec<Stuck>>,
@@ -93,6 +95,7 @@ impl Spawner {
     pub fn new(settings: Settings) -> io::Result<(Self, usize)> {
         let low_fds = LowFds::new()?;
         let cloner = Arc::new(Cloner::new()?);
+        let support = Support::find(&cloner)?;
         let (containment, killed) = Containment::open(
             &settings.instance,
             &settings.state_dir,
@@ -123,6 +126,7 @@ impl Spawner {
             low_fds,
             containment,
             cloner,
+            support,
             names: Names::default(),
             zygote,
             stuck: Mutex::default(),
@@ -134,6 +138,12 @@ impl Spawner {
     /// How process trees are kept together, for people.
     pub fn describe(&self) -> String {
         self.containment.describe()
+    }
+
+    /// What holds of the isolation of `spec`, which was started; `None`: it has none.
+    pub fn applied(&self, spec: &CommandSpec) -> Option<AppliedParts> {
+        let decision = decide(spec.isolation.as_ref()?, &self.support).ok()?;
+        Some(decision.applied)
     }
 
     /// Looks after spawns that the kernel held; to be called now and then.
@@ -210,6 +220,7 @@ impl Spawner {
             niceness: spec.limits.niceness,
             terminal: spec.terminal.is_some(),
             reset: self.reset.clone(),
+            confinement: None,
         };
         // Before any work is done for it. Its program's name comes on top, which is short.
         plan.check(self.argument_bytes)?;

@@ -132,16 +132,17 @@ impl<'a> Spawning<'a> {
 
     fn resolve(&self, mut resolution: Resolution<'a>, until: Instant) -> Advance<'a> {
         resolution.advance(until);
-        let Some(plan) = resolution.take() else {
+        let Some(planned) = resolution.take() else {
             return Ok((Stage::Resolving(resolution), false));
         };
-        let plan = plan?;
+        let planned = planned?;
+        let plan = &planned.plan;
         // What was found by a search is known to answer.
         let is_path = plan.argv[0].as_bytes().contains(&b'/');
-        if is_path && self.spawner.is_crowded() && !is_known(&plan) {
+        if is_path && self.spawner.is_crowded() && !is_known(plan) {
             return Err(error::crowded());
         }
-        Ok((self.launch(plan)?, true))
+        Ok((self.launch(planned)?, true))
     }
 
     /// Kills what is on its way.

@@ -2,6 +2,8 @@
 
 use std::{ffi::CString, path::PathBuf, time::Duration};
 
+use super::isolation::IsolationSpec;
+
 /// Longest string that the kernel takes as one argument or environment variable, without its NUL (MAX_ARG_STRLEN).
 pub const MAX_STRING_BYTES: usize = 131_071;
 
@@ -37,6 +39,8 @@ pub struct CommandSpec {
     pub terminal: Option<TerminalSpec>,
     /// What it may use.
     pub limits: ResourceLimits,
+    /// What it may reach; `None`: whatever its user may.
+    pub isolation: Option<IsolationSpec>,
 }
 
 impl CommandSpec {
@@ -54,6 +58,7 @@ impl CommandSpec {
                 .map(|string| size_of::<CString>() + allocation(string.as_bytes_with_nul().len()))
                 .sum::<usize>()
             + texts.into_iter().map(allocation).sum::<usize>()
+            + self.isolation.as_ref().map_or(0, IsolationSpec::cost)
     }
 
     /// The same with the values of its environment blank, for records: they may be secrets, and large.
@@ -149,6 +154,7 @@ mod tests {
             kill_after: DEFAULT_KILL_AFTER,
             terminal: None,
             limits: ResourceLimits::default(),
+            isolation: None,
         }
     }
 

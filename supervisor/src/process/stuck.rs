@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     child::Job,
     clone::Birth,
+    isolation::Granting,
     leader::Leader,
     lookup::Search,
     low_fds::Taken,
@@ -28,6 +29,7 @@ pub(super) struct Stuck {
 #[derive(Debug)]
 pub(super) enum Uses {
     Search(Birth<Search>),
+    Grants(Birth<Granting>),
     Command {
         birth: Birth<Job>,
         low_fds: Option<Taken>,
@@ -53,6 +55,7 @@ impl Stuck {
     pub(super) fn is_over(&self) -> bool {
         let is_out = match &self.uses {
             Uses::Search(birth) => birth.is_over(),
+            Uses::Grants(birth) => birth.is_over(),
             Uses::Command { birth, .. } => birth.is_over(),
             Uses::Nothing => true,
         };
@@ -63,6 +66,10 @@ impl Stuck {
     pub(super) fn bury(self, spawner: &Spawner) {
         let executed = match self.uses {
             Uses::Search(birth) => {
+                spawner.cloner.finish(birth);
+                false
+            }
+            Uses::Grants(birth) => {
                 spawner.cloner.finish(birth);
                 false
             }
