@@ -169,9 +169,9 @@ async fn a_program_has_its_loader_its_libraries_and_harmless_devices() {
         execute_paths: vec![sh],
         ..Isolation::default()
     };
-    let text = r#"
+    let text = r"
         for device in null zero full random urandom; do read x </dev/$device || test $device = null || exit 1; done 2>&1
-        echo x >/dev/null && echo x >/dev/zero && ! echo x 2>/dev/null >/dev/full && echo done"#;
+        echo x >/dev/null && echo x >/dev/zero && ! echo x 2>/dev/null >/dev/full && echo done";
     // `read` would look for a newline in zeros for ever.
     let text = text.replace(
         "read x </dev/$device || test $device = null || exit 1",
