@@ -27,7 +27,7 @@ impl From<&StartError> for DaemonExit {
     fn from(error: &StartError) -> Self {
         match error {
             StartError::Logging(LoggingError::Filter(_) | LoggingError::NotUtf8) => Self::Usage,
-            StartError::Logging(LoggingError::Twice) => Self::Internal,
+            StartError::Logging(LoggingError::Twice | LoggingError::NotBegun) => Self::Internal,
             StartError::Logging(LoggingError::Thread(_))
             | StartError::Threads(_)
             | StartError::Runtime(_) => Self::Unavailable,

@@ -63,6 +63,6 @@ fn start(args: &Args, prepared: Prepared) -> DaemonExit {
         overheard: &[grpc::authority::REFUSED],
     };
     serve(PROGRAM, log, |shutdown| {
-        app::run(config, prepared, shutdown)
+        app::run(args.clone(), config, prepared, shutdown)
     })
 }

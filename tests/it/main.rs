@@ -23,6 +23,7 @@ mod grpcurl;
 mod interop;
 mod isolation;
 mod limits;
+mod operate;
 mod packaging;
 mod parity;
 mod peers;

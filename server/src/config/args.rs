@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::tools::Tool;
 
 /// Runs commands on this machine for callers elsewhere, over gRPC, and for clients of the old raw-socket protocol.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "remexd", version = remex::VERSION, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Something else than to serve.
@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 /// Flags of TLS and tokens.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct TrustArgs {
     /// Serve TCP over TLS, with this certificate and those between it and its CA (PEM)
     #[arg(long, value_name = "FILE")]

@@ -14,6 +14,7 @@ use std::{
 use remex_daemon::{
     ConfigError, File, Origin, Text,
     logging::{LogFormat, LogLevel},
+    metrics,
     net::{Address, AddressError, Users},
     text, texts,
 };
@@ -62,6 +63,7 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// `None`: the state folder.
     pub spool_dir: Option<PathBuf>,
+    pub metrics: Option<Address>,
     pub ready_file: Option<PathBuf>,
     pub log_format: LogFormat,
     pub log_level: LogLevel,
@@ -131,6 +133,7 @@ impl Config {
             &DEFAULT_LISTENERS,
         );
         let urls = if no_legacy { Vec::new() } else { urls };
+        let metrics = text("--metrics", shared.metrics.as_ref(), keys.metrics, file);
         let drain = text(
             "--drain-timeout",
             shared.drain_timeout.as_ref(),
@@ -151,6 +154,7 @@ impl Config {
             policy,
             state_dir: args.state_dir.clone().or(keys.state_dir),
             spool_dir: shared.spool_dir.clone().or(keys.spool_dir),
+            metrics: metrics::address(metrics)?,
             ready_file: shared.ready_file.clone().or(keys.ready_file),
             log_format: shared.log_format.or(keys.log_format).unwrap_or_default(),
             log_level: shared.log_level.or(keys.log_level).unwrap_or_default(),

@@ -1,3 +1,5 @@
+//! Flags and files, read as they are typed.
+
 use clap::Parser;
 
 use super::*;

@@ -95,10 +95,11 @@ impl DurableStore {
             admitted,
             _held: held,
         };
+        let asked = Instant::now();
         let resolved = start.resolve().await?;
         let started = self.tasks.spawn(start.begin(resolved));
         match started.await {
-            Ok(started) => started,
+            Ok(started) => started.inspect(|_| self.resources.measures.spawned(asked.elapsed())),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -308,7 +309,9 @@ impl Start {
             through: new.through,
             caller: new.caller,
             created,
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(Counters::adding_to(Arc::clone(
+                store.resources.measures.totals(),
+            ))),
             stdin: store.resources.stdin.room(),
             applied,
             spec: new.spec.without_values(),

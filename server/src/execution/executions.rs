@@ -22,7 +22,7 @@ use tokio::time::sleep_until;
 use uuid::Uuid;
 
 use super::{
-    AttachRefused, Attaching, Execution, Items, Liveness, NewExecution,
+    AttachRefused, Attaching, Execution, Items, Liveness, Measures, NewExecution,
     permitted::permitted,
     registry::{Filter, Page},
     resources::{Admitted, Resources},
@@ -209,6 +209,7 @@ impl Executions {
         } = self.resources.admit(&new)?;
         let created = SystemTime::now();
         let id = new_id();
+        let asked = Instant::now();
         let (process, stdio) = match new.permit.take() {
             None => self.spawn(id, &new, None).await,
             Some(permit) => {
@@ -217,9 +218,12 @@ impl Executions {
                 self.spawn(id, &new, Some(resolved)).await
             }
         }?;
+        self.resources.measures.spawned(asked.elapsed());
         let spawned = process.born();
         let (link, mailbox) = mailbox();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::adding_to(Arc::clone(
+            self.resources.measures.totals(),
+        )));
         let execution = Arc::new(Execution {
             id,
             pid: process.pid(),
@@ -332,6 +336,11 @@ impl Executions {
     /// What starts them.
     pub fn spawner(&self) -> &Arc<Spawner> {
         &self.spawner
+    }
+
+    /// What all of them come to.
+    pub fn measures(&self) -> &Measures {
+        &self.resources.measures
     }
 
     /// How many may run at once.

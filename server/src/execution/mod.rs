@@ -5,6 +5,7 @@
 
 mod executions;
 pub(crate) mod log;
+mod measures;
 mod new;
 mod permitted;
 mod registry;
@@ -38,6 +39,7 @@ use uuid::Uuid;
 
 pub use self::{
     executions::{DEFAULT_MAX_EXECUTIONS, Executions, StartRefused},
+    measures::{Measured, Measures},
     new::{NewExecution, Through},
     registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page, Rank},
     resources::RECORD_BYTES,

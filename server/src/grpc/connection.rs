@@ -6,7 +6,7 @@ use http::{Request, Response, header::AUTHORIZATION};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use remex_daemon::{
-    admission::Refused,
+    admission::{Refusals, Refused},
     net::{Accepted, Acceptor, BoundAddress, Caller, PeerStream, PeerUnknown, Users},
 };
 use tokio::{
@@ -25,6 +25,7 @@ use super::{
     handshake::{self, Handshakes, NoHandshake},
     peers::{Peers, Place},
     preface::{self, NoPreface, Opened},
+    refusals::{Judged, ReasonCounts},
     refused::{Refusal, RefusedRoom},
     request::Resettable,
     revocation::{self, REVOKED_GRACE},
@@ -97,6 +98,7 @@ pub struct Server {
     handshakes: Handshakes,
     peers: Peers,
     refused: RefusedRoom,
+    reasons: ReasonCounts,
     budget: SharedBudget,
     unsent: Unsent,
 }
@@ -134,6 +136,7 @@ impl Server {
             guesses: Arc::default(),
             handshakes: Handshakes::default(),
             refused: RefusedRoom::new(tasks.clone()),
+            reasons: ReasonCounts::default(),
             tasks,
             idle: MAX_IDLE,
             peers: Peers::default(),
@@ -147,6 +150,16 @@ impl Server {
     pub fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
+    }
+
+    /// Why calls were refused.
+    pub fn reasons(&self) -> &ReasonCounts {
+        &self.reasons
+    }
+
+    /// Which connections were.
+    pub fn refusals(&self) -> &Arc<Refusals> {
+        self.refused.refusals()
     }
 
     /// Takes connections until `stop`; those that are open then are asked to finish.
@@ -238,6 +251,7 @@ impl Server {
             guesses: self.guesses,
             users: self.users,
             refused: self.refused,
+            reasons: self.reasons,
             peer,
             leave: leave.clone(),
         });
@@ -327,15 +341,28 @@ struct Scope {
     guesses: Arc<Guesses>,
     users: Arc<Users>,
     refused: RefusedRoom,
+    reasons: ReasonCounts,
     peer: Peer,
     /// The connection is to be asked to go.
     leave: CancellationToken,
 }
 
 impl Scope {
-    /// A call, whose request and response stay within their bounds.
+    /// A call, and why it was refused if it was.
     async fn answer(
         self: Arc<Self>,
+        waiting: WaitingCall,
+        routes: Routes,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let response = with_version(self.respond(waiting, routes, request).await?);
+        self.reasons.count(response.headers());
+        Ok(response)
+    }
+
+    /// A call, whose request and response stay within their bounds.
+    async fn respond(
+        &self,
         waiting: WaitingCall,
         mut routes: Routes,
         request: Request<Incoming>,
@@ -344,11 +371,11 @@ impl Scope {
         let call = self.calls.begin();
         let (mut parts, body) = request.into_parts();
         if let Err(no_call) = gate::check(&parts) {
-            return Ok(with_version(no_call.into_response()));
+            return Ok(no_call.into_response());
         }
         let deadline = match gate::timeout(&parts.headers) {
             Ok(timeout) => timeout.map(|timeout| Instant::now() + timeout),
-            Err(status) => return Ok(with_version(status.into_http())),
+            Err(status) => return Ok(status.into_http()),
         };
         one_poll_later().await;
         let mut trust = self.trust.clone();
@@ -359,7 +386,7 @@ impl Scope {
         };
         let Authenticated { caller, credential } = match judged {
             Ok(authenticated) => authenticated,
-            Err(why) => return Ok(with_version(self.refused.denied(&self.peer.kernel, &why))),
+            Err(why) => return Ok(self.refused.denied(&self.peer.kernel, &why)),
         };
         if !is_own(parts.uri.path())
             && let Err(why) = self.gate.ask(&caller)
@@ -395,8 +422,11 @@ impl Scope {
                 until(over, tasks, answering).await?
             }
         };
-        let paced = |body| Body::new(Paced::new(body, &self.unsent, call));
-        Ok(with_version(codec::with_reason(response)).map(paced))
+        let paced = |body| {
+            let judged = Judged::new(body, self.reasons.clone());
+            Body::new(Paced::new(judged, &self.unsent, call))
+        };
+        Ok(codec::with_reason(response).map(paced))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::policy::{
 };
 
 /// Who asks, and for what.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Asked {
     /// The policy
     #[arg(long, value_name = "FILE")]

@@ -37,6 +37,9 @@ fn in_force(text: &str) -> (BTreeSet<String>, String) {
     (keys, text)
 }
 
+/// Nobody may do anything by it.
+const POLICY: &str = "";
+
 /// What examples name in /etc/remex, as an administrator would make it.
 fn make_files(home: &Home) {
     let remexd = |words: &[&str]| {
@@ -55,6 +58,7 @@ fn make_files(home: &Home) {
         ("token", token),
         ("tokens", line.into_bytes()),
         ("jwks.json", JWKS.into()),
+        ("policy.toml", POLICY.into()),
     ] {
         let file = home.path(name);
         fs::write(&file, text).expect("a file");

@@ -30,7 +30,9 @@ fn commands(program: &'static str) -> Vec<Vec<String>> {
     let help = String::from_utf8(help.expect("it runs").stdout).expect("UTF-8");
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| line.starts_with("  "));
-    let names = listed.filter_map(|line| line.split_whitespace().next());
+    // Deeper is what goes on of a description.
+    let names = listed.filter(|line| !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
     let subcommands = names
         .filter(|name| {
             *name != "help" && name.starts_with(|letter: char| letter.is_ascii_lowercase())

@@ -1,3 +1,5 @@
+//! Connections, tried with bare sockets.
+
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
