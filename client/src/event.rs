@@ -34,6 +34,13 @@ pub enum Event {
     },
     /// It ended, and all of its output has been delivered.
     Exited(Exit),
+    /// The connection was lost, and is looked for; only where that was [asked for](crate::Command::resume).
+    Interrupted {
+        /// Why.
+        why: String,
+    },
+    /// It was found, and the events go on behind the last.
+    Resumed,
 }
 
 /// Where a command wrote.
