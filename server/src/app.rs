@@ -141,7 +141,9 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let draining = async {
         drain(&executions, &health, config.drain_timeout).await;
         stop.cancel();
-        executions.close().await;
+        if timeout(GOODBYE, executions.close()).await.is_err() {
+            tracing::debug!("what an earlier remexd had left was looked at to the end");
+        }
         tasks.close();
         if timeout(GOODBYE, tasks.wait()).await.is_err() {
             tracing::debug!("connections were open to the end");

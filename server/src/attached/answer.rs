@@ -55,7 +55,7 @@ pub struct Answered {
 
 /// The answer, once it is there.
 #[derive(Debug)]
-pub struct Answer(Source);
+pub struct Answering(Source);
 
 #[derive(Debug)]
 enum Source {
@@ -67,7 +67,7 @@ enum Source {
     },
 }
 
-impl Answer {
+impl Answering {
     /// What an [`AnswerOutlet`] collects.
     pub fn attached(answered: mpsc::Receiver<Box<Answered>>) -> Self {
         Self(Source::Attached(answered))

@@ -52,7 +52,7 @@ pub struct Mailbox {
 
 /// How it is reached.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct MailboxSender {
     /// For signals, window sizes, ends.
     pub control: mpsc::Sender<ControlRequest>,
     /// For stdin.
@@ -60,12 +60,12 @@ pub struct Link {
 }
 
 /// Both ends; each queue holds [`REQUESTS`].
-pub fn mailbox() -> (Link, Mailbox) {
+pub fn mailbox() -> (MailboxSender, Mailbox) {
     let (control, control_in) = mpsc::channel(REQUESTS);
     let (stdin, stdin_in) = mpsc::channel(REQUESTS);
     let mailbox = Mailbox {
         control: control_in,
         stdin: stdin_in,
     };
-    (Link { control, stdin }, mailbox)
+    (MailboxSender { control, stdin }, mailbox)
 }

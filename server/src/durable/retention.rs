@@ -110,6 +110,12 @@ impl Retention {
         }
     }
 
+    /// Those that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = Uuid> {
+        let running = self.holders.values().map(|holding| &holding.running);
+        running.flat_map(HashMap::keys).copied()
+    }
+
     /// The next one that is to go at `now`.
     pub(super) fn surplus(&self, now: SystemTime) -> Option<Uuid> {
         self.too_old(now)

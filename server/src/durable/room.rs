@@ -112,8 +112,9 @@ impl DurableStore {
     }
 
     async fn look_at_those_that_run(&self) {
-        let mut running = self.resources.registry.durable();
-        running.retain(|execution| execution.end_record().is_none());
+        let ids: Vec<_> = self.retention().running().collect();
+        let found = ids.into_iter().map(|id| self.resources.registry.find(id));
+        let running: Vec<_> = found.flatten().collect();
         join_all(running.iter().map(|execution| execution.refresh())).await;
         for execution in &running {
             // Its end may have been noted meanwhile.

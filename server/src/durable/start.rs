@@ -36,9 +36,6 @@ use crate::{
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
 const START_BOUND: Duration = Duration::from_secs(20);
 
-/// Free space of the file system that output leaves alone.
-const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
-
 /// The execution that a caller asked for.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -266,7 +263,7 @@ impl Start {
             on_disconnect: durability.on_disconnect,
             settings: Settings {
                 keep: durability.keep,
-                reserve_bytes: RESERVE_BYTES,
+                reserve_bytes: self.store.reserve_bytes,
             },
             reservation: Reservation {
                 claim,

@@ -31,6 +31,9 @@ const REQUEST_IDS: &str = "request-ids";
 /// So many folders that an earlier server has left are looked at at once.
 const RECOVERED_AT_ONCE: usize = 16;
 
+/// Output leaves so much of the file system free, or less of a small one.
+const MAX_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How durable executions are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct DurableSettings {
@@ -66,6 +69,8 @@ pub struct DurableStore {
     pub(super) recovered: CancellationToken,
     /// What cannot be told, and is left as it is.
     left_alone: Mutex<HashSet<Uuid>>,
+    /// Free space of the file system that output leaves alone.
+    pub(super) reserve_bytes: u64,
     pub(super) retention: Mutex<Retention>,
     /// How many request ids are taken, as far as they have been counted.
     pub(super) taken_ids: AtomicU64,
@@ -105,6 +110,7 @@ impl DurableStore {
             closing: CancellationToken::new(),
             recovered: CancellationToken::new(),
             left_alone: Mutex::default(),
+            reserve_bytes: reserve_bytes(path)?,
             retention: Mutex::default(),
             taken_ids: AtomicU64::new(0),
         })
@@ -153,7 +159,7 @@ impl DurableStore {
 
     /// Finds out what became of the execution `id`, and goes on from there.
     pub(super) async fn recover_one(self: &Arc<Self>, id: Uuid) {
-        loop {
+        while !self.closing.is_cancelled() {
             let recovery = self.recovery.clone();
             let found = self.recovery_files.run(move || recovery.find(id)).await;
             let adopted = match found {
@@ -235,6 +241,13 @@ impl DurableStore {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// What of the file system at `path` output leaves free, so that records, and others, go on: a twentieth of it at most.
+fn reserve_bytes(path: &Path) -> io::Result<u64> {
+    let file_system = rustix::fs::statvfs(path)?;
+    let bytes = file_system.f_blocks.saturating_mul(file_system.f_frsize);
+    Ok(MAX_RESERVE_BYTES.min(bytes / 20))
 }
 
 /// A private folder in the state folder.

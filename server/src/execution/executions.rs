@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     attached::{
-        answer::{Answer, AnswerOutlet},
+        answer::{AnswerOutlet, Answering},
         host::AttachedHost,
         live::Live,
         mailbox::{ControlRequest, mailbox},
@@ -141,15 +141,15 @@ impl Executions {
         new: NewExecution,
         cap: usize,
         budget: &Budget,
-    ) -> Result<(Arc<Execution>, Answer), StartRefused> {
+    ) -> Result<(Arc<Execution>, Answering), StartRefused> {
         let _under_way = self.enter()?;
         if new.durability.is_some() {
             let (execution, items) = self.start_durable(new, false).await?;
-            return Ok((execution, Answer::durable(items, cap, budget)));
+            return Ok((execution, Answering::durable(items, cap, budget)));
         }
         let (outlet, answered) = AnswerOutlet::new(cap, budget);
         let execution = self.start_attached(new, |_| outlet).await?;
-        Ok((execution, Answer::attached(answered)))
+        Ok((execution, Answering::attached(answered)))
     }
 
     /// That a start is under way, which a drain waits for.

@@ -13,6 +13,7 @@ mod told;
 
 use std::{
     collections::BTreeMap,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -42,7 +43,7 @@ pub use self::{
 pub use crate::durable::Durability;
 use crate::{
     attached::{
-        mailbox::{ControlRequest, Link, StdinRequest},
+        mailbox::{ControlRequest, MailboxSender, StdinRequest},
         waiting_stdin::{StdinRoom, StdinShare},
     },
     budget::Share,
@@ -126,14 +127,14 @@ pub struct Execution {
 #[derive(Debug)]
 pub struct Liveness {
     /// `None` once it has ended: its queues are not kept with its record.
-    link: Mutex<Option<Link>>,
+    link: Mutex<Option<MailboxSender>>,
     end: OnceLock<EndRecord>,
     ended: CancellationToken,
 }
 
 impl Liveness {
     /// Of one that runs, and is reached by `link`.
-    pub fn running(link: Link) -> Self {
+    pub fn running(link: MailboxSender) -> Self {
         Self {
             link: Mutex::new(Some(link)),
             end: OnceLock::new(),
@@ -186,6 +187,14 @@ impl Execution {
         self.life.ended.cancelled().await;
     }
 
+    /// Returns when the server lets go of it, while it runs on; never of one that ends with the server.
+    pub async fn left(&self) {
+        match &self.kept {
+            Some(kept) => kept.closing.cancelled().await,
+            None => pending().await,
+        }
+    }
+
     /// Sends it a signal.
     pub async fn signal(&self, number: i32) -> Result<(), Ended> {
         let (answer, answered) = oneshot::channel();
@@ -225,11 +234,11 @@ impl Execution {
         sent.map_err(|_| Ended)
     }
 
-    fn link(&self) -> Result<Link, Ended> {
+    fn link(&self) -> Result<MailboxSender, Ended> {
         self.lock_link().clone().ok_or(Ended)
     }
 
-    fn lock_link(&self) -> MutexGuard<'_, Option<Link>> {
+    fn lock_link(&self) -> MutexGuard<'_, Option<MailboxSender>> {
         self.life
             .link
             .lock()

@@ -110,13 +110,6 @@ impl Registry {
         running.cloned().collect()
     }
 
-    /// Every durable one.
-    pub(crate) fn durable(&self) -> Vec<Arc<Execution>> {
-        let records = self.lock();
-        let all = records.all.values();
-        all.filter(|one| one.kept.is_some()).cloned().collect()
-    }
-
     pub(super) fn list(&self, filter: &Filter, may_see: impl Fn(&Execution) -> bool) -> Page {
         let mut records = self.lock();
         records.forget(Instant::now());

@@ -1,6 +1,6 @@
 //! ExecService.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use remex::{
@@ -11,7 +11,7 @@ use remex_daemon::net::Caller;
 use remex_gateway::CLIENT_ADDRESS_METADATA;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     attached::{answer::ANSWER_BYTES, waiting_stdin::cost},
     budget::Budget,
-    execution::{Execution, Executions, Filter, NewExecution, Through},
+    execution::{Cut, Execution, Executions, Filter, NewExecution, Through},
     grpc::codec,
 };
 
@@ -228,10 +228,18 @@ impl ExecService for ExecHandler {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let execution = self.find(&request.execution_id, &caller).await?;
-        match translate::duration("timeout", request.timeout)? {
+        let bound = translate::duration("timeout", request.timeout)?;
+        let passed = async {
+            match bound {
+                Some(bound) => sleep(bound).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = execution.ended() => {}
             // Either way the answer is the record as it is.
-            Some(bound) => drop(timeout(bound, execution.ended()).await),
-            None => execution.ended().await,
+            () = passed => {}
+            () = execution.left() => return Err(status::cut(&Cut::Draining)),
         }
         execution.refresh().await;
         Ok(Response::new(v1::WaitResponse {

@@ -51,20 +51,26 @@ pub(super) struct Replies {
 pub(super) async fn pump(
     mut requests: Streaming<InteractRequest>,
     execution: Arc<Execution>,
-    replies: Replies,
+    mut replies: Replies,
     is_observer: bool,
 ) {
     let mut sender = Sender::new(&execution, replies.refused, is_observer);
     let passed = tokio::select! {
         passed = sender.pass_on(&mut requests) => passed,
         () = execution.ended() => Ok(()),
+        () = execution.left() => return,
     };
     if let Err(status) = passed {
         // Nobody listens any more if the call is over.
         let _ = replies.failure.send(status);
         return;
     }
-    execution.ended().await;
+    tokio::select! {
+        () = execution.ended() => {}
+        () = execution.left() => return,
+        // The call is over, and the execution may go on for ever.
+        () = replies.failure.closed() => return,
+    }
     let discard = async { while let Ok(Some(_)) = requests.message().await {} };
     let _ = timeout(DISCARD, discard).await;
 }

@@ -138,6 +138,7 @@ fn durability(common: &Common) -> Checked<Option<Durability>> {
         (v1::OnDisconnect::Unspecified, Some(_)) => v1::OnDisconnect::Grace,
         (policy, _) => policy,
     };
+    let keep = common.keep.map(keep).transpose()?;
     let grace = duration("disconnect_grace", common.disconnect_grace)?;
     if policy != v1::OnDisconnect::Grace && common.disconnect_grace.is_some() {
         return Err(invalid(
@@ -146,7 +147,7 @@ fn durability(common: &Common) -> Checked<Option<Durability>> {
         ));
     }
     if policy == v1::OnDisconnect::Kill && request_id.is_none() {
-        return match common.keep {
+        return match keep {
             Some(_) => Err(invalid(
                 "keep",
                 "is of use for a durable execution alone: one with a request_id, or with ON_DISCONNECT_GRACE or _DETACH",
@@ -161,7 +162,7 @@ fn durability(common: &Common) -> Checked<Option<Durability>> {
             v1::OnDisconnect::Detach => OnDisconnect::Detach,
             v1::OnDisconnect::Unspecified | v1::OnDisconnect::Kill => OnDisconnect::Kill,
         },
-        keep: keep(common.keep.unwrap_or_default())?,
+        keep: keep.unwrap_or_default(),
     }))
 }
 

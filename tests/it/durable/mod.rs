@@ -3,7 +3,9 @@
 mod support;
 
 mod attach;
+mod keep;
 mod presence;
+mod records;
 mod request_id;
 mod restart;
 mod start;

@@ -2,7 +2,7 @@
 
 use remex::v1::{
     AttachRequest, AttachResponse, DeleteRequest, Event, Execution, Exit, GetRequest, OnDisconnect,
-    SignalRequest, StartRequest, StartResponse, WaitRequest, event::Kind,
+    SignalRequest, StartRequest, StartResponse, StdinChunk, WaitRequest, WriteRequest, event::Kind,
 };
 use rustix::process::Signal;
 use tonic::{Status, Streaming};
@@ -169,6 +169,19 @@ impl Server {
         };
         let sent = soon("a signal", self.exec().signal(request)).await;
         sent.expect("it runs");
+    }
+
+    /// Gives it stdin.
+    pub(crate) async fn write_to(&self, execution_id: &str, data: &'static [u8]) {
+        let request = WriteRequest {
+            execution_id: execution_id.to_owned(),
+            chunk: Some(StdinChunk {
+                data: data.into(),
+                ..StdinChunk::default()
+            }),
+        };
+        let written = soon("a write", self.exec().write(request)).await;
+        written.expect("it takes stdin");
     }
 
     pub(crate) async fn delete(&self, execution_id: &str) -> Result<(), Status> {

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{binaries::binary, soon};
+use super::{binaries::binary, eventually, soon};
 
 /// Clones share the folder; the last one removes it.
 #[derive(Clone)]
@@ -59,6 +59,18 @@ impl Home {
     /// A file in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.0.path().join(name)
+    }
+
+    /// Returns when as many supervisors wait for an execution as are to.
+    pub(crate) async fn spares_are_there(&self) {
+        const SPARES: usize = 4;
+        let journals = self.path("state/durable");
+        eventually("the spare supervisors", || {
+            let folders = fs::read_dir(&journals).ok()?.flatten();
+            let ready = folders.filter(|one| one.path().join("supervisor.socket").exists());
+            (ready.count() >= SPARES).then_some(())
+        })
+        .await;
     }
 
     /// The process that supervises the durable execution `id`: who holds its lock.

@@ -94,6 +94,8 @@ fn folders_in(base: &Path) -> Vec<PathBuf> {
 }
 
 async fn leaves_nothing(server: Server) {
+    // They have descriptors, too, and stay.
+    server.daemon.home().spares_are_there().await;
     let before = descriptors(&server);
     let runs = count(320, 10_000);
     many(&server, runs / 4).await;
