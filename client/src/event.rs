@@ -67,6 +67,21 @@ impl Stream {
 }
 
 impl Event {
+    /// How many bytes of output a [`Gap`](Self::Gap) stands for; `None` of other events.
+    pub fn missing_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Gap {
+                stdout_bytes,
+                stderr_bytes,
+                terminal_bytes,
+            } => {
+                let bytes = stdout_bytes.saturating_add(*stderr_bytes);
+                Some(bytes.saturating_add(*terminal_bytes))
+            }
+            _ => None,
+        }
+    }
+
     /// `None` for a kind of event that this version does not know.
     pub(crate) fn of(event: v1::Event) -> Option<Self> {
         Some(match event.kind? {

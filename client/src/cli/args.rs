@@ -6,9 +6,9 @@ use clap::{ArgAction, Command, CommandFactory, Parser, error::ErrorKind};
 use remex_client::Endpoint;
 
 use super::{
-    Failure, echo, kill, later, legacy, ping, print, ps, rm,
+    Failure, attach, echo, kill, later, legacy, logs, ping, print, ps, rm,
     run::{self, RunArgs},
-    usage, wait,
+    start, usage, wait,
 };
 
 /// Where the server is, unless `--server` says it.
@@ -49,6 +49,9 @@ pub(crate) struct ServerArgs {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Run(Box<RunArgs>),
+    Start(Box<start::Args>),
+    Attach(attach::Args),
+    Logs(logs::Args),
     Ps(ps::Args),
     Wait(wait::Args),
     Kill(kill::Args),
@@ -59,8 +62,6 @@ enum Verb {
     /// Print the version, as --version does.
     #[command(hide = true)]
     Version,
-    #[command(flatten)]
-    Later(later::Verb),
 }
 
 impl Verb {
@@ -68,13 +69,16 @@ impl Verb {
     fn server(&self) -> Option<&ServerArgs> {
         match self {
             Self::Run(args) => Some(&args.server),
+            Self::Start(args) => Some(&args.server),
+            Self::Attach(args) => Some(&args.server),
+            Self::Logs(args) => Some(&args.server),
             Self::Ps(args) => Some(&args.server),
             Self::Wait(args) => Some(&args.server),
             Self::Kill(args) => Some(&args.server),
             Self::Rm(args) => Some(&args.server),
             Self::Echo(args) => Some(&args.server),
             Self::Ping(args) => Some(&args.server),
-            Self::Legacy(_) | Self::Version | Self::Later(_) => None,
+            Self::Legacy(_) | Self::Version => None,
         }
     }
 }
@@ -140,10 +144,15 @@ impl Asked {
             }
             _ => Refusal::Wrong(Failure::new(typed.refusal(&error))),
         })?;
-        if let Verb::Run(args) = &mut line.verb {
+        let command = match &mut line.verb {
+            Verb::Run(args) => Some(&mut args.command),
+            Verb::Start(args) => Some(&mut args.command),
+            _ => None,
+        };
+        if let Some(command) = command {
             // Behind them is the command's own.
-            let options = words.len() - args.argv.len();
-            args.typed = usage::Typed(words[..options].to_vec());
+            let options = words.len() - command.argv.len();
+            command.typed = usage::Typed(words[..options].to_vec());
         }
         line.check(variable).map_err(|what| {
             let help = typed.help();
@@ -156,6 +165,9 @@ impl Asked {
         let server = &self.server;
         match self.verb {
             Verb::Run(args) => run::run(server, *args).await,
+            Verb::Start(args) => start::start(server, &args).await,
+            Verb::Attach(args) => attach::attach(server, &args).await,
+            Verb::Logs(args) => logs::logs(server, &args).await,
             Verb::Ps(args) => ps::ps(server, &args).await,
             Verb::Wait(args) => wait::wait(server, &args).await,
             Verb::Kill(args) => kill::kill(server, &args).await,
@@ -164,7 +176,6 @@ impl Asked {
             Verb::Ping(args) => ping::ping(server, &args).await,
             Verb::Legacy(args) => legacy::legacy(args).await,
             Verb::Version => print::out(&definition().render_version()).map(|()| 0),
-            Verb::Later(verb) => Err(Failure::new(verb.to_string())),
         }
     }
 }
@@ -191,7 +202,7 @@ impl CommandLine {
             named = named.or(args.server.as_deref());
         }
         let server = match (&self.verb, named) {
-            (Verb::Legacy(_) | Verb::Version | Verb::Later(_), _) => Endpoint::default(),
+            (Verb::Legacy(_) | Verb::Version, _) => Endpoint::default(),
             (_, Some(text)) => endpoint("--server", text)?,
             (_, None) if variable.is_empty() => Endpoint::default(),
             (_, None) => endpoint(SERVER_VARIABLE, variable)?,

@@ -2,6 +2,8 @@
 //! line on stderr and an exit code.
 
 mod args;
+mod attach;
+mod command;
 mod echo;
 mod escape;
 mod failure;
@@ -10,12 +12,14 @@ mod json;
 mod kill;
 mod later;
 mod legacy;
+mod logs;
 mod ping;
 mod print;
 mod ps;
 mod quote;
 mod rm;
 mod run;
+mod start;
 mod usage;
 mod values;
 mod wait;

@@ -1,5 +1,5 @@
 //! The keys that are for remex itself where the command has the terminal, as ssh has them: at the beginning of a line, a
-//! tilde and one key more. Pure.
+//! tilde and one key more; and where it was attached to, as docker has it, Ctrl-P Ctrl-Q anywhere. Pure.
 
 /// What such keys ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,8 +8,12 @@ pub(super) enum Key {
     Leave,
     /// `~^Z`: stop remex, as Ctrl-Z would if the terminal were not the command's.
     Suspend,
+    /// Ctrl-P Ctrl-Q: leave the command alone.
+    Detach,
 }
 
+const CTRL_P: u8 = 0x10;
+const CTRL_Q: u8 = 0x11;
 const CTRL_Z: u8 = 0x1a;
 
 /// Where what is typed stands.
@@ -18,23 +22,42 @@ pub(super) struct Escapes {
     begins_line: bool,
     /// A tilde was typed at the beginning of a line, and is held back for what follows it.
     tilde: bool,
-}
-
-impl Default for Escapes {
-    fn default() -> Self {
-        Self {
-            begins_line: true,
-            tilde: false,
-        }
-    }
+    /// Ctrl-P Ctrl-Q is looked for.
+    detaches: bool,
+    /// Ctrl-P was typed, and is held back for what follows it.
+    ctrl_p: bool,
 }
 
 impl Escapes {
+    pub(super) fn new(detaches: bool) -> Self {
+        Self {
+            begins_line: true,
+            tilde: false,
+            detaches,
+            ctrl_p: false,
+        }
+    }
+
     /// Takes the keys for remex out of `typed`.
     pub(super) fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, Vec<Key>) {
         let mut passed = Vec::with_capacity(typed.len() + 1);
         let mut keys = Vec::new();
         for &byte in typed {
+            if std::mem::take(&mut self.ctrl_p) {
+                if byte == CTRL_Q {
+                    keys.push(Key::Detach);
+                    continue;
+                }
+                passed.push(CTRL_P);
+                self.begins_line = false;
+            }
+            if self.detaches && byte == CTRL_P {
+                if std::mem::take(&mut self.tilde) {
+                    passed.push(b'~');
+                }
+                self.ctrl_p = true;
+                continue;
+            }
             if std::mem::take(&mut self.tilde) {
                 match byte {
                     b'.' => {
@@ -79,7 +102,7 @@ mod tests {
             (b"\x03~.", b"\x03~.", &[]),
         ] {
             for cut in 0..=typed.len() {
-                let mut escapes = Escapes::default();
+                let mut escapes = Escapes::new(false);
                 let (mut got, mut found) = escapes.filter(&typed[..cut]);
                 let (rest, more) = escapes.filter(&typed[cut..]);
                 got.extend(rest);
@@ -88,5 +111,32 @@ mod tests {
                 assert_eq!((&*got, &*found), (passed, keys), "{shown}, cut at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn ctrl_p_ctrl_q_leaves_where_it_is_looked_for() {
+        use Key::{Detach, Leave};
+        for (typed, passed, keys) in [
+            (&b"\x10\x11"[..], &b""[..], &[Detach][..]),
+            (b"ls\x10\x11", b"ls", &[Detach]),
+            (b"\x10x", b"\x10x", &[]),
+            (b"\x10\x10\x11", b"\x10", &[Detach]),
+            (b"\x11\x10", b"\x11", &[]),
+            (b"~\x10\x11", b"~", &[Detach]),
+            (b"\x10~.", b"\x10~.", &[]),
+            (b"\r~.", b"\r", &[Leave]),
+        ] {
+            for cut in 0..=typed.len() {
+                let mut escapes = Escapes::new(true);
+                let (mut got, mut found) = escapes.filter(&typed[..cut]);
+                let (rest, more) = escapes.filter(&typed[cut..]);
+                got.extend(rest);
+                found.extend(more);
+                let shown = typed.escape_ascii();
+                assert_eq!((&*got, &*found), (passed, keys), "{shown}, cut at {cut}");
+            }
+        }
+        let (passed, keys) = Escapes::new(false).filter(b"\x10\x11");
+        assert_eq!((&*passed, keys.len()), (&b"\x10\x11"[..], 0));
     }
 }

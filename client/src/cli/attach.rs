@@ -1,0 +1,161 @@
+//! `remex attach`: joins an execution that outlives its callers, as if it had been run from here.
+
+use std::io::{IsTerminal, stdin, stdout};
+
+use remex::v1::{Execution, execution::State};
+use remex_client::{Attach, Client, Endpoint, Error, Interaction, Reason};
+
+use super::{
+    Failure,
+    args::ServerArgs,
+    failure::status_of,
+    ids, logs, print,
+    run::{Changes, Hold, How, Signals, converse, terminal},
+};
+
+/// So many of a terminal's last events are shown again: what is on it, most likely. Its programs repaint the rest.
+const REPAINTED_EVENTS: u64 = 100;
+/// Moves the cursor home, and clears the screen.
+const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
+
+/// What is typed there, for `remex attach --help`.
+const KEYS_HELP: &str = "\
+On a terminal, Ctrl-P Ctrl-Q leaves it running, and so does ~. at the
+beginning of a line; a terminal is shown from its last screen on, anything
+else from its beginning.";
+
+/// Join an execution that outlives its callers, with stdin, stdout, stderr and signals as if it were local.
+#[derive(Debug, clap::Args)]
+#[command(after_help = KEYS_HELP)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Read no stdin, and leave the command's as it is.
+    #[arg(short = 'n', long)]
+    no_stdin: bool,
+    /// Only look: send nothing, and be no caller whose going matters.
+    #[arg(long)]
+    observer: bool,
+    /// Ride through lost connections and restarts of remexd.
+    #[arg(long)]
+    resume: bool,
+    /// Print events as JSON, one a line, in place of the output; see `remex help run`.
+    #[arg(long)]
+    json: bool,
+    /// Do not say why the command was ended if it was not by itself.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Begin behind this event, such as the last that an earlier --json showed.
+    #[arg(long, value_name = "SEQUENCE")]
+    after: Option<u64>,
+    /// The execution: its id, or the beginning of one.
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+pub(crate) async fn attach(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+    let client = Client::connect(server).await?;
+    let id = ids::one(&client, &args.id).await?;
+    if args.observer {
+        let attach = args.attach(&id, args.after.unwrap_or(0)).observer();
+        return match logs::show(&client, attach, args.json).await? {
+            Some(exit) => status_of(&exit),
+            None => Ok(0),
+        };
+    }
+    let signals = Signals::watch()?;
+    let record = client.get(&id).await?;
+    let has_terminal = record
+        .command
+        .as_ref()
+        .is_some_and(|command| command.terminal.is_some());
+    let on_terminal = has_terminal
+        && record.state() != State::Ended
+        && !args.no_stdin
+        && !args.json
+        && stdin().is_terminal();
+    let changes = Changes::watch(on_terminal)?;
+    let after = args
+        .after
+        .unwrap_or(if on_terminal { last_screen(&record) } else { 0 });
+    let interaction = join(&client, args, &id, after).await?;
+    if on_terminal {
+        repaint(&interaction, after > 0).await?;
+    }
+    let how = How {
+        terminal: on_terminal,
+        stdin: !args.no_stdin,
+        hold: Hold::Attached,
+        json: args.json,
+        quiet: args.quiet,
+        timeout: None,
+    };
+    converse(interaction, &how, signals, changes).await
+}
+
+impl Args {
+    fn attach(&self, id: &str, after: u64) -> Attach {
+        let attach = Attach::to(id).after(after);
+        if self.resume { attach.resume() } else { attach }
+    }
+}
+
+async fn join(client: &Client, args: &Args, id: &str, after: u64) -> Result<Interaction, Failure> {
+    let joined = client.attach_interactive(args.attach(id, after)).await;
+    match joined {
+        // Its terminal went on meanwhile, and dropped what was to be shown first.
+        Err(error) if args.after.is_none() && is_gone(&error) => {
+            Ok(client.attach_interactive(args.attach(id, 0)).await?)
+        }
+        joined => Ok(joined?),
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    error.reason() == Some(Reason::PositionGone)
+}
+
+/// Behind which event its last screen begins.
+fn last_screen(record: &Execution) -> u64 {
+    let last = record.last_sequence;
+    match record.first_sequence {
+        0 => last,
+        first => last.saturating_sub(REPAINTED_EVENTS).max(first - 1),
+    }
+}
+
+/// Gives its terminal the size of this one, by way of another size, which programs that fill a screen draw anew for.
+async fn repaint(interaction: &Interaction, clears: bool) -> Result<(), Failure> {
+    if clears && stdout().is_terminal() {
+        print::bytes(CLEAR)?;
+    }
+    if let Ok((rows @ 2.., columns @ 1..)) = terminal::size() {
+        let control = interaction.control();
+        for rows in [rows - 1, rows] {
+            // If it cannot be sent the call is over, and its events say why.
+            let _ = control.resize(rows, columns).await;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_shown_from_what_is_kept_of_its_end() {
+        for (first, last, after) in [(2, 5, 1), (2, 500, 400), (450, 500, 449), (0, 500, 500)] {
+            let record = Execution {
+                first_sequence: first,
+                last_sequence: last,
+                ..Execution::default()
+            };
+            assert_eq!(last_screen(&record), after);
+        }
+    }
+}
