@@ -131,17 +131,17 @@ mod tests {
     use tonic::Status;
 
     use super::*;
-    use crate::cli::usage::Typed;
+    use crate::cli::{run::RunArgs, usage::Typed};
 
     #[derive(Debug, clap::Parser)]
     struct Line {
         #[command(flatten)]
-        args: CommandArgs,
+        args: RunArgs,
     }
 
     fn args(words: &[&str]) -> CommandArgs {
         let words = [&["run"], words].concat();
-        let mut args = <Line as clap::Parser>::parse_from(&words).args;
+        let mut args = <Line as clap::Parser>::parse_from(&words).args.command;
         args.typed = Typed(words.iter().map(Into::into).collect());
         args
     }
