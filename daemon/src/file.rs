@@ -290,9 +290,9 @@ mod tests {
         assert!(matches!(File::read(&path), Err(FileError::Read { .. })));
 
         let filled = |size: u64| "#".repeat(usize::try_from(size).unwrap());
-        fs::write(&path, filled(MAX_FILE)).unwrap();
+        fs::write(&path, filled(1_048_576)).unwrap();
         assert!(File::read(&path).is_ok());
-        fs::write(&path, filled(MAX_FILE + 1)).unwrap();
+        fs::write(&path, filled(1_048_577)).unwrap();
         assert!(matches!(File::read(&path), Err(FileError::TooLarge(_))));
 
         fs::write(&path, [0xff]).unwrap();

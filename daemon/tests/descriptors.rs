@@ -122,7 +122,7 @@ async fn inside() {
     let mut accepted = Vec::new();
     for client in &early {
         let connection = accept(&mut acceptor).await;
-        let caller = connection.caller.as_ref().unwrap();
+        let caller = connection.identify().unwrap();
         assert_eq!(caller.address, client.local_addr().ok());
         accepted.push(connection);
     }
@@ -141,7 +141,7 @@ async fn inside() {
 
     drop(files);
     let mut connection = accept(&mut acceptor).await;
-    assert!(connection.caller.is_ok());
+    assert!(connection.identify().is_ok());
     assert_eq!(log.count("cannot accept connections"), 1);
     assert_eq!(log.count("accepting connections again"), 1);
     // The connection is the one that waited all the time.
@@ -155,5 +155,8 @@ async fn inside() {
     let mut files = use_up_descriptors();
     files.pop();
     let connection = accept(&mut acceptor).await;
-    assert_eq!(connection.caller.unwrap().address, second.local_addr().ok());
+    assert_eq!(
+        connection.identify().unwrap().address,
+        second.local_addr().ok()
+    );
 }

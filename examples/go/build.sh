@@ -1,21 +1,11 @@
 #!/bin/sh
-# Makes gen (the stubs, and the program remex-run), with buf from PyPI in .venv and the plugins that go.mod pins. What is
-# there and current stays as it is.
+# Makes bin (the generators, and the client) and gen (the stubs).
 set -eu
 cd "$(dirname "$0")"
 
-protos='../../proto/remex/v1/exec.proto ../../proto/remex/v1/echo.proto'
-sum=$(cat $protos buf.gen.yaml go.sum requirements.txt | cksum)
-if [ "$(cat gen/sum 2>/dev/null)" != "$sum" ]; then
-    if ! cmp -s requirements.txt .venv/requirements.txt; then
-        rm -rf .venv
-        python3 -m venv .venv
-        .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
-        cp requirements.txt .venv/requirements.txt
-    fi
-    rm -rf gen
-    .venv/bin/buf generate
-    echo "$sum" > gen/sum
-fi
-go vet ./...
-go build -o gen/remex-run .
+GOBIN=$PWD/bin go install tool
+mkdir -p gen
+PATH=$PWD/bin:$PATH protoc -I ../../proto \
+    --go_out=gen --go_opt=paths=source_relative --go-grpc_out=gen --go-grpc_opt=paths=source_relative \
+    remex/v1/exec.proto remex/v1/echo.proto
+go build -o bin/client .

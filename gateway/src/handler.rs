@@ -20,7 +20,7 @@ use crate::{
     body::{Body, Collector, Memory, Policy, Spool, Tail},
     config::Exec,
     exec,
-    limits::Limits,
+    limits::{Limits, REPLY_RESERVE_BYTES, RUNNING_BYTES, TRANSIT_BYTES},
     wire::{
         Charset, Ending, Summary, last_word,
         request::{self, Request},
@@ -218,6 +218,9 @@ impl Handler {
             most_bytes: form.most_bytes,
             memory_bytes: self.limits.memory_bytes,
             memory: self.memory.clone(),
+            reserve_bytes: REPLY_RESERVE_BYTES,
+            running_bytes: RUNNING_BYTES,
+            transit_bytes: TRANSIT_BYTES,
             spool: form.spool.then(|| self.spool.clone()),
             digest: form.digest,
         }

@@ -8,6 +8,14 @@ pub const LINGER_BYTES: usize = 4 * 1024 * 1024;
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Probes without an answer after which a connection is taken for dead.
 pub const KEEPALIVE_PROBES: u32 = 4;
+/// What one stream of output may take in memory though replies have used up what they share, so that short replies need no
+/// file, and long ones are written in batches. A command with more has two such batches.
+pub const REPLY_RESERVE_BYTES: usize = 32 * 1024;
+/// What a running command takes here and in a server of the same process, beside its output.
+pub const RUNNING_BYTES: usize = 48 * 1024;
+/// What the output of one with more of it than [`REPLY_RESERVE_BYTES`] takes on its way from the server: a chunk that is read, two that wait, one
+/// that is encoded and one that is decoded, each with what allocators add.
+pub const TRANSIT_BYTES: usize = 112 * 1024;
 /// The longest `timeout` of a listener: what the API's durations and every clock can bear.
 pub const MOST_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 /// The longest `gather` of a listener, which a person would still call at once.
@@ -69,8 +77,9 @@ pub struct Limits {
     pub linger: Duration,
     /// Output of one stream that a reply keeps in memory; what is more goes to the spool.
     pub memory_bytes: usize,
-    /// Memory that all replies together may take, of running commands and of clients that have not read theirs; beyond it they
-    /// are spooled.
+    /// Memory that all replies together may take, of running commands and of clients that have not read theirs, with what
+    /// commands and their streams take; beyond it they are spooled. Each running command may have [`RUNNING_BYTES`],
+    /// [`TRANSIT_BYTES`] and two batches of [`REPLY_RESERVE_BYTES`] of each output even so.
     pub replies_in_memory_bytes: usize,
     /// The longest body of a reply; what is more is cut, and the reply says so.
     pub body_bytes: u64,

@@ -3,14 +3,15 @@
 mod holder;
 
 use std::{
-    env, fmt, fs,
-    io::{self, Read, Seek, Write},
+    env, fs,
+    io::{self, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
+use remex_supervisor::state_file;
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
@@ -19,9 +20,6 @@ use crate::id::new_id;
 
 /// The locked file; it says who holds the folder.
 const LOCK_FILE: &str = "lock";
-
-/// Locked by who is about to lock the other one, and by no longer than that.
-const TURN_FILE: &str = "turn";
 
 /// How long those that a server which was killed has left behind are waited for, once they are killed.
 const LEFTOVER_BOUND: Duration = Duration::from_secs(5);
@@ -32,8 +30,8 @@ const LOCK_POLL: Duration = Duration::from_millis(2);
 /// The file with the folder's own name.
 const INSTANCE_FILE: &str = "instance";
 
-/// The most of a file here that is read.
-const FILE_BYTES: u64 = 4096;
+/// The most that a file here has.
+const FILE_BYTES: usize = 4096;
 
 /// A state folder that this process holds.
 #[derive(Debug)]
@@ -154,12 +152,16 @@ fn lock(folder: &Path) -> Result<fs::File, StateDirError> {
         path: path.clone(),
         source,
     };
-    let turn = folder.join(TURN_FILE);
-    let turn = private().open(&turn).map_err(failed)?;
     let deadline = Instant::now() + LEFTOVER_BOUND;
     // Others that start at the same time wait until this one has said that it holds the folder.
+    let turn = fs::File::open(folder).map_err(failed)?;
     let has_turn = try_lock_until(&turn, deadline);
-    let mut file = private().read(true).open(&path).map_err(failed)?;
+    if has_turn {
+        clear_way(&path).map_err(failed)?;
+    }
+    let mut options = fs::File::options();
+    let options = options.read(true).write(true).create(true).mode(0o600);
+    let mut file = state_file::open(&path, options).map_err(failed)?;
     if !try_lock_until(&file, Instant::now()) {
         let holder = Holder::read(&mut file).map_err(failed)?;
         let is_free = has_turn && !holder.lives() && {
@@ -183,6 +185,14 @@ fn lock(folder: &Path) -> Result<fs::File, StateDirError> {
     Ok(file)
 }
 
+/// Sets aside what has the lock's name and cannot be one, so that nobody holds it.
+fn clear_way(lock: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(lock) {
+        Ok(metadata) if !metadata.is_file() => state_file::set_aside(lock, &"it is no plain file"),
+        _ => Ok(()),
+    }
+}
+
 /// Whether `file` could be locked by `deadline`, which is tried at least once.
 fn try_lock_until(file: &fs::File, deadline: Instant) -> bool {
     loop {
@@ -199,50 +209,20 @@ fn try_lock_until(file: &fs::File, deadline: Instant) -> bool {
 /// The name in `file`, which gets one if it has none. One that a crash left half-written, or that is no name, is set aside,
 /// so that no start fails for it.
 fn instance(file: &Path) -> io::Result<String> {
-    match fs::File::open(file).and_then(|mut opened| read(&mut opened)) {
-        Ok(text) => {
+    match state_file::read(file, FILE_BYTES) {
+        Ok(Some(bytes)) => {
+            let text = String::from_utf8_lossy(&bytes);
             if let Ok(id) = Uuid::try_parse(text.trim()) {
                 return Ok(id.simple().to_string());
             }
-            set_aside(file, &"it holds no name")?;
+            state_file::set_aside(file, &"it holds no name")?;
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => set_aside(file, &error)?,
+        Ok(None) => {}
+        Err(error) => state_file::set_aside(file, &error)?,
     }
     let id = new_id().simple().to_string();
-    // Whole or not at all: a crash in the middle is to leave nothing to be set aside.
-    let new = file.with_extension("new");
-    let mut opened = private().truncate(true).open(&new)?;
-    writeln!(opened, "{id}")?;
-    opened.sync_all()?;
-    fs::rename(&new, file)?;
+    state_file::replace(file, format!("{id}\n").as_bytes())?;
     Ok(id)
-}
-
-/// Moves `file` to a name that nobody uses, and says so.
-fn set_aside(file: &Path, why: &dyn fmt::Display) -> io::Result<()> {
-    let aside = file.with_extension(format!("corrupt-{}", new_id().simple()));
-    fs::rename(file, &aside)?;
-    tracing::warn!(
-        file = %file.display(),
-        aside = %aside.display(),
-        %why,
-        "a file of the state folder is of no use and set aside"
-    );
-    Ok(())
-}
-
-/// What is in `file`, as far as it is of a sane size.
-fn read(file: &mut fs::File) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn private() -> fs::OpenOptions {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options
 }
 
 #[cfg(test)]
@@ -302,21 +282,46 @@ mod tests {
         let path = dir.path().join("state");
         drop(StateDir::open(&path).unwrap());
         let file = path.join(INSTANCE_FILE);
-        for (number, text) in [&b""[..], b"0199", b"\xff\xfe", &[b'x'; 9000]]
-            .into_iter()
-            .enumerate()
-        {
+        for text in [&b""[..], b"0199", b"\xff\xfe", &[b'x'; 9000]] {
             fs::write(&file, text).unwrap();
             let name = StateDir::open(&path).unwrap().instance().to_owned();
             assert_eq!(StateDir::open(&path).unwrap().instance(), name);
-            let aside = fs::read_dir(&path).unwrap().filter(|entry| {
-                let name = entry.as_ref().unwrap().file_name();
-                name.to_string_lossy().contains("corrupt")
-            });
-            assert_eq!(aside.count(), number + 1);
+            assert_eq!(fs::read(path.join("instance.damaged")).unwrap(), text);
         }
-        fs::remove_file(&file).unwrap();
-        fs::create_dir(&file).unwrap();
+    }
+
+    /// What has the name of a file here and is none.
+    #[test]
+    fn pitfall_66_what_is_no_file_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        drop(StateDir::open(&path).unwrap());
+        for name in [INSTANCE_FILE, LOCK_FILE] {
+            let file = path.join(name);
+            fs::remove_file(&file).unwrap();
+            fs::create_dir_all(file.join("full")).unwrap();
+            let held = StateDir::open(&path).unwrap();
+            let error = StateDir::open(&path).unwrap_err();
+            assert!(matches!(error, StateDirError::Held { .. }), "{error}");
+            drop(held);
+            fs::remove_file(&file).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(&file).status();
+            assert!(made.unwrap().success());
+            StateDir::open(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn pitfall_66_a_lock_that_says_nothing_of_use_is_still_a_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let held = StateDir::open(&path).unwrap();
+        for text in [&b"\xff\0"[..], &[b'1'; 9000], b""] {
+            fs::write(path.join(LOCK_FILE), text).unwrap();
+            let error = StateDir::open(&path).unwrap_err();
+            assert!(matches!(error, StateDirError::Held { .. }), "{error}");
+        }
+        drop(held);
         StateDir::open(&path).unwrap();
     }
 

@@ -1,13 +1,9 @@
 """Calls over a Unix socket without an authority, and one with the option that remexd's log names: a line each."""
 
 import sys
-from pathlib import Path
 
 import grpc
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python/gen"))
-
-from remex.v1 import exec_pb2, exec_pb2_grpc  # noqa: E402
+from remex.v1 import exec_pb2, exec_pb2_grpc
 
 NAMED = [("grpc.default_authority", "localhost")]
 

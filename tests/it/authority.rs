@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::harness::{Daemon, Home, eventually, http2::Frames, soon, tools};
+use crate::harness::{Daemon, Home, eventually, examples::example, http2::Frames, soon};
 
 /// What grpcio, and what grpcurl makes of a socket's path.
 const DERIVED: [&str; 2] = ["run%2Fremex%2Fremexd.sock", "/run/remex/remexd.sock"];
@@ -60,12 +60,13 @@ async fn an_authority_in_the_log_cannot_act_on_a_terminal() {
 
 #[tokio::test]
 async fn python_without_an_authority_is_told_of_in_the_log() {
-    let python = skip_unless!(tools::example("examples/python/.venv/bin/python", "python"));
+    let python = skip_unless!(example("python"));
     let home = Home::new();
     let socket = home.path("remexd.sock");
     let listen = format!("unix:{}", socket.display());
     let daemon = Daemon::start_in(&home, &["--listen", &listen]).await;
-    let calls = Command::new(python)
+    let calls = Command::new(python.join(".venv/bin/python"))
+        .env("PYTHONPATH", python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/authority.py"))
         .arg(&socket)
         .output();

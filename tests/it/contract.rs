@@ -257,13 +257,25 @@ async fn what_the_server_is() {
     let later = info.features.iter().any(|name| name == "isolation");
     assert!(!later, "{info:?}");
     assert!(!info.containment.is_empty());
-    let limits = info.limits.unwrap();
-    assert_eq!(limits.max_executions, 7);
-    assert_eq!(limits.max_request_bytes, 4 * 1024 * 1024);
-    assert_eq!(limits.max_connection_streams, 1024);
-    assert_eq!(limits.max_string_bytes + 1, 128 * 1024);
-    assert_eq!(limits.max_strings, 65_536);
-    assert_eq!(limits.max_ended_records, 1000);
-    assert_eq!(limits.ended_record_age.unwrap().seconds, 600);
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let expected = v1::ServerLimits {
+        max_request_bytes: 4 * 1024 * 1024,
+        max_header_bytes: 16 * 1024,
+        max_connection_streams: 1024,
+        max_connections: 4096,
+        max_executions: 7,
+        max_string_bytes: 131_071,
+        max_strings: 65_536,
+        max_labels: 32,
+        max_label_key_bytes: 63,
+        max_label_value_bytes: 256,
+        default_output_bytes: 1024 * 1024,
+        max_output_bytes: 16 * 1024 * 1024,
+        max_kill_after: seconds(60),
+        ended_record_age: seconds(600),
+        max_ended_records: 1000,
+        max_page_size: 1000,
+    };
+    assert_eq!(info.limits.unwrap(), expected);
     daemon.stop().await;
 }

@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
     process::{Output, Stdio},
 };
 
@@ -17,7 +16,7 @@ use tokio::{
 use crate::harness::{Daemon, binaries::binary, soon, tools};
 
 /// For `sh -c`. What each prints and how it ends is what a local run gives.
-const COMMANDS: [&str; 14] = [
+pub(crate) const COMMANDS: [&str; 14] = [
     "echo hello",
     "true",
     "false",
@@ -39,7 +38,7 @@ const MAX_DATAGRAM: usize = 65_507;
 
 /// What came of a command. `status` is as a shell's `$?`: 128 and its number for a signal.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+pub(crate) struct Seen {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     status: i32,
@@ -48,8 +47,6 @@ struct Seen {
 #[tokio::test]
 async fn every_way_in_gives_what_a_local_shell_gives() {
     skip_unless!(tools::root());
-    let python = skip_unless!(tools::example("examples/python/.venv/bin/python", "python"));
-    let go = skip_unless!(tools::example("examples/go/gen/remex-run", "go"));
     let daemon = Daemon::start(&[
         "--legacy",
         "tcp://127.0.0.1:0/exec",
@@ -64,8 +61,6 @@ async fn every_way_in_gives_what_a_local_shell_gives() {
             ("Start", start(&daemon, text).await),
             ("Interact", interact(&daemon, text).await),
             ("remex", remex(&daemon, text).await),
-            ("Python", from_python(&python, &daemon, text).await),
-            ("Go", from_go(&go, &daemon, text).await),
         ] {
             assert_eq!(seen, local, "{text:?} by {way}");
         }
@@ -75,14 +70,15 @@ async fn every_way_in_gives_what_a_local_shell_gives() {
     daemon.stop().await;
 }
 
-/// A file that an example's `build.sh` makes.
-async fn local(daemon: &Daemon, text: &str) -> Seen {
+/// What a shell on this machine makes of `text`.
+pub(crate) async fn local(daemon: &Daemon, text: &str) -> Seen {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", text]).current_dir(daemon.home().folder());
     outcome("sh", &mut shell).await
 }
 
-async fn outcome(what: &str, command: &mut Command) -> Seen {
+/// What came of `command`, which is given no stdin.
+pub(crate) async fn outcome(what: &str, command: &mut Command) -> Seen {
     let output = soon(what, command.stdin(Stdio::null()).output()).await;
     let Output {
         status,
@@ -205,24 +201,6 @@ async fn remex(daemon: &Daemon, text: &str) -> Seen {
     let mut remex = Command::new(binary("remex"));
     remex.args(["--server", daemon.url("grpc"), "run", "--shell", text]);
     outcome("remex", &mut remex).await
-}
-
-async fn from_python(python: &Path, daemon: &Daemon, text: &str) -> Seen {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/python/remex_run.py");
-    let mut client = Command::new(python);
-    client
-        .arg(program)
-        .arg("--server")
-        .arg(daemon.socket("grpc").to_string());
-    client.args(["--", "/bin/sh", "-c", text]);
-    outcome("Python", &mut client).await
-}
-
-async fn from_go(program: &Path, daemon: &Daemon, text: &str) -> Seen {
-    let mut client = Command::new(program);
-    client.arg("-server").arg(daemon.socket("grpc").to_string());
-    client.args(["--", "/bin/sh", "-c", text]);
-    outcome("Go", &mut client).await
 }
 
 async fn over_tcp(address: SocketAddr, text: &str, local: &Seen) {

@@ -5,17 +5,20 @@ use std::{fs, process::Stdio, time::Instant};
 
 use remex::{
     error::Reason,
-    v1::{Command, RunRequest, RunResponse},
+    v1::{Command, RunRequest, RunResponse, Terminal, exit},
 };
 use remex_client::Client;
 use tokio::net::TcpStream;
 use tonic::Status;
 
-use crate::harness::{
-    Daemon, Home,
-    binaries::binary,
-    eventually, soon,
-    tools::{Missing, program, root},
+use crate::{
+    harness::{
+        Daemon, Home, Marker,
+        binaries::binary,
+        eventually, soon,
+        tools::{Missing, program, root},
+    },
+    supervision::support::duration,
 };
 
 async fn run(client: &Client, shell: &str) -> Result<RunResponse, Status> {
@@ -90,6 +93,18 @@ async fn without_ipv4_the_defaults_are_those_of_ipv6() {
             "udp://[::1]:8081"
         ]
     );
+    let pid = daemon.pid().as_raw_nonzero().to_string();
+    let inside = ["--target", &pid, "--net"];
+    let output = tokio::process::Command::new("nsenter")
+        .args(inside)
+        .arg(binary("remex"))
+        .args(["run", "--", "echo", "served"])
+        .env("REMEX_SERVER", "[::1]")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = soon("remex run", output).await.unwrap();
+    assert_eq!(output.stdout, b"served\n", "{output:?}");
     daemon.stop().await;
     // What was asked for is what is had, or an error.
     let flags = ["--listen", "127.0.0.1:0"];
@@ -110,6 +125,7 @@ FILTERS = {
         (LOAD, 0, 0, NR), (EQUAL, 4, 0, CLONE3), (EQUAL, 0, 2, CLONE), (LOAD, 0, 0, ARGUMENT),
         (SET, 2, 0, 0x10000), (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO | 38), (RETURN, 0, 0, ERRNO | 1),
     ],
+    "clone3": [(LOAD, 0, 0, NR), (EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, ERRNO | 38), (RETURN, 0, 0, ALLOW)],
     "netlink": [
         (LOAD, 0, 0, NR), (EQUAL, 0, 2, SOCKET), (LOAD, 0, 0, ARGUMENT), (EQUAL, 1, 0, 16),
         (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO | 1),
@@ -141,6 +157,54 @@ async fn pitfall_51_without_threads_it_says_so() {
     let refused = Home::refusal(command).await;
     refused.assert(69, &["cannot start threads"]);
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+}
+
+/// Whatever a child needs of the server: a terminal, another user, both, an end.
+#[tokio::test]
+async fn pitfall_51_without_clone3_all_kinds_of_commands_run() {
+    let wrapper = skip_unless!(without("clone3"));
+    let home = Home::new();
+    let daemon = Daemon::spawn(&home, home.remexd_under(&wrapper, &[])).await;
+    let client = daemon.client().await;
+    let has_root = root().is_ok();
+    for user in ["", "nobody"]
+        .into_iter()
+        .filter(|user| user.is_empty() || has_root)
+    {
+        for terminal in [None, Some(Terminal::default())] {
+            let is_terminal = terminal.is_some();
+            let request = RunRequest {
+                command: Some(Command {
+                    shell: "id -un; test -t 1 && echo on a terminal; kill -USR1 $$".to_owned(),
+                    user: user.to_owned(),
+                    terminal,
+                    ..Command::default()
+                }),
+                text: true,
+                ..RunRequest::default()
+            };
+            let ran = soon("a run", client.exec().run(request)).await;
+            let ran = ran.unwrap().into_inner();
+            let output = &ran.stdout_text;
+            assert_eq!(ran.exit.unwrap().signal, 10, "{output}");
+            assert!(output.contains(user), "{output}");
+            assert_eq!(output.contains("on a terminal"), is_terminal, "{output}");
+        }
+    }
+    let marker = Marker::new();
+    let request = RunRequest {
+        command: Some(Command {
+            shell: format!("setsid sleep {marker} & exec sleep {marker}"),
+            timeout: Some(duration(100)),
+            ..Command::default()
+        }),
+        ..RunRequest::default()
+    };
+    let ran = soon("a run", client.exec().run(request)).await;
+    let exit = ran.unwrap().into_inner().exit.unwrap();
+    assert_eq!(exit.reason(), exit::Reason::Timeout);
+    assert!(marker.processes().is_empty());
+    daemon.stop().await;
 }
 
 #[tokio::test]

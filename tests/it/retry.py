@@ -2,13 +2,9 @@
 
 import json
 import sys
-from pathlib import Path
 
 import grpc
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python/gen"))
-
-from remex.v1 import exec_pb2, exec_pb2_grpc  # noqa: E402
+from remex.v1 import exec_pb2, exec_pb2_grpc
 
 RETRY = {
     "maxAttempts": 5,

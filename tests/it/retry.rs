@@ -9,7 +9,7 @@ use tokio::{
     process::{ChildStdout, Command},
 };
 
-use crate::harness::{Daemon, Home, Marker, soon, tools};
+use crate::harness::{Daemon, Home, Marker, examples::example, soon};
 
 async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
     let line = soon("a line of the caller's", lines.next_line()).await;
@@ -18,7 +18,7 @@ async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
 
 #[tokio::test]
 async fn pitfall_21_a_connection_that_is_lost_under_a_command_has_nobody_run_it_again() {
-    let python = skip_unless!(tools::example("examples/python/.venv/bin/python", "python"));
+    let python = skip_unless!(example("python"));
     let home = Home::new();
     let (socket, ran, marker) = (home.path("socket"), home.path("ran"), Marker::new());
     let listen = format!("unix:{}", socket.display());
@@ -40,7 +40,8 @@ async fn pitfall_21_a_connection_that_is_lost_under_a_command_has_nobody_run_it_
         panic!("started comes first");
     };
 
-    let mut caller = Command::new(python)
+    let mut caller = Command::new(python.join(".venv/bin/python"))
+        .env("PYTHONPATH", python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/retry.py"))
         .args([&socket, Path::new(&started.execution_id)])
         .arg(format!("echo ran >>{}; exec sleep {marker}", ran.display()))

@@ -8,7 +8,7 @@ use remex_client::Endpoint;
 use super::{
     Failure, attach, echo, kill, later, legacy, logs, ping, print, ps, rm,
     run::{self, RunArgs},
-    start, usage, wait,
+    start, usage, version, wait,
 };
 
 /// Where the server is, unless `--server` says it.
@@ -59,9 +59,7 @@ enum Verb {
     Echo(echo::Args),
     Ping(ping::Args),
     Legacy(legacy::Args),
-    /// Print the version, as --version does.
-    #[command(hide = true)]
-    Version,
+    Version(version::Args),
 }
 
 impl Verb {
@@ -78,7 +76,8 @@ impl Verb {
             Self::Rm(args) => Some(&args.server),
             Self::Echo(args) => Some(&args.server),
             Self::Ping(args) => Some(&args.server),
-            Self::Legacy(_) | Self::Version => None,
+            Self::Version(args) => Some(&args.server),
+            Self::Legacy(_) => None,
         }
     }
 }
@@ -175,7 +174,7 @@ impl Asked {
             Verb::Echo(args) => echo::echo(server, &args).await,
             Verb::Ping(args) => ping::ping(server, &args).await,
             Verb::Legacy(args) => legacy::legacy(args).await,
-            Verb::Version => print::out(&definition().render_version()).map(|()| 0),
+            Verb::Version(_) => version::version(server).await,
         }
     }
 }
@@ -202,7 +201,7 @@ impl CommandLine {
             named = named.or(args.server.as_deref());
         }
         let server = match (&self.verb, named) {
-            (Verb::Legacy(_) | Verb::Version, _) => Endpoint::default(),
+            (Verb::Legacy(_), _) => Endpoint::default(),
             (_, Some(text)) => endpoint("--server", text)?,
             (_, None) if variable.is_empty() => Endpoint::default(),
             (_, None) => endpoint(SERVER_VARIABLE, variable)?,

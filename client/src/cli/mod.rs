@@ -22,6 +22,7 @@ mod run;
 mod start;
 mod usage;
 mod values;
+mod version;
 mod wait;
 
 pub(crate) use args::Asked;

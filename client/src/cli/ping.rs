@@ -26,8 +26,8 @@ pub(crate) async fn ping(server: &Endpoint, args: &Args) -> Result<u8, Failure> 
     let end = args.wait.and_then(|wait| Instant::now().checked_add(wait));
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match once(server).await {
-            Ok(line) => return print::out(&line).map(|()| 0),
+        let error = match ask(server).await {
+            Ok(answer) => return report(server, &answer),
             Err(error) => error,
         };
         // Any other answer comes from a server that is there.
@@ -41,16 +41,38 @@ pub(crate) async fn ping(server: &Endpoint, args: &Args) -> Result<u8, Failure> 
     }
 }
 
-async fn once(server: &Endpoint) -> Result<String, Error> {
+fn report(server: &Endpoint, answer: &Answer) -> Result<u8, Failure> {
+    let Answer {
+        version,
+        milliseconds,
+    } = answer;
+    print::out(&format!(
+        "{server}: remexd {version}, {milliseconds:.2} ms\n"
+    ))?;
+    Ok(0)
+}
+
+/// How a server answered.
+pub(super) struct Answer {
+    /// Its version, safe to print.
+    pub(super) version: String,
+    milliseconds: f64,
+}
+
+/// Asks with an Echo, which every version answers.
+pub(super) async fn ask(server: &Endpoint) -> Result<Answer, Error> {
     let client = Client::connect(server).await?;
     let mut echo = client.echo();
     let begin = Instant::now();
     let answer = timeout(CONNECT_TIMEOUT, echo.echo(EchoRequest::default())).await;
     let silence = || tonic::Status::unavailable(format!("{server} does not answer"));
     let response = answer.map_err(|_| silence())??;
-    let elapsed = begin.elapsed().as_secs_f64() * 1000.0;
+    let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
     let version = response.metadata().get(VERSION_HEADER);
     let version = version.and_then(|version| version.to_str().ok());
     let version = escape::line(version.unwrap_or("of an unknown version"));
-    Ok(format!("{server}: remexd {version}, {elapsed:.2} ms\n"))
+    Ok(Answer {
+        version,
+        milliseconds,
+    })
 }

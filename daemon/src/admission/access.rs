@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use thiserror::Error;
 
+use super::Network;
 use crate::net::{Caller, PeerUnknown, Users};
 
 /// Who may use one listener.
@@ -13,7 +13,7 @@ pub struct Access {
     /// Of this machine.
     pub users: Users,
     /// Of other machines; empty: every one that reaches it.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<Network>,
 }
 
 /// Why a peer may not.
@@ -46,12 +46,13 @@ impl Access {
             (Some(uid), _) if !self.users.allows(uid) => Err(Denied::User { uid }),
             (Some(_), _) => Ok(caller),
             (None, Some(address)) => {
-                let address = address.ip().to_canonical();
                 let open = self.allow.is_empty();
-                if open || self.allow.iter().any(|network| network.contains(&address)) {
+                if open || self.allow.iter().any(|network| network.contains(address)) {
                     Ok(caller)
                 } else {
-                    Err(Denied::Address { address })
+                    Err(Denied::Address {
+                        address: address.ip().to_canonical(),
+                    })
                 }
             }
             // Over a Unix socket the kernel always names a user.

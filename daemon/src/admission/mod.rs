@@ -3,6 +3,7 @@
 
 mod access;
 mod addresses;
+mod network;
 mod rates;
 mod refusals;
 mod sources;
@@ -10,6 +11,7 @@ mod sources;
 pub use self::{
     access::{Access, Denied},
     addresses::{Addresses, Entry},
+    network::{Network, NotANetwork},
     rates::Rates,
     refusals::{Refusals, Refused},
     sources::{Forbidden, check_source},

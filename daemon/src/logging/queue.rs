@@ -1,5 +1,6 @@
 //! Lines on their way to stderr. Whoever logs puts a line into a bounded queue and goes on; a thread of its own writes, and
-//! is the only one that waits for a reader. What finds the queue full is dropped and counted.
+//! is the only one that waits for a reader. What finds the queue full is dropped and counted. A line that comes alone is
+//! written at once; of those that follow closely, whoever logs need not wake the thread for each.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +22,9 @@ pub const LINES: usize = 4096;
 /// Bytes of them, in all. As many again may be in the hands of the thread that writes.
 pub const BYTES: usize = 1024 * 1024;
 
+/// After it has written, the thread takes what came meanwhile only after so long, or when it is asked to hurry.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// A queue and the thread that empties it. Clones share both.
 #[derive(Clone)]
 pub(super) struct Queue(Arc<Shared>);
@@ -28,8 +32,8 @@ pub(super) struct Queue(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There are lines, or some were dropped.
-    filled: Condvar,
+    /// There is something for the thread to do.
+    due: Condvar,
     /// There are none, and the last one is written.
     emptied: Condvar,
 }
@@ -39,8 +43,21 @@ struct Waiting {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     dropped: u64,
-    /// The thread has lines in hand.
-    writing: bool,
+    thread: Thread,
+    /// Somebody waits for what is there to be written, or there is much of it.
+    is_hurried: bool,
+}
+
+/// What the thread does.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    /// Waits for a line.
+    #[default]
+    Idle,
+    /// Has lines in hand.
+    Writing,
+    /// Lets lines gather.
+    Gathering,
 }
 
 impl fmt::Debug for Queue {
@@ -72,14 +89,21 @@ impl Queue {
         }
         waiting.bytes += line.len();
         waiting.lines.push_back(line);
-        self.0.filled.notify_one();
+        if waiting.lines.len() == LINES / 2 {
+            waiting.is_hurried = true;
+        }
+        if waiting.thread == Thread::Idle || waiting.is_hurried {
+            self.0.due.notify_one();
+        }
     }
 
     /// Waits until everything is written, for at most `patience`; says whether it is.
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut waiting = self.0.lock();
-        while waiting.writing || !waiting.lines.is_empty() {
+        while waiting.thread == Thread::Writing || !waiting.lines.is_empty() {
+            waiting.is_hurried = true;
+            self.0.due.notify_one();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -111,13 +135,23 @@ impl Shared {
     /// All lines there are, once there are any, and how many were dropped behind them.
     fn take(&self) -> (VecDeque<Vec<u8>>, u64) {
         let mut waiting = self.lock();
-        waiting.writing = false;
-        while waiting.lines.is_empty() {
+        if waiting.thread == Thread::Writing {
+            waiting.thread = Thread::Gathering;
             self.emptied.notify_all();
-            let woken = self.filled.wait(waiting);
+            let gathered = self
+                .due
+                .wait_timeout_while(waiting, GATHER, |waiting| !waiting.is_hurried);
+            waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        while waiting.lines.is_empty() {
+            waiting.thread = Thread::Idle;
+            waiting.is_hurried = false;
+            self.emptied.notify_all();
+            let woken = self.due.wait(waiting);
             waiting = woken.unwrap_or_else(PoisonError::into_inner);
         }
-        waiting.writing = true;
+        waiting.thread = Thread::Writing;
+        waiting.is_hurried = false;
         waiting.bytes = 0;
         let dropped = mem::take(&mut waiting.dropped);
         (mem::take(&mut waiting.lines), dropped)
@@ -175,11 +209,12 @@ mod tests {
         queue.push(vec![b'.'; first]);
         let stuck = || {
             let waiting = queue.0.lock();
-            waiting.writing && waiting.lines.is_empty()
+            waiting.thread == Thread::Writing && waiting.lines.is_empty()
         };
         while !stuck() {
             thread::yield_now();
         }
+        assert_eq!((LINES, BYTES), (4096, 1_048_576));
         let pushed = LINES + 7;
         for _ in 0..pushed {
             queue.push(b"x\n".to_vec());
@@ -194,10 +229,32 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_follow_closely_wake_nobody_and_come_out_all_the_same() {
+        let (queue, mut reader) = queue();
+        let gathering = || queue.0.lock().thread == Thread::Gathering;
+        let mut bytes = [0; 2];
+        // The thread may be late, and idle again before it is seen to gather.
+        let met = (0..1000).any(|_| {
+            queue.push(b"a\n".to_vec());
+            reader.read_exact(&mut bytes).unwrap();
+            let until = Instant::now() + GATHER;
+            while !gathering() && Instant::now() < until {
+                thread::yield_now();
+            }
+            gathering()
+        });
+        assert!(met);
+        queue.push(b"b\n".to_vec());
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"b\n");
+        assert!(queue.flush(PATIENCE));
+    }
+
+    #[test]
     fn long_lines_are_bounded_by_their_bytes() {
         let (queue, _reader) = queue();
         queue.push(vec![b'.'; BYTES]);
-        let full = || queue.0.lock().writing;
+        let full = || queue.0.lock().thread == Thread::Writing;
         while !full() {
             thread::yield_now();
         }

@@ -1,11 +1,12 @@
-//! The accept loop's body: a permit first, then a connection, then whose it is. It never spins: what the machine is short
-//! of (descriptors, memory) makes it pause, also across calls that were cancelled.
+//! The accept loop's body: a permit first, then a connection. Whose it is, its own task asks, so that a crowd leaves the
+//! kernel's queue as fast as it comes. The loop never spins: what the machine is short of (descriptors, memory) makes it pause,
+//! also across calls that were cancelled.
 
 use std::{future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until},
 };
@@ -44,10 +45,21 @@ impl AcceptLimits {
 pub struct Accepted {
     /// Its bytes.
     pub stream: PeerStream,
-    /// Who it is from; the unknown are to be refused.
-    pub caller: Result<Caller, PeerUnknown>,
+    /// As accept told it, since one that is gone cannot be asked for any more. `None` for a Unix socket.
+    peer: Option<SocketAddr>,
     /// To be held as long as the connection is open.
     pub permit: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    /// Asks the kernel who it is from; the unknown are to be refused.
+    pub fn identify(&self) -> Result<Caller, PeerUnknown> {
+        match (&self.stream, self.peer) {
+            (PeerStream::Tcp(stream), Some(peer)) => identify_stream(stream, peer),
+            (PeerStream::Tcp(stream), None) => identify_stream(stream, stream.peer_addr()?),
+            (PeerStream::Unix(stream), _) => Ok(Caller::unix(stream.peer_cred()?.uid())),
+        }
+    }
 }
 
 /// A listener in the runtime.
@@ -136,11 +148,11 @@ impl Acceptor {
             }
             // From here to the return nothing waits, so no accepted connection can be lost.
             match self.socket.accept().await {
-                Ok((stream, caller)) => {
+                Ok((stream, peer)) => {
                     self.succeed();
                     return Accepted {
                         stream,
-                        caller,
+                        peer,
                         permit,
                     };
                 }
@@ -172,17 +184,15 @@ impl Acceptor {
 }
 
 impl AsyncSocket {
-    async fn accept(&self) -> io::Result<(PeerStream, Result<Caller, PeerUnknown>)> {
+    async fn accept(&self) -> io::Result<(PeerStream, Option<SocketAddr>)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                let caller = identify_stream(&stream, peer);
-                Ok((PeerStream::Tcp(stream), caller))
+                Ok((PeerStream::Tcp(stream), Some(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
-                let caller = identify_unix(&stream);
-                Ok((PeerStream::Unix(stream), caller))
+                Ok((PeerStream::Unix(stream), None))
             }
         }
     }
@@ -210,17 +220,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// `peer` is as accept told it: one that is gone cannot be asked for any more.
 fn identify_stream(stream: &TcpStream, peer: SocketAddr) -> Result<Caller, PeerUnknown> {
-    stream.set_nodelay(true)?;
     let identity = identify_tcp(peer, stream.local_addr()?);
     // Asked last: as long as our end is connected, nobody else can be at the other one.
     if matches!(identity, Identity::Local { .. }) && TcpInfo::of(stream)?.is_closed() {
         return Err(PeerUnknown::NoOwner(peer));
     }
     identity.caller(Transport::Tcp, peer)
-}
-
-fn identify_unix(stream: &UnixStream) -> Result<Caller, PeerUnknown> {
-    Ok(Caller::unix(stream.peer_cred()?.uid()))
 }

@@ -11,12 +11,13 @@ use std::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 use serde::{Deserialize, Deserializer};
 
-use super::text::deserialize_text;
+use super::{Users, text::deserialize_text};
 
 /// The mode of a Unix socket that asks for none: its owner alone.
 const DEFAULT_MODE: u32 = 0o600;
 /// Every permission bit there is; setuid and the like mean nothing on a socket.
 const MAX_MODE: u32 = 0o777;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 const UNIX: &str = "unix:";
 
 /// Where to listen. Parses `127.0.0.1:50051`, `[::1]:50051`, `[fe80::1%eth0]:50051`, `localhost:50051` (IPv4), `unix:/p`,
@@ -100,6 +101,18 @@ impl Address {
         }
     }
 
+    /// Who may connect of this machine's `users` and of other machines, for a sentence.
+    pub fn explain(&self, users: &Users) -> String {
+        match self {
+            Self::Unix(address) => address.explain(users),
+            Self::Tcp(_) if self.is_loopback() => users.explain(),
+            Self::Tcp(_) => format!(
+                "{}, and every other machine that reaches it",
+                users.explain()
+            ),
+        }
+    }
+
     /// Whether only this machine can connect; true for every Unix socket.
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -107,6 +120,28 @@ impl Address {
             Self::Unix(_) => true,
         }
     }
+
+    /// Whether only one of both can be listened on, however they are written. Port 0 is any that is free, and IPv6 listeners
+    /// take no IPv4, so each family is for itself.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(two)) => overlap(*one, *two),
+            (Self::Unix(one), Self::Unix(two)) => one.path == two.path,
+            _ => false,
+        }
+    }
+}
+
+fn overlap(one: SocketAddr, two: SocketAddr) -> bool {
+    let zone = |address| match address {
+        SocketAddr::V6(address) => SocketAddrV6::scope_id(&address),
+        SocketAddr::V4(_) => 0,
+    };
+    let every = one.ip().is_unspecified() || two.ip().is_unspecified();
+    let same = one.ip() == two.ip() && zone(one) == zone(two);
+    one.port() != 0
+        && one.port() == two.port()
+        && (same || (every && one.is_ipv4() == two.is_ipv4()))
 }
 
 impl FromStr for Address {
@@ -167,6 +202,14 @@ fn zoned(host: &str) -> Option<(Ipv6Addr, &str)> {
     Some((address.parse().ok()?, zone))
 }
 
+/// The number of the network interface that a zone (RFC 4007) names, by its name or its number.
+pub fn zone_index(zone: &str) -> Option<u32> {
+    if !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_digit()) {
+        return zone.parse().ok().filter(|index| *index != 0);
+    }
+    index_of(zone)
+}
+
 /// The number of a network interface.
 fn index_of(name: &str) -> Option<u32> {
     let flags = SocketFlags::CLOEXEC;
@@ -203,6 +246,16 @@ impl UnixAddress {
             mode: DEFAULT_MODE,
             group: None,
         })
+    }
+
+    /// Who of `users` may connect, for a sentence: whoever may not write to the socket cannot.
+    pub fn explain(&self, users: &Users) -> String {
+        let who = users.explain();
+        // Its owner is the daemon's user, and root is asked for no permission.
+        if *users == Users::daemon() || self.mode & WRITABLE_BY_OTHERS != 0 {
+            return who;
+        }
+        format!("{who}, as far as its mode {:04o} lets them", self.mode)
     }
 
     /// Applies one pair of a query; for what has keys of its own beside these, such as a legacy listener's URL.

@@ -19,8 +19,9 @@ use super::{
     socket_file::{self, Failure, SocketFile},
 };
 
-/// Connections that the kernel holds while none is accepted.
-pub const BACKLOG: i32 = 1024;
+/// Connections that the kernel holds while none is accepted, at most: net.core.somaxconn (4096 unless it is set) bounds it, too.
+/// The SYN of one more is dropped, and its client tries again after a second.
+pub const BACKLOG: i32 = 65_535;
 
 /// A silent TCP connection is probed this often, and is gone when this many probes in a row went unanswered: a machine that
 /// sleeps for a while keeps its connections.
@@ -181,6 +182,7 @@ impl Listener {
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
         keep_alive(&socket)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
@@ -208,7 +210,7 @@ impl Listener {
     }
 }
 
-/// Accepted connections have this from their listener.
+/// Accepted connections have this from their listener, as they have TCP_NODELAY.
 fn keep_alive(socket: &OwnedFd) -> Result<(), Errno> {
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, KEEPALIVE_INTERVAL)?;

@@ -18,7 +18,7 @@ mod text;
 mod users;
 
 pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
-pub use address::{Address, AddressError, UnixAddress, authority};
+pub use address::{Address, AddressError, UnixAddress, authority, zone_index};
 pub use backoff::Backoff;
 pub use caller::{Caller, PeerUnknown, Transport};
 pub use identity::{Identity, identify_tcp, identify_udp};

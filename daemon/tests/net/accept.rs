@@ -30,7 +30,7 @@ async fn no_more_connections_than_permits() {
     assert_eq!(permits.available_permits(), 0);
     assert!(timeout(A_WHILE, acceptor.accept()).await.is_err());
     drop(first);
-    soon(acceptor.accept()).await.caller.unwrap();
+    soon(acceptor.accept()).await.identify().unwrap();
 }
 
 #[tokio::test]

@@ -21,14 +21,14 @@ fn address(acceptor: &Acceptor) -> SocketAddr {
 }
 
 fn assert_uid(connection: &Accepted, uid: u32) {
-    let caller = connection.caller.as_ref().unwrap();
+    let caller = connection.identify().unwrap();
     assert_eq!(caller.uid, Some(uid));
     assert_eq!(caller.to_string(), format!("unix:{uid}"));
     assert_eq!(Users::daemon().allows(uid), uid == own_uid());
 }
 
 fn assert_nobody(connection: &Accepted) {
-    let caller = &connection.caller;
+    let caller = connection.identify();
     assert!(
         matches!(caller, Err(PeerUnknown::NoOwner(_))),
         "{caller:?} is believed"
@@ -62,7 +62,7 @@ async fn own_user_over_tcp() {
         let client = TcpStream::connect(to).unwrap();
         let connection = soon(acceptor.accept()).await;
         assert_uid(&connection, own_uid());
-        let caller = connection.caller.unwrap();
+        let caller = connection.identify().unwrap();
         assert_eq!(caller.transport, Transport::Tcp);
         assert_eq!(caller.address, Some(client.local_addr().unwrap()));
     }
@@ -76,7 +76,7 @@ async fn own_user_over_a_unix_socket() {
     let _client = UnixStream::connect(&path).unwrap();
     let connection = soon(acceptor.accept()).await;
     assert_uid(&connection, own_uid());
-    assert_eq!(connection.caller.unwrap().transport, Transport::Unix);
+    assert_eq!(connection.identify().unwrap().transport, Transport::Unix);
 }
 
 #[tokio::test]

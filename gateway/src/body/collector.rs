@@ -3,7 +3,7 @@
 use encoding_rs::Encoding;
 
 use super::{
-    Body, Policy,
+    Body, Lease, Policy,
     part::{Collected, Part},
     piece::{self, Piece},
 };
@@ -30,6 +30,8 @@ pub enum Source {
 /// Collects a command's output.
 pub struct Collector {
     policy: Policy,
+    /// What the command takes besides.
+    running: Lease,
     stdout: Part,
     stderr: Part,
 }
@@ -37,10 +39,13 @@ pub struct Collector {
 impl Collector {
     /// With no output yet.
     pub fn new(policy: Policy) -> Self {
+        let mut running = policy.memory.lease();
+        running.insist(policy.running_bytes);
         Self {
             stdout: Part::new(&policy, policy.digest),
             // It follows stdout in the digest, so it cannot be hashed before that has ended.
             stderr: Part::new(&policy, false),
+            running,
             policy,
         }
     }
@@ -52,6 +57,10 @@ impl Collector {
             Source::Stderr => &mut self.stderr,
         };
         part.push(bytes, &self.policy).await;
+        if part.total_bytes() > self.policy.reserve_bytes as u64 {
+            self.running
+                .insist(self.policy.running_bytes + self.policy.transit_bytes);
+        }
     }
 
     /// Counts output that cannot be had any more.
@@ -64,6 +73,7 @@ impl Collector {
 
     /// The body, when the command has ended.
     pub async fn finish(self, tail: &Tail) -> Body {
+        drop(self.running);
         let policy = &self.policy;
         let stdout = self.stdout.finish(policy).await;
         let stderr = self.stderr.finish(policy).await;

@@ -1,4 +1,5 @@
-//! The memory that all replies share. What does not get any goes to the spool.
+//! The memory that all replies share, those that are still on their way from the server among them. A running command has a
+//! little in any case, so that none waits for another; what does not get more goes to the spool.
 
 use std::sync::{
     Arc,
@@ -46,6 +47,16 @@ impl Memory {
 }
 
 impl Lease {
+    /// Takes `bytes` in all, whether or not there is room: for what a running command has in any case, and for what is there.
+    pub(super) fn insist(&mut self, bytes: usize) {
+        let used = &self.memory.0.used_bytes;
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => used.fetch_add(more, Ordering::Relaxed),
+            None => used.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+        };
+        self.bytes = bytes;
+    }
+
     /// Takes `bytes` in all, if there is room; less than before is always had.
     pub(super) fn resize(&mut self, bytes: usize) -> bool {
         let shared = &self.memory.0;
@@ -90,7 +101,11 @@ mod tests {
         assert!(one.resize(6) && !two.resize(5) && two.resize(4));
         assert_eq!(memory.used_bytes(), 10);
         assert!(!one.resize(7) && one.resize(6) && one.resize(2) && two.resize(8));
+        one.insist(5);
+        assert_eq!(memory.used_bytes(), 13);
+        assert!(!two.resize(9) && two.resize(7) && !two.resize(8));
         drop(one);
+        assert!(two.resize(8));
         assert_eq!(memory.used_bytes(), 8);
         drop(two);
         assert_eq!(memory.used_bytes(), 0);

@@ -29,6 +29,12 @@ pub struct Policy {
     pub memory_bytes: usize,
     /// What all replies together may take; beyond it they are spooled at once.
     pub memory: Memory,
+    /// What one stream may take beyond that, so that short replies need no file and long ones are written in batches.
+    pub reserve_bytes: usize,
+    /// What a command takes besides until its end.
+    pub running_bytes: usize,
+    /// What its stream takes if it has more output than that.
+    pub transit_bytes: usize,
     /// Where what is more goes; `None`: everything stays in memory, so `most_bytes` is small.
     pub spool: Option<Spool>,
     /// Its digest is needed.

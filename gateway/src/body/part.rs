@@ -8,8 +8,8 @@ use super::{
 };
 use crate::wire::Transcoder;
 
-/// What is handed to the file at once, once there is one: as much as one message brings. Large batches gain nothing, and each
-/// reply that is spooled has two of them.
+/// What is handed to the file at once, once there is one and memory for it: as much as one message brings. Large batches gain
+/// nothing, and each reply that is spooled has two of them.
 const BATCH_BYTES: usize = 64 * 1024;
 
 pub(super) struct Part {
@@ -63,20 +63,49 @@ impl Part {
     }
 
     pub(super) async fn push(&mut self, bytes: &[u8], policy: &Policy) {
+        let room = self.make_room(bytes.len(), policy);
+        if !room && !self.memory.is_empty() {
+            self.spool(policy).await;
+        }
         let before = self.memory.len();
         self.transcoder.push(bytes, &mut self.memory);
         self.count(before, policy);
         if let Place::Kept(_) = self.place {
             return self.memory.truncate(before);
         }
-        let room = self.lease.resize(self.memory.capacity() + self.batch_bytes);
-        let most = match self.place {
-            Place::File(_) => BATCH_BYTES.min(policy.memory_bytes),
-            _ => policy.memory_bytes,
-        };
-        if self.memory.len() >= most || !room {
+        if self.memory.len() >= self.most_bytes(policy) || !room {
             self.spool(policy).await;
         }
+        self.lease.insist(self.memory.capacity() + self.batch_bytes);
+    }
+
+    /// Asks for memory before it grows, as much as it grows by; `false`: what is there has to go to the file, and what comes
+    /// follows it at once.
+    fn make_room(&mut self, bytes: usize, policy: &Policy) -> bool {
+        let (length, capacity) = (self.memory.len(), self.memory.capacity());
+        let needed = length + bytes;
+        if needed <= capacity || matches!(self.place, Place::Kept(_)) {
+            return true;
+        }
+        let wanted = (2 * capacity).min(self.most_bytes(policy)).max(needed);
+        if self.lease.resize(wanted + self.batch_bytes) {
+            self.memory.reserve_exact(wanted - length);
+            return true;
+        }
+        needed <= policy.reserve_bytes
+    }
+
+    /// What is collected before it goes to the file.
+    fn most_bytes(&self, policy: &Policy) -> usize {
+        match self.place {
+            Place::File(_) => BATCH_BYTES.min(policy.memory_bytes),
+            _ => policy.memory_bytes,
+        }
+    }
+
+    /// Bytes that there were so far, kept or not.
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.total_bytes
     }
 
     /// Output that the server no longer has.
@@ -100,7 +129,7 @@ impl Part {
         self.place = match mem::replace(&mut self.place, Place::Lost) {
             Place::Memory => {
                 let batch = mem::take(&mut self.memory);
-                Place::File(Writer::start(spool.clone(), self.digest, batch))
+                Place::File(Writer::start(spool.clone(), self.digest, batch).await)
             }
             Place::File(writer) => match writer.write(&mut self.memory).await {
                 Ok(Written::More(writer)) => Place::File(writer),
@@ -118,7 +147,8 @@ impl Part {
     /// The file takes no more: what is in memory is the last that there is.
     fn keep(&mut self, spooled: Spooled) {
         self.memory.shrink_to_fit();
-        self.lease.resize(self.memory.capacity());
+        self.batch_bytes = 0;
+        self.lease.insist(self.memory.capacity());
         self.place = Place::Kept(spooled);
     }
 
@@ -134,12 +164,13 @@ impl Part {
         }
         let pieces = match self.place {
             Place::Memory => {
-                self.lease.resize(self.memory.capacity());
+                self.memory.shrink_to_fit();
+                self.lease.insist(self.memory.capacity());
                 vec![Piece::Memory(self.memory.into())]
             }
             Place::File(writer) => match writer.finish().await {
                 Ok((spooled, rest)) => {
-                    self.lease.resize(rest.capacity());
+                    self.lease.insist(rest.capacity());
                     vec![Piece::from(spooled), Piece::Memory(rest.into())]
                 }
                 Err(SpoolLost) => Vec::new(),

@@ -1,6 +1,6 @@
 //! Output that is too long for memory: an unlinked file a stream, written by one blocking thread and hashed by another while
 //! the next output is being received, one batch at a time. All files together have one bound; what does not fit is lost,
-//! and said so.
+//! and said so. A few are written at a time, and the others wait: each would have a thread, and a batch in memory besides.
 
 use std::{
     fs::File,
@@ -14,10 +14,16 @@ use std::{
 };
 
 use md5::{Digest, Md5};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinHandle, spawn_blocking},
+};
 
 /// What a check writes: a block of any file system.
 const CHECK_BYTES: usize = 4096;
+
+/// Batches that are being written at once.
+const WRITERS: usize = 8;
 
 /// Where spooled replies are, and how much room there is for them. Clones share the room.
 #[derive(Debug, Clone)]
@@ -28,6 +34,7 @@ struct Shared {
     folder: PathBuf,
     most_bytes: u64,
     used_bytes: AtomicU64,
+    writers: Arc<Semaphore>,
 }
 
 impl Spool {
@@ -37,6 +44,7 @@ impl Spool {
             folder,
             most_bytes,
             used_bytes: AtomicU64::new(0),
+            writers: Arc::new(Semaphore::new(WRITERS)),
         }))
     }
 
@@ -64,6 +72,13 @@ impl Spool {
             .used_bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
+    }
+
+    /// Waits for a place among those that write.
+    async fn writer(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        let place = Arc::clone(&self.0.writers).acquire_owned();
+        // The semaphore is never closed.
+        place.await.ok().map(Arc::new)
     }
 
     fn release(&self, bytes: u64) {
@@ -152,7 +167,7 @@ pub(super) struct SpoolLost;
 
 impl Writer {
     /// Begins with a first batch.
-    pub(super) fn start(spool: Spool, digest: bool, batch: Vec<u8>) -> Self {
+    pub(super) async fn start(spool: Spool, digest: bool, batch: Vec<u8>) -> Self {
         let spooled = Spooled {
             spool,
             file: None,
@@ -160,20 +175,23 @@ impl Writer {
             digest: None,
             failed: false,
         };
-        Self::store(spooled, digest.then(Md5::new), batch)
+        Self::store(spooled, digest.then(Md5::new), batch).await
     }
 
-    fn store(mut spooled: Spooled, digest: Option<Md5>, batch: Vec<u8>) -> Self {
+    async fn store(mut spooled: Spooled, digest: Option<Md5>, batch: Vec<u8>) -> Self {
+        let place = spooled.spool.writer().await;
         let batch = Arc::new(batch);
-        let stored = Arc::clone(&batch);
+        let (stored, also_placed) = (Arc::clone(&batch), place.clone());
         let storing = spawn_blocking(move || {
             spooled.store(&stored);
+            drop(place);
             spooled
         });
         let hashing = digest.map(|mut digest| {
             let hashed = Arc::clone(&batch);
             spawn_blocking(move || {
                 digest.update(&*hashed);
+                drop(also_placed);
                 digest
             })
         });
@@ -195,7 +213,7 @@ impl Writer {
         before.clear();
         // The first batch was all that had been in memory.
         before.shrink_to(batch.capacity());
-        let next = Self::store(spooled, digest, mem::replace(batch, before));
+        let next = Self::store(spooled, digest, mem::replace(batch, before)).await;
         Ok(Written::More(next))
     }
 
@@ -231,7 +249,7 @@ mod tests {
     use super::*;
 
     async fn spooled(spool: &Spool, batches: &[&[u8]]) -> (Spooled, Vec<u8>) {
-        let mut writer = Writer::start(spool.clone(), true, batches[0].to_vec());
+        let mut writer = Writer::start(spool.clone(), true, batches[0].to_vec()).await;
         for batch in &batches[1..] {
             let mut buffer = batch.to_vec();
             match writer.write(&mut buffer).await.unwrap() {

@@ -15,6 +15,9 @@ fn policy(most_bytes: u64, folder: Option<&tempfile::TempDir>) -> Policy {
         most_bytes,
         memory_bytes: MEMORY_BYTES,
         memory: Memory::new(1 << 20),
+        reserve_bytes: 0,
+        running_bytes: 0,
+        transit_bytes: 0,
         spool: folder.map(|folder| Spool::new(folder.path().to_owned(), 1 << 20)),
         digest: true,
     }

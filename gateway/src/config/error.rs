@@ -1,7 +1,6 @@
 //! What can be wrong with a listener's URL. The messages say what to write instead.
 
-use ipnet::IpNet;
-use remex_daemon::net::AddressError;
+use remex_daemon::{admission::Network, net::AddressError};
 use thiserror::Error;
 
 use super::keys::KNOWN;
@@ -65,7 +64,7 @@ pub enum Problem {
     #[error("allow={network}: {why}")]
     AllowNever {
         /// Which one.
-        network: IpNet,
+        network: Network,
         /// Why not.
         why: &'static str,
     },

@@ -49,6 +49,11 @@ impl ListenerConfig {
     }
 
     fn who(&self, users: &Users) -> String {
+        if let Kind::Stream { address, .. } = &self.kind
+            && (self.is_loopback() || self.allow.is_empty())
+        {
+            return address.explain(users);
+        }
         let users = users.explain();
         if self.is_loopback() {
             return users;
@@ -146,7 +151,7 @@ mod tests {
             ),
             (
                 "unix:/run/x.sock?service=exec&wire=length&endian=big&timeout=5s&drain=eof&users=*",
-                "unix:///run/x.sock: runs commands, replies as length (big-endian), UTF-8, timeout 5s, output awaited to its end; for WHO.",
+                "unix:///run/x.sock: runs commands, replies as length (big-endian), UTF-8, timeout 5s, output awaited to its end; for WHO, as far as its mode 0600 lets them.",
             ),
             (
                 "tcp://127.0.0.1:9/exec?wire=raw&request_end=0x00&reply_end=0x04&gather=20ms",
@@ -163,6 +168,18 @@ mod tests {
             (
                 "udp://[::]:13/time",
                 "udp://[::]:13: tells the time in the format of each datagram, UTF-8; for WHO, and no other machine, since allow= names none.",
+            ),
+            (
+                "unix:/run/x.sock?service=echo&mode=0666",
+                "unix:///run/x.sock: sends back what it gets, upper-cased; for WHO.",
+            ),
+            (
+                "tcp://[::ffff:0.0.0.0]:13/echo",
+                "tcp://0.0.0.0:13: sends back what it gets, upper-cased; for WHO, and every other machine that reaches it.",
+            ),
+            (
+                "tcp://[::]:13/echo?allow=fe80::%25lo/64,2001:db8::1",
+                "tcp://[::]:13: sends back what it gets, upper-cased; for WHO, and other machines of fe80::%1/64, 2001:db8::1/128.",
             ),
             (
                 "udp://[::]:13/echo",

@@ -1,8 +1,6 @@
 //! The legacy side of a daemon's configuration, for `remexd` and `remex-gateway` alike: the listeners, from flags or a file,
 //! and whether they are safe where they are.
 
-use std::net::SocketAddr;
-
 use remex_daemon::{
     ConfigError, Text,
     net::{Address, Users, UsersError},
@@ -27,11 +25,12 @@ pub struct Legacy {
     pub users: Users,
 }
 
-/// Checks listeners, in their order; `users` is what `--users` says.
+/// Checks listeners, in their order; `users` is what `--users` says, and `listen` what the daemon listens on besides.
 pub fn legacy(
     urls: &[Text<'_>],
     users: Option<&Text<'_>>,
     allow: Allow,
+    listen: &[Address],
 ) -> Result<Vec<Legacy>, ConfigError> {
     if let Some((list, origin)) = users {
         Users::parse(list).map_err(|error| origin.wrong(error))?;
@@ -41,11 +40,8 @@ pub fn legacy(
     urls.iter()
         .map(|(url, origin)| {
             let listener: ListenerConfig = url.parse().map_err(|error| origin.wrong(error))?;
-            if let Some(other) = before.iter().find(|other| is_taken(&listener, other)) {
-                let other = other.url();
-                return Err(origin.wrong(format!(
-                    "{url}: its address is that of {other}, which is listed before"
-                )));
+            if let Some(other) = taken_by(&listener, &before, listen) {
+                return Err(origin.wrong(format!("{url}: its address is that of {other}")));
             }
             before.push(listener.clone());
             allow
@@ -58,29 +54,33 @@ pub fn legacy(
         .collect()
 }
 
-/// Whether `other` has the address of `listener`. Port 0 is any that is free.
-fn is_taken(listener: &ListenerConfig, other: &ListenerConfig) -> bool {
-    match (&listener.kind, &other.kind) {
-        (Kind::Stream { address: one, .. }, Kind::Stream { address: two, .. }) => {
-            match (one, two) {
-                (Address::Tcp(one), Address::Tcp(two)) => overlap(*one, *two),
-                (Address::Unix(one), Address::Unix(two)) => one.path == two.path,
-                _ => false,
-            }
-        }
+/// What has the address of `listener` already.
+fn taken_by(
+    listener: &ListenerConfig,
+    before: &[ListenerConfig],
+    listen: &[Address],
+) -> Option<String> {
+    if let Some(other) = before
+        .iter()
+        .find(|other| overlap(&listener.kind, &other.kind))
+    {
+        return Some(format!("{}, which is listed before", other.url()));
+    }
+    let Kind::Stream { address, .. } = &listener.kind else {
+        return None;
+    };
+    let other = listen.iter().find(|other| address.overlaps(other))?;
+    Some(format!("{other}, where gRPC is served"))
+}
+
+fn overlap(one: &Kind, two: &Kind) -> bool {
+    match (one, two) {
+        (Kind::Stream { address: one, .. }, Kind::Stream { address: two, .. }) => one.overlaps(two),
         (Kind::Datagram { address: one, .. }, Kind::Datagram { address: two, .. }) => {
-            overlap(*one, *two)
+            Address::Tcp(*one).overlaps(&Address::Tcp(*two))
         }
         _ => false,
     }
-}
-
-/// IPv6 listeners take no IPv4, so each family is for itself.
-fn overlap(one: SocketAddr, two: SocketAddr) -> bool {
-    let every = one.ip().is_unspecified() || two.ip().is_unspecified();
-    one.port() != 0
-        && one.port() == two.port()
-        && (one.ip() == two.ip() || (every && one.is_ipv4() == two.is_ipv4()))
 }
 
 fn users_of(listener: &ListenerConfig, global: Option<&str>) -> Result<Users, UsersError> {
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_and_safe() {
         let urls = DEFAULT_LISTENERS.map(flag);
-        let listeners = legacy(&urls, None, Allow::default()).unwrap();
+        let listeners = legacy(&urls, None, Allow::default(), &[]).unwrap();
         let names: Vec<_> = listeners.iter().map(|one| one.listener.name()).collect();
         assert_eq!(names, ["tcp-exec", "udp-exec", "tcp-echo", "udp-echo"]);
     }
@@ -119,7 +119,7 @@ mod tests {
             "tcp://127.0.0.1:2/echo",
         ]
         .map(flag);
-        let listeners = legacy(&urls, Some(&users), Allow::default()).unwrap();
+        let listeners = legacy(&urls, Some(&users), Allow::default(), &[]).unwrap();
         assert!(listeners[0].users.allows(4321) && listeners[0].users.allows(4322));
         assert!(listeners[1].users.allows(4321) && !listeners[1].users.allows(4322));
     }
@@ -131,12 +131,51 @@ mod tests {
             ("tcp://0.0.0.0:1/echo", "tcp://127.0.0.1:1/echo", true),
             ("udp://[::]:1/echo", "udp://[::1]:1/echo", true),
             ("unix:/p?service=exec", "unix:///p?service=echo", true),
+            ("tcp://localhost:1/exec", "tcp://127.0.0.1:1/echo", true),
+            (
+                "tcp://127.0.0.1:1/exec",
+                "tcp://[::ffff:127.0.0.1]:1/exec",
+                true,
+            ),
+            (
+                "tcp://[::FFFF:7f00:1]:1/exec",
+                "tcp://127.0.0.1:01/exec",
+                true,
+            ),
+            (
+                "tcp://[::ffff:0.0.0.0]:1/echo",
+                "tcp://127.0.0.1:1/echo",
+                true,
+            ),
+            ("tcp://[::1]:1/exec", "tcp://[0:0:0:0:0:0:0:1]:1/echo", true),
+            ("tcp://[::]:1/echo", "tcp://[0::0.0.0.0]:1/echo", true),
+            (
+                "tcp://[fe80::1%25lo]:1/echo",
+                "tcp://[FE80:0::1%1]:1/echo",
+                true,
+            ),
+            (
+                "tcp://[fe80::1%1]:1/echo",
+                "tcp://[fe80::1%2]:1/echo",
+                false,
+            ),
+            (
+                "unix:/a/p?service=exec",
+                "unix:///a//./p?service=echo",
+                true,
+            ),
+            (
+                "unix:/a?service=exec&mode=0600",
+                "unix:/a?service=exec&mode=0660",
+                true,
+            ),
+            ("udp://127.0.0.1:1/echo", "udp://127.0.0.1:1/time", true),
             ("tcp://127.0.0.1:1/exec", "udp://127.0.0.1:1/exec", false),
             ("tcp://127.0.0.1:0/exec", "tcp://127.0.0.1:0/exec", false),
             ("tcp://127.0.0.1:1/exec", "tcp://127.0.0.2:1/exec", false),
             ("tcp://0.0.0.0:1/echo", "tcp://[::]:1/echo", false),
         ] {
-            let outcome = legacy(&[one, two].map(flag), None, Allow::default());
+            let outcome = legacy(&[one, two].map(flag), None, Allow::default(), &[]);
             let text = outcome.err().map(|error| error.to_string());
             assert_eq!(text.is_some(), taken, "{one} {two}: {text:?}");
             assert!(text.is_none_or(|text| text.contains("listed before")));
@@ -144,9 +183,27 @@ mod tests {
     }
 
     #[test]
+    fn no_address_is_that_of_grpc() {
+        let listen = ["127.0.0.1:1", "unix:/p"].map(|address| address.parse().unwrap());
+        for (url, taken) in [
+            ("tcp://127.0.0.1:1/exec", true),
+            ("tcp://[::ffff:127.0.0.1]:1/exec", true),
+            ("tcp://0.0.0.0:1/echo", true),
+            ("unix:///p?service=echo", true),
+            ("udp://127.0.0.1:1/exec", false),
+            ("tcp://127.0.0.1:2/exec", false),
+        ] {
+            let outcome = legacy(&[flag(url)], None, Allow::default(), &listen);
+            let text = outcome.err().map(|error| error.to_string());
+            assert_eq!(text.is_some(), taken, "{url}: {text:?}");
+            assert!(text.is_none_or(|text| text.contains("where gRPC is served")));
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_place() {
         let error = |urls: &[Text<'_>], users: Option<&Text<'_>>| {
-            legacy(urls, users, Allow::default())
+            legacy(urls, users, Allow::default(), &[])
                 .unwrap_err()
                 .to_string()
         };

@@ -3,9 +3,11 @@
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
-use ipnet::IpNet;
 use remex_client::wire::{Ack, Endian, Filename, Wire, WireName};
-use remex_daemon::net::{Address, UnixAddress};
+use remex_daemon::{
+    admission::Network,
+    net::{Address, UnixAddress},
+};
 
 use super::{ListenerError, Problem, keys::Keys, values};
 use crate::{limits, wire::Charset};
@@ -18,7 +20,7 @@ pub struct ListenerConfig {
     /// `users`: local users that may connect beside those of `--users`; names, numbers or `*`, separated by commas.
     pub users: Option<String>,
     /// `allow`: networks of other machines that may connect. Empty: any.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<Network>,
 }
 
 /// What a listener's sockets carry.
@@ -177,11 +179,11 @@ impl ListenerConfig {
             return Err(Problem::AllowLocal(self.url()));
         }
         for network in &self.allow {
-            let why = if network.network().is_loopback() {
+            let why = if network.is_loopback() {
                 "local processes are let in by users=, not by their address"
-            } else if network.network().to_canonical() != network.network() {
-                "an IPv4 address is written as such, not in IPv6"
-            } else if network.addr().is_ipv4() != address.ip().to_canonical().is_ipv4() {
+            } else if network.is_nobodys() {
+                "it is no machine's own address"
+            } else if network.is_ipv4() != address.ip().to_canonical().is_ipv4() {
                 "no machine has such an address for this listener: one speaks IPv4, the other IPv6"
             } else {
                 continue;

@@ -247,8 +247,25 @@ fn what_can_never_apply_is_refused() {
         ),
         (
             "tcp://[::]:1/echo?allow=::ffff:192.0.2.1",
-            "written as such",
+            "one speaks IPv4",
         ),
+        (
+            "tcp://0.0.0.0:1/echo?allow=::ffff:127.0.0.0/104",
+            "allow=127.0.0.0/8: local processes",
+        ),
+        (
+            "tcp://[::]:1/echo?allow=ff02::1",
+            "no machine's own address",
+        ),
+        (
+            "tcp://0.0.0.0:1/echo?allow=fe80::%25lo/64",
+            "allow=fe80::%1/64: no machine",
+        ),
+        (
+            "tcp://[::ffff:127.0.0.1]:1/echo?allow=192.0.2.1",
+            "none reaches tcp://127.0.0.1:1",
+        ),
+        ("tcp://[::]:1/echo?allow=fe80::%25none/64", "allow is addr"),
     ] {
         let error = url.parse::<ListenerConfig>().unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
@@ -256,6 +273,9 @@ fn what_can_never_apply_is_refused() {
     for url in [
         "tcp://0.0.0.0:1/echo?allow=0.0.0.0/0",
         "udp://[::]:1/echo?allow=::/0",
+        "tcp://0.0.0.0:1/echo?allow=::ffff:192.0.2.0/120",
+        "tcp://[::ffff:0.0.0.0]:1/echo?allow=192.0.2.0/24",
+        "tcp://[::]:1/echo?allow=fe80::%25lo/64,fe80::%lo,FE80::9%251",
     ] {
         assert!(url.parse::<ListenerConfig>().is_ok(), "{url}");
     }

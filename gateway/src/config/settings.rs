@@ -157,7 +157,7 @@ impl Config {
         );
         Ok(Self {
             upstream: upstream.map_or(Ok(Endpoint::default()), |text| endpoint(&text, allow))?,
-            legacy: legacy(&urls, users.as_ref(), allow)?,
+            legacy: legacy(&urls, users.as_ref(), allow, &[])?,
             ready_file: shared.ready_file.clone().or(settings.ready_file),
             log_format: shared
                 .log_format

@@ -1,16 +1,15 @@
 //! The values of a listener's keys, from text, each with what it is told to be if it is not. Pure.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use ipnet::IpNet;
 use remex_client::wire;
+use remex_daemon::admission::Network;
 
 use crate::limits::{
     DATAGRAM_BYTES, LEAST_DATAGRAM_BYTES, MOST_GATHER, MOST_SIZE_KEY_BYTES, MOST_TIMEOUT,
 };
 
-pub(super) const NETWORKS: &str =
-    "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32";
+pub(super) const NETWORKS: &str = "addresses or networks, separated by commas, such as 192.0.2.0/24,2001:db8::/32,fe80::%25eth0/64";
 pub(super) const DATAGRAM: &str = "a number of bytes from 128 to 65507";
 pub(super) const DURATION: &str =
     "a time such as 30s, 500ms, 1h30m or a number of seconds, at most a year; 0 is none";
@@ -21,14 +20,9 @@ pub(super) const FORMAT: &str = "a format of strftime, such as %25H:%25M:%25S";
 pub(super) const SIZE_KEY: &str =
     "1 to 64 letters, digits, - and _, and no other key of the header";
 
-pub(super) fn networks(list: &str) -> Option<Vec<IpNet>> {
-    list.split(',').map(|text| network(text.trim())).collect()
-}
-
-fn network(text: &str) -> Option<IpNet> {
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+pub(super) fn networks(list: &str) -> Option<Vec<Network>> {
+    let networks = list.split(',').map(|text| text.trim().parse().ok());
+    networks.collect()
 }
 
 pub(super) fn datagram(text: &str) -> Option<usize> {
@@ -108,7 +102,8 @@ mod tests {
             assert_eq!(mark(text), expected, "{text}");
         }
         assert_eq!(gather("20ms"), Some(Duration::from_millis(20)));
-        assert_eq!(gather("11s"), None);
+        assert_eq!(gather("10s"), Some(Duration::from_secs(10)));
+        assert_eq!(gather("10001ms"), None);
     }
 
     #[test]
@@ -127,11 +122,11 @@ mod tests {
 
     #[test]
     fn size_keys_are_plain_and_new() {
-        let longest = "k".repeat(MOST_SIZE_KEY_BYTES);
+        let longest = "k".repeat(64);
         for key in ["data_size", "size", "total-size", &longest] {
             assert_eq!(size_key(key).as_deref(), Some(key));
         }
-        let longer = "k".repeat(MOST_SIZE_KEY_BYTES + 1);
+        let longer = "k".repeat(65);
         for key in ["", "größe", "a b", "a\"", "md5", "exit_code", &longer] {
             assert_eq!(size_key(key), None, "{key}");
         }
@@ -141,9 +136,6 @@ mod tests {
     fn networks_are_lists() {
         let two = networks("192.0.2.0/24, 2001:db8::/32").unwrap();
         assert_eq!(two.len(), 2);
-        let one = networks("192.0.2.7").unwrap();
-        assert!(one[0].contains(&"192.0.2.7".parse::<IpAddr>().unwrap()));
-        assert!(!one[0].contains(&"192.0.2.8".parse::<IpAddr>().unwrap()));
         for list in ["", "192.0.2.0/33", "a,b", "192.0.2.7,"] {
             assert_eq!(networks(list), None, "{list}");
         }

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 
 use crate::{
     limits::{KEEPALIVE, KEEPALIVE_PROBES, LINGER_BYTES},
-    wire::Guard,
+    wire::{Acknowledgement, Guard},
 };
 
 /// Room that is made for a read, if less is left.
@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) arrived: Option<Instant>,
     /// Judges what arrives.
     pub(super) guard: Guard,
+    /// What the client of `ack=wait` acknowledges with.
+    pub(super) acknowledgement: Acknowledgement,
     /// The client sends nothing more.
     pub(super) half_closed: bool,
     owes: bool,
@@ -50,6 +52,7 @@ impl Connection {
             pending: BytesMut::new(),
             arrived: None,
             guard: Guard::default(),
+            acknowledgement: Acknowledgement::default(),
             half_closed: false,
             owes: false,
         }

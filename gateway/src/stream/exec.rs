@@ -166,7 +166,7 @@ impl Session<'_> {
                 // What came before the length is no answer to it.
                 connection.fill(most_pending(limits))?;
                 send::gather(&mut connection.stream, &[&head.bytes], pace).await?;
-                acknowledged(connection, limits).await?;
+                acknowledged(connection, reply.summary.body_bytes(), limits).await?;
             }
         }
         send::reply(
@@ -188,13 +188,20 @@ impl Session<'_> {
     }
 }
 
-/// Waits for the acknowledgement of a length, and drops it; one that has half-closed can send none.
-async fn acknowledged(connection: &mut Connection, limits: &Limits) -> io::Result<()> {
-    let commands = connection.take();
+/// Waits for the acknowledgement of a body's length, and drops it; one that has half-closed can send none.
+async fn acknowledged(
+    connection: &mut Connection,
+    body_bytes: u64,
+    limits: &Limits,
+) -> io::Result<()> {
+    let mut commands = connection.take();
     while connection.pending.is_empty() && !connection.half_closed {
         timeout(limits.ack_wait, connection.readable()).await??;
         connection.fill(most_pending(limits))?;
     }
+    let arrived = connection.take();
+    let acknowledgement = connection.acknowledgement.bytes(&arrived, body_bytes);
+    commands.extend_from_slice(&arrived[acknowledgement..]);
     connection.pending = commands;
     Ok(())
 }

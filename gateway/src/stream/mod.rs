@@ -61,11 +61,8 @@ impl Service {
     }
 
     async fn admit(&self, accepted: Accepted) {
-        let Accepted {
-            stream,
-            caller,
-            permit,
-        } = accepted;
+        let caller = accepted.identify();
+        let Accepted { stream, permit, .. } = accepted;
         match self.access.admit(caller) {
             Ok(caller) => {
                 let Some(_entry) = self.shared.addresses.enter(&caller) else {

@@ -72,6 +72,11 @@ pub(super) async fn message(
             return Ok(Arrived::Foreign(foreign));
         }
         if let Some(end) = end {
+            match look_ahead(connection, reading.most, limits).await? {
+                Ahead::Nothing => {}
+                Ahead::More => continue,
+                Ahead::Foreign(foreign) => return Ok(Arrived::Foreign(foreign)),
+            }
             connection.guard.next();
             let message = connection.pending.split_to(end);
             connection.pending.advance(1);
@@ -98,6 +103,36 @@ pub(super) async fn message(
         connection.guard.next();
         return Ok(Arrived::Bytes(connection.take()));
     }
+}
+
+/// What stands behind the mark of a message.
+enum Ahead {
+    /// Nothing that makes it anything else than a message.
+    Nothing,
+    /// It was not all there, and some more has arrived.
+    More,
+    /// It is all one request of another protocol, in which the mark is a byte like any other.
+    Foreign(Foreign),
+}
+
+/// Judges a message with what has arrived behind its mark.
+async fn look_ahead(
+    connection: &mut Connection,
+    most: usize,
+    limits: &Limits,
+) -> io::Result<Ahead> {
+    let mut guard = connection.guard.clone();
+    match guard.judge(&connection.pending) {
+        Verdict::Clear => return Ok(Ahead::Nothing),
+        Verdict::Foreign(foreign) => return Ok(Ahead::Foreign(foreign)),
+        Verdict::Piece => {}
+    }
+    let may_go_on = !connection.half_closed && connection.pending.len() < most;
+    if may_go_on && more(connection, limits.piece_wait, most).await? {
+        return Ok(Ahead::More);
+    }
+    let foreign = guard.without_rest(&connection.pending);
+    Ok(foreign.map_or(Ahead::Nothing, Ahead::Foreign))
 }
 
 fn position(bytes: &[u8], wanted: u8) -> Option<usize> {

@@ -62,7 +62,7 @@ pub fn foreign(bytes: &[u8]) -> Option<Foreign> {
 }
 
 /// Judges what arrives on one connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Guard {
     /// What the message that is arriving may be the beginning of.
     message: Vec<State>,

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use remex_client::wire::Wire;
 
 pub use self::{
+    ascii_length::Acknowledgement,
     charset::Charset,
     cut::{boundary, cut_note, kept},
     ending::{Cause, Ending},

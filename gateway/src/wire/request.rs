@@ -60,7 +60,19 @@ pub fn parse(bytes: &[u8], charset: &'static Encoding, limit: usize) -> Result<R
     if text.bytes().all(|byte| byte.is_ascii_whitespace()) {
         return Ok(Request::Blank);
     }
-    Ok(Request::Command(text.replace("\r\n", "\n")))
+    Ok(Request::Command(with_line_feeds(text)))
+}
+
+/// Each line but the last without the carriage returns at its end; a text that was translated twice has two of them.
+fn with_line_feeds(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        match line.strip_suffix('\n') {
+            Some(line) => out.extend([line.trim_end_matches('\r'), "\n"]),
+            None => out.push_str(line),
+        }
+    }
+    out
 }
 
 fn undecodable(charset: &'static Encoding) -> Refusal {
@@ -86,7 +98,8 @@ pub fn is_lone_newline(bytes: &[u8]) -> bool {
 /// One newline at the end is how netcat, telnet and `println` send; it is no part of the command.
 fn without_newline(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+    let returns = bytes.iter().rev().take_while(|byte| **byte == b'\r');
+    &bytes[..bytes.len() - returns.count()]
 }
 
 /// UTF-8 first: hardly any text in another charset is valid UTF-8 by chance.
@@ -116,6 +129,8 @@ mod tests {
             (b"ls\n", "ls"),
             (b"ls\r\n", "ls"),
             (b"ls\r", "ls"),
+            (b"ls\r\r\n", "ls"),
+            (b"ls\n\r\n", "ls\n"),
             (b"ls\n\n", "ls\n"),
             (b" ls ", " ls "),
             (b"a\nb\n", "a\nb"),
@@ -130,6 +145,8 @@ mod tests {
             (&b"\xef\xbb\xbfls"[..], "ls"),
             (b"cd /\r\nls\r\n", "cd /\nls"),
             (b"a\r\n\r\nb", "a\n\nb"),
+            (b"a\r\r\nb", "a\nb"),
+            (b"a\n\rb", "a\n\rb"),
             (b"printf a\rb", "printf a\rb"),
             (b"echo \xef\xbb\xbf", "echo \u{feff}"),
         ] {

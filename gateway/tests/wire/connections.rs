@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use remex_gateway::limits::Limits;
 use socket2::SockRef;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::TcpStream,
+};
 
 use crate::site::{Peer, Site, soon};
 
@@ -141,9 +144,7 @@ async fn a_client_that_does_not_read_is_reset() {
         let site = Site::with(URL, limits);
         let mut peer = site.connect().await;
         peer.send("fill 50000000").await;
-        soon(peer.stream.ready(tokio::io::Interest::ERROR))
-            .await
-            .unwrap();
+        soon(peer.stream.ready(Interest::ERROR)).await.unwrap();
         peer.reset().await;
         site.stop();
         site.stopped().await;
@@ -163,12 +164,71 @@ async fn a_client_that_reads_a_trickle_is_reset() {
     // A little at a time, so that something is taken in every window.
     let mut byte = vec![0; 64 * 1024];
     let reading = async {
-        while let Ok(1..) = tokio::io::AsyncReadExt::read(&mut peer.stream, &mut byte).await {
+        while let Ok(1..) = peer.stream.read(&mut byte).await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     soon(reading).await;
     soon(site.fake.ended(1)).await;
+}
+
+/// Reads a byte now and then, or none at all, until the connection is reset.
+async fn hold_up(mut peer: Peer<TcpStream>, reads: bool) {
+    /// Many times in each window.
+    const NOW_AND_THEN: Duration = Duration::from_millis(5);
+    let reset = async {
+        // What had arrived before a reset can still be read.
+        while tokio::time::timeout(NOW_AND_THEN, peer.stream.ready(Interest::ERROR))
+            .await
+            .is_err()
+        {
+            if reads {
+                peer.stream.read_exact(&mut [0]).await.unwrap();
+            }
+        }
+    };
+    soon(reset).await;
+}
+
+/// A byte a minute keeps no disk from the others: 4 MiB a minute do, so that the longest reply holds it for 17 hours.
+#[tokio::test]
+async fn an_unread_reply_does_not_hold_the_spool() {
+    const REPLY_BYTES: usize = 50_000_000;
+    let Limits {
+        write_stall,
+        least_spooled_bytes,
+        body_bytes,
+        ..
+    } = Limits::DEFAULT;
+    let windows = u32::try_from(body_bytes / least_spooled_bytes).unwrap();
+    assert!(write_stall * windows <= Duration::from_hours(18));
+    for reads in [false, true] {
+        let limits = Limits {
+            write_stall: Duration::from_millis(500),
+            // For one such reply, and not for two.
+            spool_bytes: 60_000_000,
+            ..Limits::default()
+        };
+        let site = Site::with(URL, limits);
+        let mut slow = site.connect().await;
+        slow.send(format!("fill {REPLY_BYTES}")).await;
+        // Its reply is all there when it begins.
+        soon(slow.stream.readable()).await.unwrap();
+        let held_up = tokio::spawn(hold_up(slow, reads));
+        let mut other = site.connect().await;
+        let reply = other.ask(&format!("fill {REPLY_BYTES}")).await;
+        assert_eq!(
+            reply.header["truncated"], true,
+            "it has the slow one's room"
+        );
+        assert_eq!(other.ask("out a").await.text(), "a");
+        soon(held_up).await.unwrap();
+        // The room is free a moment after the reset.
+        let whole = async {
+            while other.ask(&format!("fill {REPLY_BYTES}")).await.body.len() < REPLY_BYTES {}
+        };
+        soon(whole).await;
+    }
 }
 
 #[tokio::test]

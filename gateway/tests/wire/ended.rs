@@ -53,17 +53,32 @@ async fn a_header_says_it_and_the_body_does_not() {
 
 #[tokio::test]
 async fn output_that_a_shutdown_cut_is_told_in_every_body() {
+    let command = "out some;output-cut";
     let expected = "some\n[remex: output cut: the server shuts down]\n";
     let site = Site::start("tcp://127.0.0.1:0/exec");
-    let reply = site.connect().await.ask("out some;output-cut").await;
+    let reply = site.connect().await.ask(command).await;
     assert_eq!(reply.text(), expected);
     assert!(reply.header["exit_code"].is_null());
-    let site = Site::start("tcp://127.0.0.1:0/exec?wire=raw");
-    let mut peer = site.connect().await;
-    peer.send("out some;output-cut").await;
-    assert_eq!(peer.exactly(expected.len()).await, expected.as_bytes());
+    for (wire, head) in [
+        ("raw", &b""[..]),
+        ("raw&reply_end=0x04", b""),
+        ("length", b"\x30\0\0\0"),
+        ("length&endian=big", b"\0\0\0\x30"),
+        ("ascii-length", b"48"),
+        ("ascii-length&ack=pause", b"48"),
+    ] {
+        let site = Site::start(&format!("tcp://127.0.0.1:0/exec?wire={wire}"));
+        let mut peer = site.connect().await;
+        peer.send(command).await;
+        assert_eq!(peer.exactly(head.len()).await, head, "{wire}");
+        if wire == "ascii-length" {
+            peer.send("ok").await;
+        }
+        let body = peer.exactly(expected.len()).await;
+        assert_eq!(body, expected.as_bytes(), "{wire}");
+    }
     let site = Site::start("udp://127.0.0.1:0/exec");
-    let reply = ask_udp(&site.udp().await, "out some;output-cut").await;
+    let reply = ask_udp(&site.udp().await, command).await;
     assert_eq!(reply, expected.as_bytes());
 }
 

@@ -43,6 +43,45 @@ async fn a_marked_request_ends_with_its_mark_alone() {
     assert_eq!(commands(&site), expected);
 }
 
+/// Enough for a piece to be seen by itself.
+const ASIDE: Duration = Duration::from_millis(30);
+
+/// PITFALLS: a guard that sees pieces. Those that a mark makes are pieces, too.
+#[tokio::test]
+async fn a_mark_cuts_no_request_into_commands() {
+    let site = Site::start("tcp://127.0.0.1:0/exec?wire=raw&request_end=0x3b");
+    for request in [
+        "GET /;out${IFS}a;out HTTP/1.1\r\n\r\n",
+        "out /;out${IFS}a; HTTP/1.1\r\n\r\nout b;",
+        "PRI * HTTP/2.0;\r\n\r\nSM;\r\n\r\n",
+        "SSH-2.0-x;y\r\n",
+    ] {
+        let mut peer = site.connect().await;
+        peer.send(request).await;
+        peer.reset().await;
+    }
+    // In pieces.
+    let mut peer = site.connect().await;
+    let long = "A".repeat(2000);
+    for piece in [&format!("out /;{long}"), ";out${IFS}a;"] {
+        peer.send(piece).await;
+        let answered = tokio::time::timeout(ASIDE, peer.stream.peek(&mut [0])).await;
+        assert!(answered.is_err(), "a piece was answered");
+    }
+    peer.send(" HTTP/1.1\r\n").await;
+    peer.reset().await;
+    let mut peer = site.connect().await;
+    for piece in ["GET /;", "out${IFS}a;"] {
+        peer.send(piece).await;
+    }
+    // Whose rest does not come.
+    peer.reset().await;
+    assert!(site.fake.asked().is_empty());
+    let mut peer = site.connect().await;
+    peer.send("out a;out b;").await;
+    assert_eq!(peer.exactly(2).await, b"ab");
+}
+
 #[tokio::test]
 async fn without_its_mark_nothing_runs() {
     let site = Site::start("tcp://127.0.0.1:0/exec?request_end=0x0a");

@@ -57,6 +57,25 @@ async fn what_came_before_the_length_is_no_acknowledgement() {
     assert_eq!(peer.some().await, b"next");
 }
 
+/// A client whose body is empty waits for nothing: the two may arrive as one.
+#[tokio::test]
+async fn a_command_right_behind_an_acknowledgement_is_no_part_of_it() {
+    let site = Site::start("tcp://127.0.0.1:0/exec?wire=ascii-length");
+    let mut peer = site.connect().await;
+    peer.send("out abc").await;
+    assert_eq!(peer.some().await, b"3");
+    peer.send("准备好了").await;
+    assert_eq!(peer.exactly(3).await, b"abc");
+    for _ in 0..2 {
+        peer.send("exit 0").await;
+        assert_eq!(peer.some().await, b"0");
+        peer.send("准备好了out next").await;
+        assert_eq!(peer.some().await, b"4");
+        peer.send("准备好了").await;
+        assert_eq!(peer.exactly(4).await, b"next");
+    }
+}
+
 #[tokio::test]
 async fn one_that_has_half_closed_cannot_acknowledge() {
     use tokio::io::AsyncWriteExt;

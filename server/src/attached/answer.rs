@@ -311,6 +311,11 @@ mod tests {
     }
 
     #[test]
+    fn all_answers_together_have_512_mib() {
+        assert_eq!(ANSWER_BYTES, 512 << 20);
+    }
+
+    #[test]
     fn a_capture_keeps_the_first_bytes_and_counts_the_rest() {
         let budget = Budget::new(100);
         let mut collected = Collected::new(4);

@@ -119,20 +119,10 @@ impl Config {
             keys.drain_timeout,
             file,
         );
-        let pass_env = texts("--pass-env", &args.pass_env, keys.pass_env, file, &[]);
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        let chdir = text(
-            "--chdir",
-            args.chdir.clone().map(path).as_ref(),
-            keys.chdir.map(|key| spanned(key, path)),
-            file,
-        );
+        let listen = addresses(&listen, allow)?;
         Ok(Self {
-            listen: listen
-                .iter()
-                .map(|text| address(text, allow))
-                .collect::<Result<_, _>>()?,
-            legacy: legacy(&urls, users.as_ref(), allow)?,
+            legacy: legacy(&urls, users.as_ref(), allow, &listen)?,
+            listen,
             ipv6: Ipv6Defaults {
                 listen: ipv6_listen(defaults_of_listen, allow)?,
                 legacy: ipv6_legacy(defaults_of_legacy, users.as_ref(), allow)?,
@@ -144,14 +134,8 @@ impl Config {
             log_format: shared.log_format.or(keys.log_format).unwrap_or_default(),
             log_level: shared.log_level.or(keys.log_level).unwrap_or_default(),
             drain_timeout: drain_timeout(drain)?,
-            chdir: match checked(chdir, folder)? {
-                Some(chdir) => chdir,
-                None => folder(".").map_err(|why| Origin::Flag("--chdir").wrong(why))?,
-            },
-            pass_env: pass_env
-                .into_iter()
-                .map(|text| checked(Some(text), variable).map(Option::unwrap_or_default))
-                .collect::<Result<_, _>>()?,
+            chdir: chdir(args.chdir.clone(), keys.chdir, file)?,
+            pass_env: pass_env(&args.pass_env, keys.pass_env, file)?,
             max_executions: max_executions(args.max_executions, keys.max_executions, file)?,
             sync: match args.sync.or(keys.sync) {
                 None | Some(SyncArg::None) => SyncMode::None,
@@ -181,15 +165,8 @@ impl Config {
     /// What the configuration means, a sentence a line, for `--check`.
     pub fn explain(&self) -> String {
         let listen = self.listen.iter();
-        let users = self.users.explain();
-        let grpc = listen.map(|address| {
-            let others = if address.is_loopback() {
-                ""
-            } else {
-                ", and every other machine that reaches it"
-            };
-            format!("gRPC on {address}, for {users}{others}.")
-        });
+        let grpc = listen
+            .map(|address| format!("gRPC on {address}, for {}.", address.explain(&self.users)));
         let legacy = self.legacy.iter();
         let legacy = legacy.map(|legacy| legacy.listener.explain(&legacy.users));
         let lines: Vec<_> = grpc.chain(legacy).collect();
@@ -213,6 +190,23 @@ fn checked<T, E: std::fmt::Display>(
 fn spanned<T>(key: Spanned<T>, text: impl Fn(T) -> String) -> Spanned<String> {
     let span = key.span();
     Spanned::new(span, text(key.into_inner()))
+}
+
+/// Addresses that can be listened on side by side.
+fn addresses(texts: &[Text<'_>], allow: Allow) -> Result<Vec<Address>, ConfigError> {
+    let mut addresses: Vec<Address> = Vec::new();
+    for text in texts {
+        let address = address(text, allow)?;
+        if let Some(other) = addresses.iter().find(|other| address.overlaps(other)) {
+            let (text, origin) = text;
+            return Err(origin.wrong(format!(
+                "{}: it is that of {other}, which is listed before",
+                text.escape_debug()
+            )));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
 }
 
 fn address((text, origin): &Text<'_>, allow: Allow) -> Result<Address, ConfigError> {
@@ -243,7 +237,7 @@ fn ipv6_legacy(
         .map(|url| url.replace("127.0.0.1", "[::1]"))
         .map(|url| (url, Origin::Flag("--legacy")))
         .collect();
-    legacy(&urls, users, allow)
+    legacy(&urls, users, allow, &[])
 }
 
 fn max_executions(
@@ -256,6 +250,33 @@ fn max_executions(
     let set = set.map(|key| spanned(key, number));
     let executions = text("--max-executions", given.as_ref(), set, file);
     Ok(checked(executions, at_once)?.unwrap_or(DEFAULT_MAX_EXECUTIONS))
+}
+
+/// Where commands run that name no folder.
+fn chdir(
+    flag: Option<PathBuf>,
+    key: Option<Spanned<PathBuf>>,
+    file: Option<&File>,
+) -> Result<PathBuf, ConfigError> {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let key = key.map(|key| spanned(key, path));
+    let chdir = text("--chdir", flag.map(path).as_ref(), key, file);
+    match checked(chdir, folder)? {
+        Some(chdir) => Ok(chdir),
+        None => folder(".").map_err(|why| Origin::Flag("--chdir").wrong(why)),
+    }
+}
+
+fn pass_env(
+    flags: &[String],
+    keys: Option<Vec<Spanned<String>>>,
+    file: Option<&File>,
+) -> Result<Vec<String>, ConfigError> {
+    let names = texts("--pass-env", flags, keys, file, &[]);
+    let names = names.into_iter();
+    names
+        .map(|text| checked(Some(text), variable).map(Option::unwrap_or_default))
+        .collect()
 }
 
 fn variable(name: &str) -> Result<String, &'static str> {
@@ -307,6 +328,7 @@ mod tests {
         let names: Vec<_> = names.collect();
         assert_eq!(names, ["tcp-exec", "udp-exec", "tcp-echo", "udp-echo"]);
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
+        assert_eq!(config.max_executions, 2000);
         assert_eq!(config.ipv6.listen, ["[::1]:50051".parse().unwrap()]);
         assert_eq!(config.ipv6.legacy.len(), config.legacy.len());
         assert_eq!(config.chdir, env::current_dir().unwrap());
@@ -332,6 +354,8 @@ mod tests {
             assert_eq!(config.drain_timeout.as_secs(), seconds, "{text}");
         }
         assert!(config(&["--drain-timeout", "24h1ms"]).is_err());
+        let most = config(&["--max-executions", "1048576"]).unwrap();
+        assert_eq!(most.max_executions, 1_048_576);
     }
 
     #[test]
@@ -344,6 +368,27 @@ mod tests {
             format!(
                 "gRPC on [::]:1, for {users}, and every other machine that reaches it.\ngRPC on unix:/p, for {users}.\n"
             )
+        );
+    }
+
+    #[test]
+    fn no_address_is_given_twice() {
+        for (one, two, taken) in [
+            ("127.0.0.1:1", "localhost:1", true),
+            ("127.0.0.1:1", "[::ffff:127.0.0.1]:1", true),
+            ("unix:/p", "unix:///p?mode=0660", true),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("127.0.0.1:1", "[::1]:1", false),
+        ] {
+            let flags = ["--listen", one, "--listen", two, "--no-legacy"];
+            let text = config(&flags).err().map(|error| error.to_string());
+            assert_eq!(text.is_some(), taken, "{one} {two}: {text:?}");
+            assert!(text.is_none_or(|text| text.contains(two) && text.contains("listed before")));
+        }
+        let error = config(&["--listen", "[::ffff:127.0.0.1]:8080"]).unwrap_err();
+        assert!(
+            error.to_string().contains("where gRPC is served"),
+            "{error}"
         );
     }
 
@@ -386,6 +431,7 @@ mod tests {
             ["--chdir", "/nowhere"],
             ["--pass-env", "A=B"],
             ["--max-executions", "0"],
+            ["--max-executions", "1048577"],
         ] {
             let error = config(&flags).unwrap_err();
             for part in flags {

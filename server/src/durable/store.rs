@@ -4,7 +4,10 @@ use std::{
     collections::HashSet,
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use futures_util::{StreamExt, stream};
@@ -65,6 +68,7 @@ pub struct DurableStore {
     recovery_files: Files,
     pub(super) tasks: TaskTracker,
     pub(super) closing: CancellationToken,
+    has_begun: AtomicBool,
     /// Everything that an earlier server has left has been looked at.
     pub(super) recovered: CancellationToken,
     /// What cannot be told, and is left as it is.
@@ -108,6 +112,7 @@ impl DurableStore {
             recovery_files: Files::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            has_begun: AtomicBool::new(false),
             recovered: CancellationToken::new(),
             left_alone: Mutex::default(),
             reserve_bytes: reserve_bytes(path)?,
@@ -119,6 +124,7 @@ impl DurableStore {
     /// Looks for what an earlier server has left, and has supervisors wait. Whoever calls this serves nobody yet: what is made
     /// from now on is this server's own.
     pub(crate) fn begin(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.has_begun.store(true, Ordering::Release);
         let removed = journal::sweep_removed(&self.journals)?;
         if removed > 0 {
             tracing::debug!(
@@ -203,13 +209,16 @@ impl DurableStore {
         if let Some(execution) = self.resources.registry.find(id) {
             return Some(execution);
         }
-        self.recovered.cancelled().await;
+        self.recovered().await;
         self.resources.registry.find(id)
     }
 
     /// Returns when everything that an earlier server has left is in the records.
     pub(crate) async fn recovered(&self) {
-        self.recovered.cancelled().await;
+        // One that has not begun looks for nothing.
+        if self.has_begun.load(Ordering::Acquire) {
+            self.recovered.cancelled().await;
+        }
     }
 
     /// Removes what is kept of an execution that has ended. Its request id stays taken for a while.

@@ -31,7 +31,7 @@ use crate::{
     attached::{
         answer::{AnswerOutlet, Answering},
         host::AttachedHost,
-        live::Live,
+        live::{LargeRoom, Live},
         mailbox::{ControlRequest, mailbox},
         outlet::AttachedOutlet,
     },
@@ -90,6 +90,8 @@ pub struct Executions {
     spawner: Arc<Spawner>,
     resources: Resources,
     draining: AtomicBool,
+    /// Of those whose outputs are read in large pieces.
+    large: LargeRoom,
     durable: Arc<DurableStore>,
 }
 
@@ -109,6 +111,7 @@ impl Executions {
             spawner,
             resources,
             draining: AtomicBool::new(false),
+            large: LargeRoom::default(),
             durable: Arc::new(store),
         })
     }
@@ -129,7 +132,7 @@ impl Executions {
         if new.durability.is_some() {
             return self.start_durable(new, tells_accepted).await;
         }
-        let (live, received) = Live::new(tells_accepted);
+        let (live, received) = Live::new(tells_accepted, self.large.clone());
         let outlet = |counters| EventOutlet::new(live, counters);
         let execution = self.start_attached(new, outlet).await?;
         Ok((execution, Items::attached(received)))
@@ -392,5 +395,62 @@ fn may_see(caller: &Caller, owner: &Caller) -> bool {
             ip(caller).is_some() && ip(caller) == ip(owner)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::{
+        super::testing::{executions, shell},
+        *,
+    };
+    use crate::{attached::answer::AnswerOutlet, execution::RECORD_BYTES};
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn commands_that_run_share_512_mib_for_their_records_and_stdin() {
+        const MIB: usize = 1_048_576;
+        let folder = tempfile::tempdir().unwrap();
+        let executions = executions(folder.path(), 2);
+        let new = || NewExecution {
+            stdin: vec![b'x'; 10_000].into(),
+            labels: [("key".into(), "value".into())].into(),
+            ..shell("exec cat")
+        };
+        let start = async |new| {
+            let answers = Budget::new(MIB);
+            let (outlet, mut answer) = AnswerOutlet::new(MIB, &answers);
+            let execution = executions.start_attached(new, |_| outlet).await?;
+            let answered = timeout(PATIENCE, answer.recv()).await;
+            assert_eq!(answered.unwrap().unwrap().collected.stdout.total, 10_000);
+            Ok::<_, StartRefused>(execution)
+        };
+        // What it costs is found out by the first, whose record stays.
+        let first = start(new()).await.unwrap();
+        let cost = first.cost() + 10_000;
+        assert!(first.cost() > "exec cat".len() + "key".len() + "value".len());
+        timeout(PATIENCE, async {
+            while executions.resources.memory.free() != RECORD_BYTES - first.cost() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("its stdin is given back");
+        let mut others = executions.resources.memory.share();
+        let most = 512 * MIB - first.cost() - cost;
+        assert_eq!(others.grow(most + 1), most + 1);
+        let refused = start(new()).await.unwrap_err();
+        assert!(matches!(refused, StartRefused::Memory), "{refused}");
+        // It has left nothing.
+        assert_eq!(executions.running(), 0);
+        assert_eq!(executions.resources.memory.free(), cost - 1);
+        drop(others);
+        let mut others = executions.resources.memory.share();
+        assert_eq!(others.grow(most), most);
+        start(new()).await.unwrap();
     }
 }

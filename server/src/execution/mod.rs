@@ -9,6 +9,8 @@ mod new;
 mod registry;
 mod resources;
 mod retirement;
+#[cfg(test)]
+pub(crate) mod testing;
 mod told;
 
 use std::{

@@ -168,3 +168,96 @@ impl Filter {
                 .is_none_or(|caller| *caller == execution.caller.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Liveness,
+            testing::{lost, shell},
+        },
+        *,
+    };
+    use crate::{
+        attached::{mailbox::mailbox, waiting_stdin::StdinMemory},
+        budget::Budget,
+        id::new_id,
+    };
+
+    /// An execution whose record takes so many bytes.
+    fn execution(bytes: usize) -> Arc<Execution> {
+        let new = shell("true");
+        let mut memory = Budget::new(usize::MAX).share();
+        memory.grow(bytes);
+        Arc::new(Execution {
+            id: new_id(),
+            spec: new.spec,
+            until_end: false,
+            labels: new.labels,
+            caller: new.caller,
+            through: new.through,
+            created: SystemTime::now(),
+            pid: 1,
+            counters: Arc::default(),
+            stdin: StdinMemory::default().room(),
+            kept: None,
+            memory,
+            life: Liveness::running(mailbox().0),
+        })
+    }
+
+    fn end() -> EndRecord {
+        EndRecord {
+            exit: lost(),
+            lost: None,
+            time: SystemTime::now(),
+        }
+    }
+
+    /// Whether the records of executions of so many bytes each, which ended in this order, are there.
+    fn kept(bytes: &[usize]) -> Vec<bool> {
+        let registry = Registry::default();
+        let executions: Vec<_> = bytes.iter().map(|&bytes| execution(bytes)).collect();
+        for execution in &executions {
+            registry.insert(Arc::clone(execution));
+        }
+        for execution in &executions {
+            registry.retire(execution, end());
+        }
+        let ids = executions.iter().map(|execution| execution.id);
+        ids.map(|id| registry.find(id).is_some()).collect()
+    }
+
+    #[test]
+    fn the_record_of_an_ended_execution_is_kept_for_10_minutes() {
+        let registry = Registry::default();
+        let (running, ended) = (execution(1), execution(1));
+        for execution in [&running, &ended] {
+            registry.insert(Arc::clone(execution));
+        }
+        registry.retire(&ended, end());
+        let mut records = registry.lock();
+        let at = records.ended[0].0;
+        records.forget(at + Duration::from_millis(599_999));
+        assert_eq!(records.all.len(), 2);
+        records.forget(at + Duration::from_mins(10));
+        assert!(records.all.keys().eq([&running.rank()]));
+        assert_eq!(records.ended_bytes, 0);
+    }
+
+    #[test]
+    fn no_more_than_1000_records_of_ended_executions_are_kept() {
+        assert!(kept(&[1; 1000]).iter().all(|&is_kept| is_kept));
+        let kept = kept(&[1; 1001]);
+        assert!(!kept[0]);
+        assert!(kept[1..].iter().all(|&is_kept| is_kept));
+    }
+
+    #[test]
+    fn records_of_ended_executions_take_no_more_than_32_mib() {
+        const MIB: usize = 1_048_576;
+        assert_eq!(kept(&[16 * MIB, 16 * MIB]), [true, true]);
+        assert_eq!(kept(&[16 * MIB, 16 * MIB + 1]), [false, true]);
+        assert_eq!(kept(&[1, 33 * MIB, 1]), [false, false, true]);
+    }
+}

@@ -63,71 +63,50 @@ fn end(exit: Exit) -> EndRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, future::pending, io, os::unix::ffi::OsStrExt, path::Path};
+    use std::{future::pending, path::Path};
 
-    use bytes::Bytes;
-    use remex_daemon::net::{Caller, Transport};
-    use remex_supervisor::{
-        journal::SyncMode,
-        lifecycle::{
-            outcome::ExitReason,
-            outlet::{Flow, Outlet},
-            output::OutputStream,
-        },
-        process::{self, CommandSpec, DEFAULT_KILL_AFTER, ResourceLimits, Spawner},
+    use remex_supervisor::lifecycle::{
+        event::EventKind,
+        outcome::ExitReason,
+        outlet::{EventOutlet, EventSink, Item},
     };
     use tokio::time::timeout;
 
-    use super::*;
-    use crate::{
-        attached::outlet::AttachedOutlet,
-        durable::DurableSettings,
-        execution::{Executions, NewExecution, Through},
+    use super::{
+        super::testing::{executions, shell},
+        *,
     };
+    use crate::attached::outlet::AttachedOutlet;
 
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Panics when there is output.
+    /// Panics when it is sent output.
     struct Panics;
 
-    impl Outlet for Panics {
-        const PATIENCE: Duration = Duration::ZERO;
+    impl EventSink for Panics {
+        fn tells_accepted(&self) -> bool {
+            false
+        }
 
-        fn takes(&self, _: OutputStream) -> bool {
+        fn has_room(&self) -> bool {
             true
         }
 
-        fn read(
-            &mut self,
-            _: OutputStream,
-            _: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
-        ) -> io::Result<usize> {
-            panic!("as the test wants it")
+        fn takes_large(&mut self) -> bool {
+            false
         }
 
-        fn end(&mut self, _: OutputStream) {}
-
-        fn started(&mut self, _: Duration, _: i32) {}
-
-        fn deadline(&self, _: Duration, _: bool) -> Option<Duration> {
-            None
-        }
-
-        fn pass_on(&mut self, _: Duration, _: bool) -> Flow {
-            Flow::Same
-        }
-
-        fn deliver(&mut self, _: Duration, _: Exit, _: impl FnOnce()) -> bool {
-            true
-        }
-
-        fn abandon(&mut self) -> Flow {
-            Flow::Same
+        fn send(&mut self, item: Item) {
+            let kind = item.event.map(|event| event.kind);
+            assert!(
+                !matches!(kind, Some(EventKind::Output(_))),
+                "as the test wants it"
+            );
         }
     }
 
-    impl AttachedOutlet for Panics {
+    impl AttachedOutlet for EventOutlet<Panics> {
         async fn gone(&self) {
             pending::<()>().await;
         }
@@ -137,58 +116,15 @@ mod tests {
         }
     }
 
-    fn executions(folder: &Path) -> Executions {
-        let settings = process::Settings {
-            directory: folder.to_owned(),
-            pass_environment: Vec::new(),
-            state_dir: folder.to_owned(),
-            instance: format!("retirement-{}", std::process::id()),
-            containment: process::Choice::Auto,
-            prepared: None,
-        };
-        let (spawner, _) = Spawner::new(settings).unwrap();
-        let durable = DurableSettings {
-            sync: SyncMode::None,
-        };
-        Executions::new(spawner, 1, folder, durable).unwrap()
-    }
-
-    fn shell(text: &str) -> NewExecution {
-        let argv = ["/bin/sh", "-c", text]
-            .map(|string| std::ffi::CString::new(std::ffi::OsStr::new(string).as_bytes()).unwrap());
-        NewExecution {
-            spec: CommandSpec {
-                argv: argv.into(),
-                shell: true,
-                working_directory: None,
-                environment: Vec::new(),
-                clear_environment: false,
-                user: None,
-                timeout: None,
-                kill_after: DEFAULT_KILL_AFTER,
-                terminal: None,
-                limits: ResourceLimits::default(),
-            },
-            stdin: Bytes::new(),
-            stdin_open: false,
-            until_end: false,
-            labels: BTreeMap::new(),
-            caller: Caller::unix(0),
-            through: Through {
-                transport: Transport::Unix,
-                gateway: false,
-                client: None,
-            },
-            durability: None,
-        }
-    }
-
     #[tokio::test]
     async fn pitfall_55_a_panic_in_a_host_retires_its_record_and_kills_its_command() {
         let folder = tempfile::tempdir().unwrap();
-        let executions = executions(folder.path());
+        let executions = executions(folder.path(), 1);
         let new = shell("echo; exec sleep 1000");
-        let execution = executions.start_attached(new, |_| Panics).await.unwrap();
+        let execution = executions
+            .start_attached(new, |counters| EventOutlet::new(Panics, counters))
+            .await
+            .unwrap();
         let ended = timeout(PATIENCE, execution.ended()).await;
         ended.expect("its record is retired");
         let EndRecord { exit, .. } = execution.end_record().unwrap();
@@ -197,7 +133,6 @@ mod tests {
         // It counts among the ended: it may be forgotten, and nobody reaches it.
         assert!(execution.signal(9).await.is_err());
         executions.delete(&execution).await.unwrap();
-        executions.begin().unwrap();
         let found = executions.find(execution.id, &execution.caller).await;
         assert!(found.is_none());
         // Its place is free, and its process gone.

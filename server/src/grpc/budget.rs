@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use remex::error::Reason;
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{
+    connection::WIDE_FRAME_BYTES,
     message::{Arrived, Messages},
     peers::Place,
     routes::MAX_REQUEST_BYTES,
@@ -36,8 +37,15 @@ pub const PEER_BYTES: usize = 64 * 1024 * 1024;
 /// All of them.
 pub const ALL_BYTES: usize = 256 * 1024 * 1024;
 
-/// Requests that wait for such room, each with a frame in hand; further ones are refused.
+/// Requests that wait for such room, each with some bytes in hand; further ones are refused.
 pub const WAITING_REQUESTS: usize = 4096;
+
+/// A request that has less in hand takes another frame, and leaves the rest unread. A frame that HTTP/2 keeps unread takes
+/// hundreds of bytes, however small it is; in hand they are one piece.
+pub const IN_HAND_BYTES: usize = 4 * 1024;
+
+/// What all of them have in hand behind their first frames.
+pub const ALL_IN_HAND_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long a message may be on its way, not counting the time in which nobody reads it; and how long the first one may be
 /// waited for.
@@ -61,6 +69,7 @@ pub(super) struct Budget {
     own: Arc<Semaphore>,
     levels: [Arc<Semaphore>; 3],
     waiting: Arc<Semaphore>,
+    in_hand: Arc<Semaphore>,
 }
 
 /// The part of the budget that all connections share.
@@ -68,6 +77,7 @@ pub(super) struct Budget {
 pub(super) struct SharedBudget {
     bytes: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    in_hand: Arc<Semaphore>,
 }
 
 impl Default for SharedBudget {
@@ -75,6 +85,7 @@ impl Default for SharedBudget {
         Self {
             bytes: Arc::new(Semaphore::new(ALL_BYTES)),
             waiting: Arc::new(Semaphore::new(WAITING_REQUESTS)),
+            in_hand: Arc::new(Semaphore::new(ALL_IN_HAND_BYTES)),
         }
     }
 }
@@ -91,6 +102,7 @@ impl SharedBudget {
                 Arc::clone(&self.bytes),
             ],
             waiting: Arc::clone(&self.waiting),
+            in_hand: Arc::clone(&self.in_hand),
         }
     }
 }
@@ -133,13 +145,33 @@ pub(super) struct Metered<B> {
     /// Which message it is held for.
     held_for: usize,
     waiting: Option<Waiting>,
+    /// What follows the data for which there was no room, and is no data.
+    next: Option<Result<Frame<Bytes>, BoxError>>,
+    is_over: bool,
     clock: Clock,
 }
 
-/// A frame for which there is no room yet.
+/// Data for which there is no room yet.
 struct Waiting {
-    frame: Frame<Bytes>,
+    data: Bytes,
+    /// What came behind it meanwhile.
+    more: BytesMut,
+    /// Its share of what all have in hand.
+    in_hand: Held,
     granted: Pin<Box<dyn Future<Output = Option<Held>> + Send>>,
+}
+
+impl Waiting {
+    /// All of it, in one piece.
+    fn into_data(self) -> Bytes {
+        if self.more.is_empty() {
+            return self.data;
+        }
+        let mut whole = BytesMut::with_capacity(self.data.len() + self.more.len());
+        whole.extend_from_slice(&self.data);
+        whole.extend_from_slice(&self.more);
+        whole.freeze()
+    }
 }
 
 /// The time that a message has left.
@@ -159,6 +191,8 @@ impl<B> Metered<B> {
             held: Held::new(),
             held_for: 0,
             waiting: None,
+            next: None,
+            is_over: false,
             clock: Clock {
                 left: MESSAGE_TIME,
                 running: None,
@@ -173,12 +207,12 @@ impl<B> Metered<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Metered<B> {
-    /// Passes a frame of data on as soon as there is room for the message that it belongs to.
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Metered<B> {
+    /// Passes data on as soon as there is room for the message that it belongs to.
     fn admit(
         &mut self,
         context: &mut Context<'_>,
-        frame: Frame<Bytes>,
+        data: Bytes,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let seen = self.messages.seen();
         let cost = self.messages.cost(MAX_REQUEST_BYTES);
@@ -191,19 +225,23 @@ impl<B: Body<Data = Bytes> + Unpin> Metered<B> {
         // What has arrived whole is the service's, which a call of one message gets only at the request's end.
         let is_passed_on = is_whole && (self.streaming || self.body.is_end_stream());
         if seen == 0 || is_passed_on || !self.held.is_empty() {
-            return Poll::Ready(Some(Ok(frame)));
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         // Bounded by MAX_REQUEST_BYTES.
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         if let Some(held) = self.budget.try_take(cost) {
             self.held = held;
-            return Poll::Ready(Some(Ok(frame)));
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         let Some(granted) = self.budget.take(cost) else {
             return Poll::Ready(Some(Err(no_room().into())));
         };
-        let granted = Box::pin(granted);
-        self.waiting = Some(Waiting { frame, granted });
+        self.waiting = Some(Waiting {
+            data,
+            more: BytesMut::new(),
+            in_hand: Held::new(),
+            granted: Box::pin(granted),
+        });
         self.poll_waiting(context)
     }
 
@@ -214,10 +252,43 @@ impl<B: Body<Data = Bytes> + Unpin> Metered<B> {
         let Some(waiting) = &mut self.waiting else {
             return Poll::Pending;
         };
-        let held = ready!(waiting.granted.as_mut().poll(context));
+        let Poll::Ready(held) = waiting.granted.as_mut().poll(context) else {
+            self.take_in_hand(context);
+            return Poll::Pending;
+        };
         self.held = held.unwrap_or_default();
-        let frame = self.waiting.take().map(|waiting| Ok(waiting.frame));
-        Poll::Ready(frame)
+        let data = self.waiting.take().map(Waiting::into_data);
+        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+
+    /// Takes in hand what follows of the message that waits.
+    fn take_in_hand(&mut self, context: &mut Context<'_>) {
+        let Some(waiting) = &mut self.waiting else {
+            return;
+        };
+        while self.next.is_none()
+            && !self.is_over
+            && waiting.data.len() + waiting.more.len() < IN_HAND_BYTES
+            && self.messages.arrived() == Arrived::Part
+            && let Ok(mut largest) =
+                Arc::clone(&self.budget.in_hand).try_acquire_many_owned(WIDE_FRAME_BYTES)
+            && let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context)
+        {
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => {
+                    self.messages.take(&data);
+                    waiting.more.extend_from_slice(&data);
+                    let taken = largest.split(data.len());
+                    match waiting.in_hand.first_mut() {
+                        Some(held) => taken.into_iter().for_each(|taken| held.merge(taken)),
+                        None => waiting.in_hand.extend(taken),
+                    }
+                }
+                Some(Ok(Err(frame))) => self.next = Some(Ok(frame)),
+                Some(Err(error)) => self.next = Some(Err(error.into())),
+                None => self.is_over = true,
+            }
+        }
     }
 }
 
@@ -279,6 +350,12 @@ where
         if this.waiting.is_some() {
             return this.poll_waiting(context);
         }
+        if let Some(next) = this.next.take() {
+            return Poll::Ready(Some(next));
+        }
+        if this.is_over {
+            return Poll::Ready(None);
+        }
         if this.streaming && this.messages.arrived() == Arrived::Whole {
             // Its reader has what came before.
             this.held.clear();
@@ -293,15 +370,17 @@ where
             Poll::Ready(Some(frame)) => frame.map_err(Into::into)?,
         };
         this.clock.stop();
-        let Some(data) = frame.data_ref() else {
-            return Poll::Ready(Some(Ok(frame)));
-        };
-        this.messages.take(data);
-        this.admit(context, frame)
+        match frame.into_data() {
+            Ok(data) => {
+                this.messages.take(&data);
+                this.admit(context, data)
+            }
+            Err(frame) => Poll::Ready(Some(Ok(frame))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.waiting.is_none() && self.body.is_end_stream()
+        self.waiting.is_none() && self.next.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

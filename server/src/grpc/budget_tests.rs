@@ -87,6 +87,19 @@ const MIB: usize = 1024 * 1024;
 /// The shortest message that a connection's own share is too small for.
 const SMALLEST_SHARED: u32 = 32 * 1024 + 1;
 
+#[test]
+fn the_bounds_are_those_that_are_told() {
+    assert_eq!(OWN_BYTES, 32 * 1024);
+    assert_eq!(
+        [CONNECTION_BYTES, PEER_BYTES, ALL_BYTES],
+        [16 * MIB, 64 * MIB, 256 * MIB]
+    );
+    assert_eq!(WAITING_REQUESTS, 4096);
+    assert_eq!(allowed(0), Duration::from_mins(1));
+    // The largest message, at 16 KiB a second.
+    assert_eq!(allowed(4 * MIB), Duration::from_secs(60 + 256));
+}
+
 #[tokio::test]
 async fn a_message_counts_from_its_first_part_to_its_end() {
     let bench = Bench::new();
@@ -220,4 +233,73 @@ async fn the_time_of_a_message_counts_only_while_it_is_read() {
     assert!(poll(&mut body).is_none());
     advance(MESSAGE_TIME / 2).await;
     assert_eq!(code(poll(&mut body)), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn what_is_small_is_taken_in_hand_while_it_waits_and_comes_out_in_order() {
+    let bench = Bench::new();
+    let all = Arc::clone(&bench.shared.bytes);
+    let held = all.try_acquire_many_owned(u32::try_from(ALL_BYTES).unwrap());
+    let mut body = bench.body(false);
+    assert!(feed(&mut body, part(4 * SMALLEST_SHARED)).is_none());
+    let in_hand = IN_HAND_BYTES - part(0).len();
+    let bytes: Vec<u8> = (0..=250).cycle().take(in_hand + 3).collect();
+    let small = bytes.chunks(1).map(Bytes::copy_from_slice);
+    body.body.frames.extend(small);
+    assert!(poll(&mut body).is_none());
+    assert_eq!(body.body.frames.len(), 3);
+    let in_hand_of_all = || ALL_IN_HAND_BYTES - bench.shared.in_hand.available_permits();
+    assert_eq!(in_hand_of_all(), in_hand);
+    drop(held);
+    let data = |polled: Polled| polled.unwrap().unwrap().unwrap().into_data().unwrap();
+    let first = data(poll(&mut body));
+    assert_eq!(
+        first,
+        [&part(4 * SMALLEST_SHARED), &bytes[..in_hand]].concat()
+    );
+    assert_eq!(in_hand_of_all(), 0);
+    for byte in &bytes[in_hand..] {
+        assert_eq!(data(poll(&mut body)), [*byte][..]);
+    }
+    assert!(poll(&mut body).is_none());
+}
+
+#[tokio::test]
+async fn the_end_of_what_waits_is_told_behind_it() {
+    let bench = Bench::new();
+    let all = Arc::clone(&bench.shared.bytes);
+    let held = all.try_acquire_many_owned(u32::try_from(ALL_BYTES).unwrap());
+    let mut body = bench.body(true);
+    assert!(feed(&mut body, part(SMALLEST_SHARED)).is_none());
+    body.body.ended = true;
+    assert!(feed(&mut body, Bytes::from_static(b"yz")).is_none());
+    assert!(!body.is_end_stream());
+    drop(held);
+    let first = poll(&mut body).unwrap().unwrap().unwrap();
+    assert!(first.into_data().unwrap().ends_with(b"xyz"));
+    assert!(poll(&mut body).unwrap().is_none());
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test]
+async fn what_all_have_in_hand_has_its_bound() {
+    let bench = Bench::new();
+    let all = Arc::clone(&bench.shared.bytes);
+    let _held = all.try_acquire_many_owned(u32::try_from(ALL_BYTES).unwrap());
+    let frame = WIDE_FRAME_BYTES as usize;
+    let mut waiting = Vec::new();
+    for _ in 0..ALL_IN_HAND_BYTES / frame {
+        let mut body = bench.body(true);
+        assert!(feed(&mut body, part(4 * WIDE_FRAME_BYTES)).is_none());
+        assert!(feed(&mut body, vec![b'x'; frame].into()).is_none());
+        assert!(body.body.frames.is_empty());
+        waiting.push(body);
+    }
+    let mut body = bench.body(true);
+    assert!(feed(&mut body, part(4 * WIDE_FRAME_BYTES)).is_none());
+    assert!(feed(&mut body, vec![b'x'].into()).is_none());
+    assert_eq!(body.body.frames.len(), 1);
+    waiting.pop();
+    assert!(poll(&mut body).is_none());
+    assert!(body.body.frames.is_empty());
 }

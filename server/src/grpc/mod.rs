@@ -18,6 +18,8 @@ mod message;
 mod request;
 pub(crate) mod codec;
 pub mod routes;
+#[cfg(test)]
+mod testing;
 pub mod unsent;
 
 use http::{HeaderValue, Response};

@@ -109,3 +109,45 @@ async fn tell(stream: PeerStream, status: tonic::Status, tasks: TaskTracker) {
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
+
+    use super::{
+        super::testing::{greet, listen, read_to_end},
+        *,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn pitfall_54_a_silent_one_is_asked_to_go_after_half_a_second_and_closed_after_one() {
+        let (mut acceptor, to) = listen();
+        let peer = greet(to);
+        let stream = acceptor.accept().await.stream;
+        let begun = Instant::now();
+        RefusedRoom::new(TaskTracker::new()).show_in(stream, &Refusal::User(7));
+        let asked = read_to_end(peer).await.expect("it was asked to go");
+        assert_eq!((asked - begun).as_millis(), 500);
+        assert_eq!(begun.elapsed().as_millis(), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pitfall_54_64_are_told_at_once_and_the_next_one_is_closed() {
+        let (mut acceptor, to) = listen();
+        let room = RefusedRoom::new(TaskTracker::new());
+        let mut peers: Vec<TcpStream> = Vec::new();
+        let begun = Instant::now();
+        for _ in 0..=64 {
+            peers.push(greet(to));
+            let stream = acceptor.accept().await.stream;
+            room.show_in(stream, &Refusal::User(7));
+        }
+        let mut last = peers.pop().unwrap();
+        // Closed with what it said unread, so that it may be reset.
+        assert_eq!(last.read(&mut [0; 64]).await.unwrap_or_default(), 0);
+        for peer in peers {
+            assert!(read_to_end(peer).await.is_some());
+        }
+        assert_eq!(begun.elapsed().as_millis(), 1000);
+    }
+}

@@ -52,6 +52,7 @@ pub async fn all(
     exec: ExecHandler,
 ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
+    let health = compressed!(health);
     serve(&reporter, true).await;
     // Each version knows itself; it is to list the other too.
     let reflection = |other| {
@@ -64,8 +65,12 @@ pub async fn all(
     };
     let routes = own(exec)
         .add_service(health)
-        .add_service(reflection(v1alpha::FILE_DESCRIPTOR_SET).build_v1()?)
-        .add_service(reflection(v1::FILE_DESCRIPTOR_SET).build_v1alpha()?)
+        .add_service(compressed!(
+            reflection(v1alpha::FILE_DESCRIPTOR_SET).build_v1()?
+        ))
+        .add_service(compressed!(
+            reflection(v1::FILE_DESCRIPTOR_SET).build_v1alpha()?
+        ))
         .prepare();
     Ok((routes, reporter))
 }

@@ -162,6 +162,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_and_nobody_stands_still() {
+        assert_eq!((CALL_BYTES, ALL_BYTES), (32_768, 67_108_864));
         let all = Unsent::default();
         let body = || Paced::new(Endless(CALL_BYTES / 2), &all, Calls::new().begin());
         let mut unread = body();

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    answer, info, interact, reply,
+    answer, info, interact, list, reply,
     run::OneAnswer,
     status,
     stream::Events,
@@ -26,16 +26,9 @@ use super::{
 use crate::{
     attached::{answer::ANSWER_BYTES, waiting_stdin::cost},
     budget::Budget,
-    execution::{Cut, Execution, Executions, Filter, NewExecution, Through},
+    execution::{Cut, Execution, Executions, NewExecution, Through},
     grpc::codec,
 };
-
-/// Records of a page where none is asked for, and at most.
-const DEFAULT_PAGE: usize = 100;
-pub(super) const MAX_PAGE: usize = 1000;
-
-/// Bytes of records on a page, about; one record alone may be larger.
-const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
 /// The first message of Interact has to come within this time.
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
@@ -309,28 +302,12 @@ impl ExecService for ExecHandler {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Reply<v1::ListResponse> {
         let caller = caller(&request)?;
-        let filter = filter(request.into_inner())?;
-        let page = self.executions.list(&filter, &caller).await;
-        let mut executions: Vec<v1::Execution> = Vec::new();
-        let (mut bytes, mut more) = (0, page.more);
-        let mut last = None;
-        for execution in &page.executions {
-            let message = reply::execution(execution);
-            bytes += prost::Message::encoded_len(&message);
-            if bytes > MAX_PAGE_BYTES && !executions.is_empty() {
-                more = true;
-                break;
-            }
-            executions.push(message);
-            last = Some(execution.rank());
-        }
-        Ok(Response::new(v1::ListResponse {
-            next_page_token: last
-                .filter(|_| more)
-                .map(translate::page_token)
-                .unwrap_or_default(),
-            executions,
-        }))
+        let filter = list::filter(request.into_inner())?;
+        let found = self.executions.list(&filter, &caller).await;
+        let executions = found.executions.iter();
+        let executions =
+            executions.map(|execution| (execution.rank(), reply::execution(execution)));
+        Ok(Response::new(list::page(executions, found.more)))
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Reply<v1::DeleteResponse> {
@@ -351,38 +328,4 @@ impl ExecService for ExecHandler {
     ) -> Reply<v1::GetServerInfoResponse> {
         Ok(Response::new(info::server_info(&self.executions)))
     }
-}
-
-fn filter(request: v1::ListRequest) -> Result<Filter, Status> {
-    let invalid = |field, why| Reason::InvalidField.field(field, why);
-    let records = match usize::try_from(request.page_size) {
-        Ok(0) => DEFAULT_PAGE,
-        Ok(size) => size.min(MAX_PAGE),
-        Err(_) => return Err(invalid("page_size", "is negative")),
-    };
-    let before = match request.page_token.as_str() {
-        "" => None,
-        token => Some(
-            translate::rank(token)
-                .ok_or_else(|| invalid("page_token", "is none that List has given"))?,
-        ),
-    };
-    let mut states = Vec::with_capacity(request.states.len());
-    for number in request.states {
-        match v1::execution::State::try_from(number) {
-            Ok(v1::execution::State::Unspecified) | Err(_) => {
-                return Err(invalid("states", "has a number that is no state"));
-            }
-            Ok(state) => states.push(state),
-        }
-    }
-    let wanted = |state| states.is_empty() || states.contains(&state);
-    Ok(Filter {
-        before,
-        records,
-        running: wanted(v1::execution::State::Running),
-        ended: wanted(v1::execution::State::Ended),
-        labels: request.labels.into_iter().collect(),
-        caller: Some(request.caller).filter(|caller| !caller.is_empty()),
-    })
 }

@@ -4,7 +4,7 @@ use remex::{VERSION, v1};
 use remex_supervisor::process::{MAX_KILL_AFTER, MAX_STRING_BYTES, landlock_abi};
 
 use super::{
-    exec::MAX_PAGE,
+    list::MAX_PAGE,
     translate::{
         DEFAULT_OUTPUT_BYTES, MAX_LABEL_KEY_BYTES, MAX_LABEL_VALUE_BYTES, MAX_LABELS,
         MAX_OUTPUT_BYTES, MAX_STRINGS,

@@ -285,3 +285,6 @@ pub(super) async fn resize(
         Err(Ended) => Ok(Err(Ended)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ pub mod echo;
 pub mod exec;
 mod info;
 mod interact;
+mod list;
 mod reply;
 pub mod run;
 mod status;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     ffi::CString,
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::status;
-use crate::execution::{Attaching, Durability, Rank};
+use crate::execution::{Attaching, Durability};
 
 /// The shell of `Command.shell`.
 const SHELL: &std::ffi::CStr = c"/bin/sh";
@@ -535,41 +535,5 @@ pub(super) fn execution_id(text: &str) -> Checked<Uuid> {
     }
 }
 
-/// The token of a page behind the execution that stands at `rank`.
-pub(super) fn page_token((created, id): Rank) -> String {
-    let since = created.duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}.{:09}.{id}", since.as_secs(), since.subsec_nanos())
-}
-
-/// Where [`page_token`] says that a page begins.
-pub(super) fn rank(token: &str) -> Option<Rank> {
-    const NANOS: u32 = 1_000_000_000;
-    let mut parts = token.splitn(3, '.');
-    let (seconds, nanos, id) = (parts.next()?, parts.next()?, parts.next()?);
-    let nanos = nanos.parse().ok().filter(|&nanos: &u32| nanos < NANOS)?;
-    let since = Duration::new(seconds.parse().ok()?, nanos);
-    Some((UNIX_EPOCH.checked_add(since)?, Uuid::try_parse(id).ok()?))
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::*;
-
-    #[test]
-    fn a_page_token_is_exact_and_nothing_else_is_one() {
-        let here = (SystemTime::now(), Uuid::from_u128(7));
-        assert_eq!(rank(&page_token(here)), Some(here));
-        let id = here.1;
-        for token in [
-            "",
-            "x",
-            "1.2",
-            &format!("1.1000000000.{id}"),
-            &format!("{}.0.{id}", u64::MAX),
-        ] {
-            assert_eq!(rank(token), None, "{token}");
-        }
-    }
-}
+mod tests;

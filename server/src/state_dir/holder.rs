@@ -26,9 +26,11 @@ impl Holder {
 
     /// Whom `lock` names.
     pub(super) fn read(lock: &mut fs::File) -> io::Result<Self> {
-        let mut text = String::new();
         lock.rewind()?;
-        lock.read_to_string(&mut text)?;
+        let mut bytes = Vec::new();
+        lock.take(super::FILE_BYTES as u64)
+            .read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
         let mut lines = text.lines().map(|line| line.trim().to_owned());
         Ok(Self {
             pid: lines.next().unwrap_or_default(),

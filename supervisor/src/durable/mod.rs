@@ -2,10 +2,11 @@
 //! journal. A server asks the zygote for one, gives it an execution, and follows it over a [`Link`]; when that server has
 //! died, another finds it by the socket in the execution's folder.
 //!
-//! [`message`], `exit` and `order` say what crosses; [`link`] is the server's end and `connection` the supervisor's; `lock` says who
-//! supervises. `supervise` is the supervisor's life, `running` its execution, `sink` the way of the output.
+//! [`message`], `exit` and `order` say what crosses; `link` is the server's end and `connection` the supervisor's; `lock` says who
+//! supervises. `supervise` is the supervisor's life, `state` how far it is, `running` its execution, `sink` the way of the output.
 
 mod connection;
+mod crash;
 mod exit;
 mod link;
 mod lock;
@@ -13,6 +14,7 @@ pub mod message;
 mod order;
 mod running;
 mod sink;
+mod state;
 mod supervise;
 mod watched;
 

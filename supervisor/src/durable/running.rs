@@ -215,6 +215,11 @@ impl Running {
         }
     }
 
+    /// Whether nothing of the command is waited for any more.
+    pub(super) fn has_exited(&self) -> bool {
+        self.engine.exit().is_some()
+    }
+
     /// Whoever is attached.
     pub(super) fn set_attached(&mut self, attached: Attached) {
         let now = self.now();
@@ -290,7 +295,7 @@ impl Running {
         let is_over = self.is_given_up || self.engine.is_being_ended();
         if let Some(sink) = self.sink_mut()
             && is_over
-            && (sink.attached().callers == 0 || sink.failure().is_some())
+            && (sink.attached().callers == 0 || sink.is_stuck())
         {
             sink.force(now);
             self.engine.ready(Ready::Room, now);

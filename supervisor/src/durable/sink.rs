@@ -87,17 +87,16 @@ impl Sink {
         self.attached
     }
 
-    /// Waits for nobody from now on: what is there of the end of an execution that is being ended goes ahead of what is older.
+    /// Waits for nothing from now on: what is there of the end of an execution that is being ended goes ahead of what is older.
     pub(super) fn force(&mut self, now: Duration) {
         if !std::mem::replace(&mut self.is_forced, true) {
-            self.tell_writer();
-            self.retry(now);
+            self.writer.give_way();
+            self.not_before = now;
         }
     }
 
     fn tell_writer(&mut self) {
         let attached = match self.attached.callers {
-            _ if self.is_forced => journal::Attached::Sent(u64::MAX),
             0 => journal::Attached::Nobody,
             _ => journal::Attached::Sent(self.attached.sent),
         };
@@ -162,6 +161,11 @@ impl Sink {
 
     pub(super) fn failure(&self) -> Option<&StorageError> {
         self.writer.failure()
+    }
+
+    /// Whether no reader can make room.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.writer.failure().is_some() || self.writer.is_full() == Some(Full::Disk)
     }
 
     pub(super) fn first_kept(&self) -> u64 {
@@ -237,5 +241,10 @@ impl EventSink for Sink {
             (EventKind::Started { .. } | EventKind::Output(_), _) => self.is_urgent = true,
         }
         self.writer.push(event);
+    }
+
+    /// A supervisor has one command's output alone in memory, and gives it back when that is quiet.
+    fn takes_large(&mut self) -> bool {
+        true
     }
 }

@@ -16,11 +16,13 @@ use rustix::{
 
 use super::{
     connection::{Connection, Listener},
+    crash::{self, Step},
     link::SOCKET_FILE,
     lock::SupervisorLock,
-    message::{Attached, EndCause, OLDEST_VERSION, Report, Request, Stage},
+    message::{Attached, OLDEST_VERSION, Report, Request, Stage},
     order::{self, MAX_ORDER_BYTES},
     running::{Callers, Running, Source},
+    state::{NotNow, Starting, State},
     watched::Watch,
 };
 use crate::{
@@ -74,31 +76,6 @@ struct Execution {
     listener: Listener,
     /// Held to the end of the process.
     _lock: SupervisorLock,
-}
-
-enum State {
-    /// It has no order.
-    Waiting(Option<Box<Writer>>),
-    Starting(Box<Starting>),
-    Running(Box<Running>, Callers),
-    /// What was the last report, and whether it has to be taken note of by a server.
-    Ended {
-        report: Report,
-        is_kept: bool,
-    },
-    /// Nothing is left to be done.
-    Over,
-}
-
-/// A command on its way.
-struct Starting {
-    launching: Launching,
-    order: order::Received,
-    writer: Writer,
-    callers: Callers,
-    attached: Attached,
-    end: Option<EndCause>,
-    give_up: Instant,
 }
 
 impl Supervisor {
@@ -292,15 +269,17 @@ impl Supervisor {
             .and_then(|bytes| order::Received::decode(&bytes))
             .ok_or(NotNow)?;
         let callers = Callers::new(Presence::new(order.on_disconnect));
-        let launched = writer
+        self.reach(Step::Ordered);
+        let reserved = writer
             .reserve(&order.reservation, &order.settings)
             .map_err(|error| NotStarted::Storage {
                 why: error.to_string(),
                 is_full: error.is_full(),
-            })
-            .and_then(|()| launch(&order, fds.next()));
-        match launched {
+            });
+        self.reach(Step::Reserved);
+        match reserved.and_then(|()| launch(&order, fds.next())) {
             Ok(launching) => {
+                self.reach(Step::Launched);
                 self.state = State::Starting(Box::new(Starting {
                     launching,
                     order,
@@ -353,9 +332,11 @@ impl Supervisor {
                     end,
                     ..
                 } = starting;
+                self.reach(Step::Executed);
                 let mut running = Running::begin(order, spawned, writer, attached);
                 // Its start is in the journal before anybody is told.
                 let _ = running.settle();
+                self.reach(Step::Started);
                 if let Some(cause) = end {
                     running.end(cause);
                 }
@@ -378,7 +359,13 @@ impl Supervisor {
                 if callers.are_gone() {
                     running.abandon();
                 }
+                if running.has_exited() {
+                    reach(Step::Exited, self.execution.as_ref());
+                }
                 let ended = running.settle();
+                if ended.is_some() {
+                    reach(Step::Recorded, self.execution.as_ref());
+                }
                 if let Some(server) = &mut self.server {
                     running.tell(server);
                 }
@@ -391,6 +378,10 @@ impl Supervisor {
         if let State::Ended { is_kept: true, .. } = self.state {
             self.state = State::Over;
         }
+    }
+
+    fn reach(&self, step: Step) {
+        reach(step, self.execution.as_ref());
     }
 
     fn end(&mut self, report: Report) {
@@ -422,6 +413,13 @@ impl Supervisor {
     }
 }
 
+/// Where a test may have it die.
+fn reach(step: Step, execution: Option<&Execution>) {
+    if let Some(execution) = execution {
+        crash::at(step, execution.folder.as_fd());
+    }
+}
+
 fn launch(order: &order::Received, dir: Option<OwnedFd>) -> Result<Launching, NotStarted> {
     let cgroup = order.cgroup.as_ref().zip(dir);
     let stdin = if order.stdin_open || !order.stdin.is_empty() {
@@ -441,110 +439,4 @@ fn launch(order: &order::Received, dir: Option<OwnedFd>) -> Result<Launching, No
     };
     // SAFETY: this process never makes a thread, and it has called `solo::begin`.
     unsafe { Launching::start(launch) }
-}
-
-/// A request that cannot be meant: its server is not understood.
-struct NotNow;
-
-impl State {
-    fn stage(&self, is_prepared: bool) -> Stage {
-        match self {
-            Self::Waiting(_) if is_prepared => Stage::Ready,
-            Self::Waiting(_) => Stage::Spare,
-            Self::Starting(_) => Stage::Starting,
-            Self::Running(..) => Stage::Running,
-            Self::Ended { .. } | Self::Over => Stage::Ended,
-        }
-    }
-
-    fn server_gone(&mut self) {
-        match self {
-            Self::Starting(starting) => {
-                starting.callers.server_gone();
-                starting.attached = Attached::default();
-            }
-            Self::Running(running, callers) => {
-                callers.server_gone();
-                running.server_gone();
-            }
-            Self::Waiting(_) | Self::Ended { .. } | Self::Over => {}
-        }
-    }
-
-    /// Serves what concerns a command.
-    fn serve(&mut self, request: Request) -> Result<Option<Report>, NotNow> {
-        if let Self::Ended { .. } | Self::Over = self {
-            return Ok(self.serve_ended(&request));
-        }
-        match (request, self) {
-            (Request::Attached(attached), Self::Starting(starting)) => {
-                starting.callers.set(attached.callers);
-                starting.attached = attached;
-                Ok(None)
-            }
-            (Request::End(cause), Self::Starting(starting)) => {
-                starting.end = Some(cause);
-                Ok(None)
-            }
-            (
-                Request::Signal { request, .. } | Request::Resize { request, .. },
-                Self::Starting(_),
-            ) => Ok(Some(Report::Done {
-                request,
-                done: false,
-            })),
-            (request, Self::Running(running, callers)) => {
-                if let Request::Attached(attached) = &request {
-                    callers.set(attached.callers);
-                }
-                serve_running(running, request)
-            }
-            _ => Err(NotNow),
-        }
-    }
-
-    fn serve_ended(&mut self, request: &Request) -> Option<Report> {
-        match request {
-            Request::Signal { request, .. } | Request::Resize { request, .. } => {
-                Some(Report::Done {
-                    request: *request,
-                    done: false,
-                })
-            }
-            Request::Release => {
-                *self = Self::Over;
-                None
-            }
-            _ => None,
-        }
-    }
-}
-
-fn serve_running(running: &mut Running, request: Request) -> Result<Option<Report>, NotNow> {
-    Ok(match request {
-        Request::Attached(attached) => {
-            running.set_attached(attached);
-            None
-        }
-        Request::Stdin(piece) => running.take_stdin(piece).map_err(|()| NotNow)?,
-        Request::Signal { request, number } => Some(Report::Done {
-            request,
-            done: running.signal(number),
-        }),
-        Request::Resize { request, size } => Some(Report::Done {
-            request,
-            done: running.resize(size),
-        }),
-        Request::End(cause) => {
-            running.end(cause);
-            None
-        }
-        Request::GetStatus { request } => Some(Report::Status {
-            request,
-            status: running.status(),
-        }),
-        Request::Hello { .. } | Request::Prepare { .. } | Request::Start | Request::Release => {
-            return Err(NotNow);
-        }
-    })
 }

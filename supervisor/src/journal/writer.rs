@@ -77,6 +77,10 @@ pub struct Writer<D: Folder = DiskFolder> {
     attached: Attached,
     full: Option<Full>,
     failure: Option<StorageError>,
+    /// Output waits for nothing any more.
+    gives_way: bool,
+    /// The last event, until it is written.
+    exit: Option<Event>,
     has_ended: bool,
 }
 
@@ -122,6 +126,8 @@ impl<D: Folder> Writer<D> {
             attached: Attached::Nobody,
             full: None,
             failure: None,
+            gives_way: false,
+            exit: None,
             has_ended: false,
         })
     }
@@ -189,6 +195,7 @@ impl<D: Folder> Writer<D> {
             }
         }
         self.has_ended = matches!(event.kind, EventKind::Exited(_));
+        self.exit = self.has_ended.then(|| event.clone());
         self.batch.add_event(event, self.given);
     }
 
@@ -267,11 +274,41 @@ impl<D: Folder> Writer<D> {
         while !self.take_room_on_disk()? && has_output {
             match on_full_disk(&self.settings.keep, &self.stored) {
                 Decision::Drop(count) => self.drop_oldest(count)?,
+                Decision::Append | Decision::Wait if self.gives_way => {
+                    self.forget_output();
+                    break;
+                }
                 Decision::Append | Decision::Wait => return Ok(Some(Full::Disk)),
             }
         }
         self.write(self.header.sync == SyncMode::All)?;
         Ok(None)
+    }
+
+    /// Puts a gap in the place of the batch's output, for which there is no room and will be none.
+    fn forget_output(&mut self) {
+        let first = self.written.sequence.saturating_add(1);
+        let last = self
+            .given
+            .sequence
+            .saturating_sub(u64::from(self.exit.is_some()));
+        let now = SystemTime::now();
+        let positions = self.given.positions.iter().zip(self.written.positions);
+        let mut bytes = [0; 3];
+        for (bytes, (given, written)) in bytes.iter_mut().zip(positions) {
+            *bytes = given.saturating_sub(written);
+        }
+        self.batch.clear();
+        self.batch
+            .put(|to, marker| put_gap(to, marker, (first, last), now, bytes));
+        if self.given.stdin_accepted > self.written.stdin_accepted {
+            let position = self.given.stdin_accepted;
+            self.batch
+                .put(|to, marker| put_stdin(to, marker, (last, now), position));
+        }
+        if let Some(exit) = self.exit.clone() {
+            self.batch.add_event(exit, self.given);
+        }
     }
 
     /// Drops what has to go for the batch, and may.
@@ -387,6 +424,7 @@ impl<D: Folder> Writer<D> {
             last.last_sequence = self.given.sequence;
         }
         self.written = self.given;
+        self.exit = None;
         self.batch.clear();
         if self.has_ended {
             self.segment.trim();
@@ -409,6 +447,13 @@ impl<D: Folder> Writer<D> {
     /// Says how far the attached callers have come.
     pub fn set_attached(&mut self, attached: Attached) {
         self.attached = attached;
+    }
+
+    /// Has output wait for nothing from now on: the oldest makes room, whoever has been sent it; and where there is no room on
+    /// disk all the same, none of it is stored.
+    pub fn give_way(&mut self) {
+        self.gives_way = true;
+        self.settings.keep.on_full = OnFull::DropOldest;
     }
 
     /// Readers may be told of everything up to this event.

@@ -74,6 +74,10 @@ pub trait EventSink {
 
     /// Takes an item, for which it has room.
     fn send(&mut self, item: Item);
+
+    /// Whether there is memory for outputs of [`MAX_OUTPUT_BYTES`](super::output::MAX_OUTPUT_BYTES). Asked when it has taken one
+    /// of [`FIRST_OUTPUT_BYTES`](super::output::FIRST_OUTPUT_BYTES), and not again once there is.
+    fn takes_large(&mut self) -> bool;
 }
 
 /// One thing that an [`EventSink`] takes.
@@ -165,6 +169,14 @@ impl<S: EventSink> EventOutlet<S> {
         });
     }
 
+    /// A reader that keeps up with full chunks of `bytes` gets larger ones.
+    fn grow_behind(&mut self, bytes: usize) {
+        let keeps_up = self.has_room() && self.chunker.may_grow(bytes);
+        if keeps_up && self.sink.as_mut().is_some_and(EventSink::takes_large) {
+            self.chunker.grow();
+        }
+    }
+
     /// When an item for accepted stdin alone is due.
     fn accepted_due(&self) -> Option<Duration> {
         self.sink.as_ref().filter(|sink| sink.tells_accepted())?;
@@ -236,7 +248,9 @@ impl<S: EventSink> Outlet for EventOutlet<S> {
                 };
             }
             if let Some(chunk) = self.chunker.take(now) {
+                let bytes = chunk.data.len();
                 self.send(now, Some(EventKind::Output(chunk)));
+                self.grow_behind(bytes);
             }
         }
         if self.accepted_due().is_some_and(|due| due <= now) && self.has_room() {
@@ -295,6 +309,10 @@ mod tests {
         fn send(&mut self, item: Item) {
             assert!(self.has_room(), "it was sent more than it takes");
             self.0.push_back(item);
+        }
+
+        fn takes_large(&mut self) -> bool {
+            true
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::Path,
     sync::{
         Arc,
@@ -13,7 +14,6 @@ use std::{
 use super::{
     desk::{Desk, Left},
     error::StartError,
-    hierarchy,
     keeper::{Keeper, Kept},
     leader::Leader,
     leaders::Leaders,
@@ -23,6 +23,7 @@ use super::{
     survivors::{Slot, Survivors},
     table::TreeLook,
     tree::{self, Tree},
+    tree_limits,
     way::{Choice, Way},
 };
 
@@ -73,6 +74,14 @@ impl Containment {
         &self.kept.instance
     }
 
+    /// Where supervisors are to be born; `None`: where this process is.
+    pub(super) fn supervisors(&self) -> io::Result<Option<OwnedFd>> {
+        match &self.kept.way {
+            Way::Cgroup(hierarchy) => hierarchy.durable().supervisors().map(Some),
+            Way::Sweep { .. } => Ok(None),
+        }
+    }
+
     /// For the start-up line.
     pub(super) fn describe(&self) -> String {
         self.kept.way.describe()
@@ -90,7 +99,7 @@ impl Containment {
                 Ok(Place::Cgroup(fresh))
             }
             Way::Sweep { why } if limits != TreeLimits::default() => {
-                Err(hierarchy::unavailable(limits, why.clone()))
+                Err(tree_limits::unavailable(limits, why.clone()))
             }
             Way::Sweep { .. } => Ok(Place::Sweep(format!("{}.{id}", self.kept.instance))),
         }

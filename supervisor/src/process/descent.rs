@@ -4,13 +4,17 @@
 use std::{collections::HashSet, io};
 
 use super::{
+    delivery::Delivery,
     leader::Leader,
     signal,
-    table::{self, Entry, ProcessTable, State, TreeLook},
+    table::{self, Entry, ProcessTable, State, TreeLook, now_in_ticks},
 };
 
 /// A tree may turn out larger so often while it is stopped; then it is killed as far as it is known.
 const MAX_STOP_PASSES: u32 = 3;
+
+/// While it forks, a tree is looked at so often for those that a signal has not reached.
+const MAX_SIGNAL_PASSES: u32 = 8;
 
 /// Looks in a row that find nothing, after which a tree is gone: one alone may have looked while a process forked and ended.
 const LOOKS: u32 = 2;
@@ -31,11 +35,22 @@ impl Descent {
     /// Sends a signal to all of it, once to each process.
     pub(super) fn signal(&self, leader: &Leader, number: i32) {
         // Who descends from whom is seen only before the first one has ended.
-        let (members, _) = self.members();
+        let (met, mut is_whole) = self.members();
         // An error says that nothing is in it.
         let _ = leader.signal_group(number);
-        for entry in members.iter().filter(|entry| entry.group != leader.pid()) {
-            signal::send(number, entry.pid, || self.table.is_same(entry));
+        let mut delivery = Delivery::begin(number, leader.pid(), now_in_ticks());
+        // Who has left the process group since may not have got what that got.
+        let met = met.iter().filter_map(|entry| self.table.look_again(entry));
+        let mut members: Vec<Entry> = met.collect();
+        for _ in 0..MAX_SIGNAL_PASSES {
+            for entry in delivery.take_in(&members, is_whole) {
+                signal::send(number, entry.pid, || self.table.is_same(&entry));
+                delivery.sent(&entry, now_in_ticks());
+            }
+            if !delivery.is_under_way() {
+                break;
+            }
+            (members, is_whole) = self.members();
         }
     }
 

@@ -18,16 +18,8 @@ use rustix::{
 };
 
 use super::{
-    containment::Containment,
-    desk::Left,
-    error::StartError,
-    group,
-    hierarchy::{self, Hierarchy},
-    scanner,
-    spawn::Spawner,
-    spec::TreeLimits,
-    table::ProcessTable,
-    way::Way,
+    containment::Containment, desk::Left, error::StartError, group, scanner, spawn::Spawner,
+    spec::TreeLimits, table::ProcessTable, tree_limits, way::Way,
 };
 use crate::{
     codec::{Decoder, Encoder},
@@ -78,9 +70,12 @@ impl Spawner {
     /// Makes a place for the tree of the durable execution `id`, which is a name of letters, digits and dashes.
     pub fn place_durable(&self, id: &str) -> Result<DurablePlace, StartError> {
         let make = StartError::resources("make a cgroup");
+        if !is_id(id) {
+            return Err(make(io::ErrorKind::InvalidInput.into()));
+        }
         let (place, dir) = match self.containment.way() {
             Way::Cgroup(hierarchy) => {
-                let (path, dir) = make_group(hierarchy, id).map_err(make)?;
+                let (path, dir) = hierarchy.durable().make(id).map_err(make)?;
                 (Where::Cgroup(path), Some(dir))
             }
             Way::Sweep { .. } => {
@@ -138,24 +133,9 @@ impl Spawner {
     }
 }
 
-fn make_group(hierarchy: &Hierarchy, id: &str) -> io::Result<(PathBuf, OwnedFd)> {
-    if id.is_empty()
-        || !id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let path = hierarchy.durable_base().join(id);
-    fs::create_dir(&path)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::open(&path, flags, Mode::empty()) {
-        Ok(dir) => Ok((path, dir)),
-        Err(error) => {
-            group::remove(&path);
-            Err(error.into())
-        }
-    }
+fn is_id(id: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !id.is_empty() && id.bytes().all(is_fit)
 }
 
 impl DurablePlace {
@@ -165,11 +145,13 @@ impl DurablePlace {
             return Ok(());
         }
         match (self.containment.way(), &self.place) {
-            (Way::Cgroup(hierarchy), Where::Cgroup(path)) => hierarchy.limit(path, limits)?,
-            (Way::Sweep { why }, _) => return Err(hierarchy::unavailable(limits, why.clone())),
+            (Way::Cgroup(hierarchy), Where::Cgroup(path)) => {
+                hierarchy.durable().limit(path, limits)?;
+            }
+            (Way::Sweep { why }, _) => return Err(tree_limits::unavailable(limits, why.clone())),
             (Way::Cgroup(_), Where::Tag { .. }) => {
                 let why = "the tree has no cgroup".to_owned();
-                return Err(hierarchy::unavailable(limits, why));
+                return Err(tree_limits::unavailable(limits, why));
             }
         }
         self.limits = limits;

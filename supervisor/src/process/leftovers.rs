@@ -3,29 +3,35 @@
 //! The way that an instance took is written into the state folder, beside the names of the trees that are meant to live on,
 //! so that the next start knows where to look.
 
-use std::{fs, io, path::Path, sync::Arc};
-
-use super::{
-    desk::Left,
-    hierarchy, scanner,
-    survivors::{self, Slot},
-    sweep::Sweep,
-    table::ProcessTable,
-    way::Way,
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// The file in the state folder that says which way the instance took: the folder of its cgroups, or nothing.
+use super::{
+    desk::Left, hierarchy, scanner, survivors::Slot, sweep::Sweep, table::ProcessTable, way::Way,
+};
+use crate::state_file;
+
+/// The file in the state folder that says which way the instance took: the folder of its cgroups, or [`SWEEP`].
 const WAY_FILE: &str = "containment";
+
+/// A word, since an empty file is what a crash may have left.
+const SWEEP: &str = "sweep";
+
+/// The longest path that the kernel takes.
+const MAX_WAY_BYTES: usize = libc::PATH_MAX as usize;
 
 /// Writes down which way this instance takes.
 pub(super) fn record(way: &Way, state_dir: &Path) -> io::Result<()> {
     let record = match way {
         Way::Cgroup(hierarchy) => hierarchy.base().to_string_lossy().into_owned(),
-        Way::Sweep { .. } => String::new(),
+        Way::Sweep { .. } => SWEEP.to_owned(),
     };
-    let draft = state_dir.join(format!("{WAY_FILE}.new"));
-    fs::write(&draft, record)?;
-    fs::rename(draft, state_dir.join(WAY_FILE))
+    state_file::replace(&state_dir.join(WAY_FILE), record.as_bytes())
 }
 
 /// Kills what the instance before this one has left, whichever way it took. Where its record is damaged, it may have taken
@@ -42,18 +48,17 @@ pub(super) fn kill(
         Ok(table) => scanner::kill_leftovers(instance, &table, keep),
         Err(_) => (0, false),
     };
-    let (killed, are_gone) = match fs::read(&path) {
-        Ok(record) if record.is_empty() => by_tag(),
-        Ok(record) => match std::str::from_utf8(&record).map(Path::new) {
-            Ok(base) if hierarchy::is_base(base, instance) => by_group(base),
-            _ => {
-                survivors::set_aside(&path)?;
-                either(instance, by_group, by_tag)
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (0, true),
-        Err(_) => {
-            survivors::set_aside(&path)?;
+    let record = state_file::read(&path, MAX_WAY_BYTES);
+    let (killed, are_gone) = match record.map(|bytes| bytes.map(into_path)) {
+        Ok(None) => (0, true),
+        Ok(Some(way)) if way == Path::new(SWEEP) => by_tag(),
+        Ok(Some(base)) if hierarchy::is_base(&base, instance) => by_group(&base),
+        Ok(Some(_)) => {
+            state_file::set_aside(&path, &"it names no folder of cgroups")?;
+            either(instance, by_group, by_tag)
+        }
+        Err(error) => {
+            state_file::set_aside(&path, &error)?;
             either(instance, by_group, by_tag)
         }
     };
@@ -63,6 +68,10 @@ pub(super) fn kill(
         );
     }
     Ok(killed)
+}
+
+fn into_path(bytes: Vec<u8>) -> PathBuf {
+    OsString::from_vec(bytes).into()
 }
 
 fn either(

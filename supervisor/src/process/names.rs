@@ -165,6 +165,7 @@ mod tests {
 
     #[test]
     fn a_database_that_hangs_has_a_few_threads_and_a_bounded_queue() {
+        assert_eq!((MAX_THREADS, MAX_WAITING), (4, 256));
         let names = Names::asking(find_when_it_answers);
         let hanging = HANGING.write().unwrap();
         let mut questions: Vec<_> = (0..MAX_THREADS).map(|_| names.ask("0").unwrap()).collect();

@@ -10,11 +10,12 @@ use std::{
 };
 
 use super::{
+    delivery::Delivery,
     leaders::Leaders,
     signal,
     survivors::Slot,
     sweep::{Job, PASSES, Sweep},
-    table::{self, Entry, Environment, ProcessTable, State},
+    table::{self, Entry, Environment, ProcessTable, State, now_in_ticks},
 };
 
 /// Passes in which a tree that is killed may turn out larger, and is only stopped; then it is killed as far as it is known.
@@ -40,6 +41,8 @@ pub(super) struct Scanner {
 struct Ending {
     sweep: Arc<Sweep>,
     known: Known,
+    /// What was sent to it, the last of each number.
+    deliveries: Vec<Delivery>,
     stop_passes: u32,
 }
 
@@ -107,6 +110,7 @@ impl Scanner {
             self.ending.push(Ending {
                 sweep,
                 known: Known::new(),
+                deliveries: Vec::new(),
                 stop_passes: 0,
             });
         }
@@ -134,7 +138,7 @@ impl Scanner {
 
     /// Whether a tree waits for a pass.
     pub(super) fn is_asked(&self) -> bool {
-        self.ending.iter().any(|ending| ending.sweep.is_asked())
+        self.ending.iter().any(Ending::is_asked)
     }
 
     /// Nothing lives that has lost its leader.
@@ -145,9 +149,14 @@ impl Scanner {
     /// One pass for the trees that are being ended.
     pub(super) fn pass(&mut self, leaders: &Leaders) {
         self.ending.retain(|ending| !ending.sweep.is_over());
-        if self.ending.is_empty() {
-            return;
+        if !self.ending.is_empty() {
+            let (jobs, seen) = self.see();
+            self.act(&jobs, &seen, leaders);
         }
+    }
+
+    /// Takes what is asked of each tree, and meets the members of all. Those of trees that are killed are stopped.
+    fn see(&mut self) -> (Vec<Job>, Seen) {
         let jobs: Vec<Job> = self
             .ending
             .iter()
@@ -171,10 +180,15 @@ impl Scanner {
                 }
             },
         );
-        let (members, is_whole) = (seen.members, seen.error.is_none());
-        for (owner, (ending, job)) in self.ending.iter_mut().zip(&jobs).enumerate() {
-            let members = members.get(&owner).map_or(&[][..], Vec::as_slice);
-            ending.act(job, members, is_whole, table, leaders);
+        (jobs, seen)
+    }
+
+    /// Does what was asked of each tree, to those that were seen.
+    fn act(&mut self, jobs: &[Job], seen: &Seen, leaders: &Leaders) {
+        let is_whole = seen.error.is_none();
+        for (owner, (ending, job)) in self.ending.iter_mut().zip(jobs).enumerate() {
+            let members = seen.members.get(&owner).map_or(&[][..], Vec::as_slice);
+            ending.act(job, members, is_whole, &self.table, leaders);
         }
     }
 
@@ -214,6 +228,12 @@ impl Scanner {
 }
 
 impl Ending {
+    /// Whether a pass has something to do about it.
+    fn is_asked(&self) -> bool {
+        let is_sending = self.deliveries.iter().any(Delivery::is_under_way);
+        self.sweep.is_asked() || (is_sending && !self.sweep.is_over())
+    }
+
     /// Does what `job` asks, to what a pass has found, all of it or a part.
     fn act(
         &mut self,
@@ -223,19 +243,21 @@ impl Ending {
         table: &ProcessTable,
         leaders: &Leaders,
     ) {
-        let leader = self.sweep.leader();
-        let to_group = |number| {
-            leaders.with_unreaped(leader, || {
-                // An error says that nothing is left in it.
-                let _ = signal::group(leader, number);
-            });
-        };
-        for &number in &job.signals {
-            to_group(number);
-            // Once to each: a program may take a second TERM for impatience.
-            for entry in members.iter().filter(|entry| entry.group != leader) {
-                signal::send(number, entry.pid, || table.is_same(entry));
+        if job.kill {
+            // Everything gets KILL, and stands still until then.
+            self.deliveries.clear();
+        } else if job.signals.is_empty() {
+            self.send(members, is_whole, table);
+        } else {
+            for &number in &job.signals {
+                self.begin(number, leaders);
             }
+            // Who has left the leader's process group since the pass may not have got what that got.
+            let now: Vec<Entry> = members
+                .iter()
+                .filter_map(|entry| table.look_again(entry))
+                .collect();
+            self.send(&now, is_whole, table);
         }
         let mut has_grown = false;
         for entry in members {
@@ -249,7 +271,7 @@ impl Ending {
             self.stop_passes += 1;
             if !has_grown || !is_whole || self.stop_passes >= MAX_STOP_PASSES {
                 self.stop_passes = 0;
-                to_group(libc::SIGKILL);
+                self.to_group(libc::SIGKILL, leaders);
                 for entry in members {
                     signal::send(libc::SIGKILL, entry.pid, || table.is_same(entry));
                 }
@@ -257,6 +279,39 @@ impl Ending {
         }
         let states: Vec<State> = members.iter().map(|entry| entry.state).collect();
         self.sweep.end_pass(job, is_whole.then_some(&states));
+    }
+
+    /// Begins to send `number`: at once to the leader's process group.
+    fn begin(&mut self, number: i32, leaders: &Leaders) {
+        self.to_group(number, leaders);
+        let is_void = |other| match number {
+            libc::SIGSTOP => other == libc::SIGCONT,
+            libc::SIGCONT => other == libc::SIGSTOP,
+            _ => false,
+        };
+        self.deliveries
+            .retain(|other| other.number() != number && !is_void(other.number()));
+        let leader = self.sweep.leader();
+        self.deliveries
+            .push(Delivery::begin(number, leader, now_in_ticks()));
+    }
+
+    /// Sends what was begun to those of `members` that have not got it.
+    fn send(&mut self, members: &[Entry], is_whole: bool, table: &ProcessTable) {
+        for delivery in &mut self.deliveries {
+            for entry in delivery.take_in(members, is_whole) {
+                signal::send(delivery.number(), entry.pid, || table.is_same(&entry));
+                delivery.sent(&entry, now_in_ticks());
+            }
+        }
+    }
+
+    fn to_group(&self, number: i32, leaders: &Leaders) {
+        let leader = self.sweep.leader();
+        leaders.with_unreaped(leader, || {
+            // An error says that nothing is left in it.
+            let _ = signal::group(leader, number);
+        });
     }
 }
 
@@ -404,3 +459,6 @@ pub(super) fn kill_leftovers(
     }
     (killed.len(), true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,10 @@ use std::{
     env,
     ffi::CString,
     io,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::{
+        fd::AsFd,
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -168,7 +171,9 @@ impl Spawner {
     pub fn fork_supervisor(&self) -> io::Result<Link> {
         let zygote = self.zygote.as_ref();
         let zygote = zygote.ok_or(io::ErrorKind::Unsupported)?;
-        Ok(Link::new(zygote.ask_for_supervisor()?))
+        let group = self.containment.supervisors()?;
+        let group = group.as_ref().map(AsFd::as_fd);
+        Ok(Link::new(zygote.ask_for_supervisor(group)?))
     }
 
     /// All of the plan for `spec`, run as `user` if one is named, that nobody needs to be waited for.

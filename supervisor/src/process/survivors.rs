@@ -4,12 +4,14 @@
 //! A name is one record of fixed size, written with one pwrite(2): no file is made or opened when a command ends.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
+
+use crate::state_file;
 
 /// Most trees that are remembered at a time. What more of them live on does so until a crash.
 pub(super) const MAX_SURVIVORS: usize = 16_384;
@@ -44,19 +46,23 @@ impl Survivors {
     /// it taken over.
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Vec<(String, Slot)>)> {
         let path = state_dir.join(FILE);
-        let (names, is_whole) = match fs::read(&path) {
-            Ok(bytes) => parse(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), true),
-            Err(_) => (Vec::new(), false),
+        let names = match state_file::read(&path, MAX_SURVIVORS * RECORD_BYTES) {
+            Ok(None) => Vec::new(),
+            Ok(Some(bytes)) => {
+                let (names, is_whole) = parse(&bytes);
+                if !is_whole {
+                    state_file::set_aside(&path, &"not all of it are names")?;
+                }
+                names
+            }
+            Err(error) => {
+                state_file::set_aside(&path, &error)?;
+                Vec::new()
+            }
         };
-        if !is_whole {
-            set_aside(&path)?;
-        }
         // Without holes.
-        let draft = state_dir.join(format!("{FILE}.new"));
         let text: String = names.iter().map(|name| record(name)).collect();
-        fs::write(&draft, text)?;
-        fs::rename(&draft, &path)?;
+        state_file::replace(&path, text.as_bytes())?;
         let survivors = Self {
             file: open_for_writing(&path)?,
             path,
@@ -108,28 +114,8 @@ impl Survivors {
     }
 }
 
-/// Gives a damaged file of the state folder another name, and says so.
-pub(super) fn set_aside(path: &Path) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".damaged");
-    let aside = Path::new(&aside);
-    // A folder and a file do not take each other's place.
-    if aside.is_dir() {
-        fs::remove_dir_all(aside)?;
-    } else if aside.exists() {
-        fs::remove_file(aside)?;
-    }
-    fs::rename(path, aside)?;
-    tracing::warn!(
-        "{} is damaged; it is set aside as {}",
-        path.display(),
-        aside.display()
-    );
-    Ok(())
-}
-
 fn open_for_writing(path: &Path) -> io::Result<File> {
-    File::options().write(true).mode(0o600).open(path)
+    state_file::open(path, File::options().write(true))
 }
 
 fn write(file: &File, slot: Slot, name: &str) -> io::Result<()> {
@@ -146,7 +132,7 @@ fn record(name: &str) -> String {
 fn parse(bytes: &[u8]) -> (Vec<String>, bool) {
     let mut names = Vec::new();
     let mut is_whole = true;
-    for record in bytes.chunks(RECORD_BYTES).take(MAX_SURVIVORS) {
+    for record in bytes.chunks(RECORD_BYTES) {
         let text = std::str::from_utf8(record).ok();
         let text = text.filter(|text| text.len() == RECORD_BYTES);
         match text
@@ -158,10 +144,7 @@ fn parse(bytes: &[u8]) -> (Vec<String>, bool) {
             _ => is_whole = false,
         }
     }
-    (
-        names,
-        is_whole && bytes.len() <= MAX_SURVIVORS * RECORD_BYTES,
-    )
+    (names, is_whole)
 }
 
 /// Whether it is the name of a group or an execution: never a path.
@@ -172,6 +155,8 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn names(state_dir: &Path) -> Vec<String> {
@@ -198,7 +183,7 @@ mod tests {
     fn one_too_many_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (survivors, _) = Survivors::open(dir.path()).unwrap();
-        for number in 0..MAX_SURVIVORS {
+        for number in 0..16_384 {
             survivors.remember(&number.to_string()).unwrap();
         }
         assert!(survivors.remember("x").is_err());

@@ -10,6 +10,8 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, RawDir, SeekFrom},
     io::Errno,
+    param::clock_ticks_per_second,
+    time::{ClockId, clock_gettime},
 };
 
 /// The environment variable that tags a tree: `INSTANCE.EXECUTION`.
@@ -109,6 +111,14 @@ impl ProcessTable {
         now.is_some_and(|now| now.started == entry.started && now.state != State::Dead)
     }
 
+    /// `entry` as it is now; as it was, where that cannot be seen. `None`: it has gone.
+    pub(super) fn look_again(&self, entry: &Entry) -> Option<Entry> {
+        match self.look(entry.pid) {
+            Ok(now) => now.filter(|now| now.started == entry.started && now.state != State::Dead),
+            Err(_) => Some(*entry),
+        }
+    }
+
     /// The tag that a process carries.
     pub(super) fn tag_of(&self, pid: i32) -> Environment {
         let mut environment = Vec::new();
@@ -174,6 +184,15 @@ pub(super) fn inherit(entries: &HashMap<i32, Entry>, owned: &mut HashMap<i32, us
             owned.extend(line.into_iter().map(|pid| (pid, owner)));
         }
     }
+}
+
+/// The time, as [`Entry::started`] has it.
+pub(super) fn now_in_ticks() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let (seconds, nanos) = (now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned());
+    let a_second = clock_ticks_per_second();
+    let ticks = seconds.saturating_mul(a_second);
+    ticks.saturating_add(nanos * a_second / 1_000_000_000)
 }
 
 pub(super) fn own_pid() -> i32 {
@@ -363,6 +382,9 @@ mod tests {
         let met = met.expect("it is there");
         assert_eq!(met.parent, own_pid());
         assert!(table.is_same(&met));
+        // It was born within what a busy machine takes to come here.
+        let now = now_in_ticks();
+        assert!((now.saturating_sub(60 * clock_ticks_per_second())..=now).contains(&met.started));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!table.is_same(&met));

@@ -44,7 +44,10 @@ impl Way {
     /// For the start-up line.
     pub(super) fn describe(&self) -> String {
         match self {
-            Self::Cgroup(hierarchy) => format!("cgroup v2 ({})", hierarchy.base().display()),
+            Self::Cgroup(hierarchy) => {
+                let (base, durable) = (hierarchy.base().display(), hierarchy.durable().describe());
+                format!("cgroup v2 ({base}; {durable})")
+            }
             Self::Sweep { why } => format!(
                 "process sweep, since {why}; a command that clears its environment and double-forks may escape a kill"
             ),

@@ -71,9 +71,9 @@ impl Zygote {
         self.request(|requests, channel| ask_for_child(requests, channel, &plan, stdio, cgroup))
     }
 
-    /// Asks for a supervisor. Returns its first link.
-    pub(crate) fn ask_for_supervisor(&self) -> io::Result<OwnedFd> {
-        self.request(ask_for_supervisor)
+    /// Asks for a supervisor, born in `cgroup` if one is given. Returns its first link.
+    pub(crate) fn ask_for_supervisor(&self, cgroup: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+        self.request(|requests, link| ask_for_supervisor(requests, link, cgroup))
     }
 
     /// Sends a request, to another zygote if the one that there was has died.

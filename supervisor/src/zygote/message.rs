@@ -24,8 +24,8 @@ const MAX_PACKET_BYTES: usize = 16;
 pub(super) enum Request {
     /// A child of the server's.
     Child(ChildRequest),
-    /// A supervisor, whose first link this is.
-    Supervisor(OwnedFd),
+    /// A supervisor.
+    Supervisor(SupervisorRequest),
 }
 
 /// What a child is to be made of. Only the child reads the plan.
@@ -34,6 +34,13 @@ pub(super) struct ChildRequest {
     pub(super) channel: OwnedFd,
     pub(super) plan: OwnedFd,
     pub(super) stdio: [OwnedFd; 3],
+    pub(super) cgroup: Option<OwnedFd>,
+}
+
+/// Where a supervisor is to be made.
+pub(super) struct SupervisorRequest {
+    /// Its first link.
+    pub(super) link: OwnedFd,
     pub(super) cgroup: Option<OwnedFd>,
 }
 
@@ -85,8 +92,14 @@ pub(super) fn ask_for_child(
 }
 
 /// Asks for a supervisor, without waiting for room.
-pub(super) fn ask_for_supervisor(socket: BorrowedFd<'_>, link: &OwnedFd) -> io::Result<()> {
-    packet::send(socket, &SUPERVISOR, &[link.as_fd()])
+pub(super) fn ask_for_supervisor(
+    socket: BorrowedFd<'_>,
+    link: &OwnedFd,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut fds = vec![link.as_fd()];
+    fds.extend(cgroup);
+    packet::send(socket, &SUPERVISOR, &fds)
 }
 
 /// The next request; `None` when nobody can send one any more. One whose descriptors did not all arrive is dropped, and its
@@ -101,7 +114,10 @@ pub(super) fn next_request(socket: BorrowedFd<'_>) -> io::Result<Option<Request>
         let mut next = || fds.next();
         if bytes == SUPERVISOR {
             if let Some(link) = next() {
-                return Ok(Some(Request::Supervisor(link)));
+                return Ok(Some(Request::Supervisor(SupervisorRequest {
+                    link,
+                    cgroup: next(),
+                })));
             }
         } else if let (Some(channel), Some(plan), Some(stdin), Some(stdout), Some(stderr)) =
             (next(), next(), next(), next(), next())

@@ -22,7 +22,10 @@ use rustix::{
 
 use super::{
     NAME, REQUESTS,
-    message::{ChildRequest, Request, may_go_on, next_request, read_plan, send_born, send_failure},
+    message::{
+        ChildRequest, Request, SupervisorRequest, may_go_on, next_request, read_plan, send_born,
+        send_failure,
+    },
 };
 use crate::{
     durable,
@@ -58,7 +61,7 @@ pub(crate) fn serve(requests: &OwnedFd) -> ! {
     while let Ok(Some(request)) = next_request(requests.as_fd()) {
         match request {
             Request::Child(request) => make_child(&request),
-            Request::Supervisor(link) => make_supervisor(link),
+            Request::Supervisor(request) => make_supervisor(request),
         }
     }
     raw::exit(0)
@@ -78,13 +81,16 @@ fn make_child(request: &ChildRequest) {
 
 /// Makes a process that is nobody's child but that of whoever adopts orphans: it outlives both the server and this process. If
 /// there is no room for another, its link ends.
-fn make_supervisor(link: OwnedFd) {
+fn make_supervisor(SupervisorRequest { link, cgroup }: SupervisorRequest) {
     // SAFETY: this process never makes a thread.
     match unsafe { libc::fork() } {
         // SAFETY: as above.
-        0 => match unsafe { libc::fork() } {
-            0 => durable::supervise(link),
-            _ => raw::exit(0),
+        0 => match unsafe { fork(cgroup.as_ref().map(AsFd::as_fd), Parent::This) } {
+            Ok(None) => {
+                drop(cgroup);
+                durable::supervise(link)
+            }
+            Ok(Some(_)) | Err(_) => raw::exit(0),
         },
         child => {
             if let Some(child) = Pid::from_raw(child) {

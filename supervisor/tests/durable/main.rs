@@ -14,6 +14,11 @@ mod starts;
 mod keep;
 mod protocol;
 mod privacy;
+mod cost;
+mod frozen;
+mod crashes;
+mod escape;
+mod disk;
 
 use std::{env, process::Command};
 

@@ -1,6 +1,7 @@
 //! How a supervisor gets its execution, and what becomes of it if it cannot run it.
 
 use std::{
+    fs,
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -12,13 +13,15 @@ use remex_supervisor::{
     },
     journal::{self, Stage as Recorded},
     lifecycle::outcome::ExitReason,
-    process::{ResourceLimits, StartError, TreeLimits},
+    process::{ResourceLimits, SPAWN_BOUND, StartError, TreeLimits},
 };
 
 use crate::{
     commands::{Running, command, shell},
-    scenarios::told::code,
+    escape::{cgroup, has_cgroups},
+    scenarios::{marker::Marker, told::code},
     server::{PATIENCE, Server, Spare, names, order, spawner},
+    survival::until,
 };
 
 #[test]
@@ -50,6 +53,32 @@ fn pitfall_7_what_cannot_be_executed_says_why_and_leaves_its_id_free() {
         matches!(error, StartError::WorkingDirectory { .. }),
         "{error}"
     );
+}
+
+/// Its group is frozen, so that it never comes to its program.
+#[test]
+fn pitfall_40_a_start_that_the_kernel_holds_is_given_up() {
+    if !has_cgroups() {
+        return;
+    }
+    let marker = Marker::new();
+    let mut spare = Spare::new();
+    let supervisor = spare.server.supervisor().unwrap().to_string();
+    let group = cgroup(&supervisor).with_file_name(&spare.server.id);
+    fs::write(group.join("cgroup.freeze"), "1").unwrap();
+    let (folder, remains) = (spare.server.folder.clone(), spare.server.remains.take());
+    let order = shell(format!("exec sleep {marker}")).order();
+    let begin = Instant::now();
+    let error = spare.start(&order).err().expect("it runs");
+    assert!(matches!(error, StartError::Held { .. }), "{error}");
+    assert!(begin.elapsed() >= SPAWN_BOUND);
+    let summary = journal::inspect(&folder).unwrap();
+    assert!(matches!(summary.stage, Recorded::NotStarted), "{summary:?}");
+    until("gone", || {
+        spawner().kill_durable(&remains.as_ref().unwrap().tree)
+    });
+    marker.assert_gone();
+    assert!(!group.exists());
 }
 
 #[test]

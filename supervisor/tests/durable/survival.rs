@@ -88,7 +88,7 @@ fn start_and_kill(path: &Path) {
     server.wait().unwrap();
 }
 
-fn until_line(child: &mut Child, wanted: &str) {
+pub(crate) fn until_line(child: &mut Child, wanted: &str) {
     let mut said = BufReader::new(child.stdout.take().unwrap());
     let mut all = String::new();
     while !all.contains(wanted) {
@@ -99,7 +99,7 @@ fn until_line(child: &mut Child, wanted: &str) {
 
 /// Waits for what nothing announces.
 #[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < PATIENCE, "never {what}");

@@ -219,6 +219,77 @@ fn on_a_full_disk_the_oldest_output_goes_if_it_may() {
     assert_eq!(read.events.last(), Some(&(script.events.len() as u64)));
 }
 
+/// As what is being ended is not held up by a disk.
+#[test]
+fn on_a_full_disk_the_oldest_output_goes_once_it_is_to_give_way() {
+    let disk = Disk::new();
+    let script = Script::new(SyncMode::None, &[60_000; 100]);
+    let mut writer = writer(&disk, Keep::default());
+    disk.limit(Some(4 << 20));
+    let mut events = script.events.iter();
+    let is_held_up = events.any(|event| {
+        writer.push(event.clone());
+        writer.commit() == Ok(Commit::Full(Full::Disk))
+    });
+    assert!(is_held_up);
+    assert_eq!(writer.commit(), Ok(Commit::Full(Full::Disk)));
+    writer.give_way();
+    assert!(matches!(writer.commit(), Ok(Commit::Written { .. })));
+    for event in events {
+        writer.push(event.clone());
+        assert_eq!(
+            writer.commit(),
+            Ok(Commit::Written {
+                through: event.sequence
+            })
+        );
+    }
+    assert!(disk.used() <= 4 << 20);
+    let read = script.read(&disk).unwrap();
+    assert_eq!(read.gaps.len(), 1);
+    assert_eq!(read.events.last(), Some(&(script.events.len() as u64)));
+}
+
+/// Nor by one on which nothing can be dropped, since all is in the segment that is written.
+#[test]
+fn on_a_full_disk_what_is_to_give_way_is_not_stored_where_nothing_can_go() {
+    for is_over in [false, true] {
+        let disk = Disk::new();
+        let script = Script::new(SyncMode::None, &[60_000; 12]);
+        let [output @ .., exit] = &script.events[..] else {
+            panic!()
+        };
+        let mut writer = writer(&disk, Keep::default());
+        disk.limit(Some(disk.used() + 250_000));
+        let mut events = output.iter();
+        let is_held_up = events.any(|event| {
+            writer.push(event.clone());
+            writer.commit() == Ok(Commit::Full(Full::Disk))
+        });
+        assert!(is_held_up);
+        let stored = writer.through();
+        if is_over {
+            events.for_each(|event| writer.push(event.clone()));
+            writer.push(exit.clone());
+            writer.give_way();
+        } else {
+            writer.give_way();
+            assert!(matches!(writer.commit(), Ok(Commit::Written { .. })));
+            for event in events {
+                writer.push(event.clone());
+                writer.commit().unwrap();
+            }
+            writer.push(exit.clone());
+        }
+        let through = exit.sequence;
+        assert_eq!(writer.commit(), Ok(Commit::Written { through }));
+        let read = script.read(&disk).unwrap();
+        let expected: Vec<_> = (1..=stored).chain([through]).collect();
+        assert_eq!(read.events, expected, "{is_over}");
+        assert_eq!(read.gaps.len(), 1, "{is_over}");
+    }
+}
+
 /// What is to stay free of the disk stays free of output, not of an exit.
 #[test]
 fn output_leaves_the_reserve_alone() {

@@ -36,6 +36,10 @@ impl EventSink for Reader {
     fn send(&mut self, item: Item) {
         self.events.extend(item.event);
     }
+
+    fn takes_large(&mut self) -> bool {
+        true
+    }
 }
 
 /// stdout alone, in one piece, read at the command's end if that comes soon enough.

@@ -141,7 +141,7 @@ async fn requests_that_never_end() {
                 requests.spawn(send_unfinished(sender.clone(), Arc::clone(&sent)));
             }
         }
-        standstill(&sent).await;
+        standstill(|| sent.load(Ordering::Relaxed)).await;
         tokio::time::sleep(attack_time()).await;
     };
     let trial = Box::pin(trial.attack("1,500 requests that never end", bounds, attack)).await;

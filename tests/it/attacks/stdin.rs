@@ -128,7 +128,9 @@ async fn stdin_that_nobody_reads() {
                 feeding.spawn(feed(sender.clone(), request, Arc::clone(&sent)));
             }
         }
-        standstill(&sent).await;
+        standstill(|| sent.load(Ordering::Relaxed)).await;
+        let ended = feeding.try_join_next();
+        assert!(ended.is_none(), "one has ended: {ended:?}");
         types(&other).await;
         let list = ListRequest {
             states: vec![State::Running.into()],

@@ -197,6 +197,12 @@ pub(crate) fn resident(pid: Pid) -> (u64, u64) {
     (kilobytes("VmRSS") * 1024, kilobytes("VmHWM") * 1024)
 }
 
+/// Has the second figure of [`resident`] begin anew.
+pub(crate) fn forget_peak(pid: Pid) {
+    const PEAK: &str = "5";
+    fs::write(of(pid, "clear_refs"), PEAK).expect("the process is ours");
+}
+
 fn of(pid: Pid, file: &str) -> PathBuf {
     format!("/proc/{}/{file}", pid.as_raw_nonzero()).into()
 }

@@ -11,7 +11,7 @@ use std::{
 
 static BINARIES: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
 
-/// The built program of this name: `remexd`, `remex`, `remex-gateway`.
+/// The built program of this name: `remexd`, `remex`, `remex-gateway`, or an example: `client`.
 pub(crate) fn binary(name: &str) -> &'static Path {
     let binaries = BINARIES.get_or_init(build);
     binaries
@@ -23,7 +23,14 @@ fn build() -> BTreeMap<String, PathBuf> {
     let (target, profile) = target_and_profile();
     // With a test among the targets, dependencies have the features that they have in tests.
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--bins", "--test", "it"])
+        .args([
+            "build",
+            "--workspace",
+            "--bins",
+            "--examples",
+            "--test",
+            "it",
+        ])
         .args(["--message-format", "json-render-diagnostics"])
         .args(["--profile", &profile, "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
@@ -49,7 +56,7 @@ fn program(message: &serde_json::Value) -> Option<(String, PathBuf)> {
     let file = message["executable"].as_str()?;
     let name = message["target"]["name"].as_str()?;
     let is_test = message["profile"]["test"].as_bool()?;
-    (kind.iter().any(|kind| kind == "bin") && !is_test)
+    (kind.iter().any(|kind| kind == "bin" || kind == "example") && !is_test)
         .then(|| (name.to_owned(), PathBuf::from(file)))
 }
 

@@ -28,17 +28,24 @@ impl Drop for Folder {
             if base.is_empty() {
                 continue;
             }
-            // Those of durable executions, whose supervisors end with them, are beside it.
-            for base in [base.clone(), format!("{base}-durable")] {
-                let base = Path::new(&base);
-                let _ = fs::write(base.join("cgroup.kill"), "1");
-                for group in fs::read_dir(base).into_iter().flatten().flatten() {
-                    let _ = fs::remove_dir(group.path());
-                }
-                let _ = fs::remove_dir(base);
+            remove_groups(Path::new(&base));
+            // Durable executions are there, or beside the cgroup that it is in.
+            let durable = format!("{base}-durable");
+            remove_groups(Path::new(&durable));
+            let own = Path::new(&base).parent().and_then(Path::parent);
+            if let (Some(beside), Some(name)) = (own, Path::new(&durable).file_name()) {
+                remove_groups(&beside.join(name));
             }
         }
     }
+}
+
+fn remove_groups(base: &Path) {
+    let _ = fs::write(base.join("cgroup.kill"), "1");
+    for group in fs::read_dir(base).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(group.path());
+    }
+    let _ = fs::remove_dir(base);
 }
 
 /// How a daemon ended by itself.

@@ -7,6 +7,7 @@ pub(crate) mod tools;
 
 pub(crate) mod binaries;
 pub(crate) mod daemon;
+pub(crate) mod examples;
 pub(crate) mod home;
 pub(crate) mod http2;
 pub(crate) mod processes;

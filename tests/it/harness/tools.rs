@@ -12,7 +12,7 @@ use rustix::fs::{Access, access};
 pub(crate) const OTHER_USER: u32 = 65534;
 
 /// What is missing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Missing(String);
 
 impl Missing {
@@ -46,15 +46,6 @@ pub(crate) fn program(name: &str) -> Result<PathBuf, Missing> {
         .map(|folder| folder.join(name))
         .find(|file| is_executable(file))
         .ok_or_else(|| Missing(format!("{name}, which `ci/tools` installs")))
-}
-
-/// What `examples/LANGUAGE/build.sh` has made.
-pub(crate) fn example(file: &str, language: &str) -> Result<PathBuf, Missing> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    if path.exists() {
-        return Ok(path);
-    }
-    Err(Missing(format!("examples/{language}/build.sh to have run")))
 }
 
 /// Says so, and fails where nothing may be missing.

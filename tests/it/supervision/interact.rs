@@ -232,6 +232,75 @@ async fn pitfall_45_a_signal_overtakes_stdin_that_the_command_does_not_read() {
     server.daemon.stop().await;
 }
 
+/// Nor does a KILL that comes another way wait behind stdin, however that came.
+#[tokio::test]
+async fn pitfall_45_a_kill_from_elsewhere_overtakes_stdin_too() {
+    let server = Server::start(&[]).await;
+    let sleep = || argv(["sleep", "1000"]);
+    let much = || StdinChunk {
+        data: vec![b'x'; MIB + MIB / 2].into(),
+        ..StdinChunk::default()
+    };
+    for request in [sleep(), sleep().on_terminal()] {
+        for by_command_line in [false, true] {
+            let mut call = Call::start(&server, request.clone()).await;
+            call.send(Message::StdinChunk(much())).await;
+            let id = &call.started.execution_id;
+            if by_command_line {
+                let output = server.remex(&["kill", "-s", "KILL", id]).output();
+                let output = soon("remex kill", output).await.unwrap();
+                assert!(output.status.success(), "{output:?}");
+            } else {
+                server.kill(id).await;
+            }
+            let exit = call.end().await.unwrap().exit.unwrap();
+            assert_eq!((exit.signal, exit.reason()), (9, Reason::Signal));
+        }
+    }
+    let running = server.begin(sleep().stdin_open()).await;
+    let write = v1::WriteRequest {
+        execution_id: running.id.clone(),
+        chunk: Some(much()),
+    };
+    let mut exec = server.exec();
+    let writing = tokio::spawn(async move { exec.write(write).await });
+    // Some of it has been taken, and the rest waits.
+    soon("stdin that is taken", async {
+        while server.accepted(&running.id).await == 0 {}
+    })
+    .await;
+    server.kill(&running.id).await;
+    assert_eq!(running.end().await.ending(), (-1, 9, Reason::Signal));
+    // Its answer does not say that all has been taken.
+    match soon("an answer", writing).await.unwrap() {
+        Ok(written) => {
+            let accepted = written.into_inner().stdin_accepted_bytes;
+            assert!(accepted < much().data.len() as u64, "{accepted}");
+        }
+        Err(ended) => assert_eq!(Refusal::of(&ended), Some(Refusal::ExecutionEnded)),
+    }
+    server.daemon.stop().await;
+}
+
+impl Server {
+    async fn kill(&self, execution_id: &str) {
+        let signal = v1::SignalRequest {
+            execution_id: execution_id.to_owned(),
+            signal: 9,
+        };
+        soon("a signal", self.exec().signal(signal)).await.unwrap();
+    }
+
+    async fn accepted(&self, execution_id: &str) -> u64 {
+        let get = v1::GetRequest {
+            execution_id: execution_id.to_owned(),
+            ..v1::GetRequest::default()
+        };
+        let got = soon("a record", self.exec().get(get)).await.unwrap();
+        got.into_inner().execution.unwrap().stdin_accepted_bytes
+    }
+}
+
 /// At most 16 wait for a caller that does not read, and its messages are read all the same.
 #[tokio::test]
 async fn refusals_that_nobody_reads_are_dropped() {

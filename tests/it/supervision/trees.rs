@@ -314,6 +314,7 @@ async fn pitfall_66_a_damaged_file_is_named_and_the_start_goes_on() {
     for flags in [&[][..], &["--containment", "sweep"]] {
         damaged(flags, "containment", b"\xff\0torn").await;
         damaged(flags, "containment", b"/sys").await;
+        damaged(flags, "containment", b"").await;
         damaged(flags, "survivors", b"torn").await;
     }
 }

@@ -16,6 +16,7 @@ use crate::transport::{
 #[tokio::test]
 async fn calls_spread_over_as_many_connections_as_they_need() {
     let (mut server, pool) = Server::start().await;
+    assert_eq!((MAX_CALLS_PER_CONNECTION, MAX_CONNECTIONS), (100, 64));
     let count = 2 * MAX_CALLS_PER_CONNECTION + 1;
     let calls: Vec<_> = (0..count)
         .map(|_| begin(&pool, request(message())))

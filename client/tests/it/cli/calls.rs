@@ -147,6 +147,20 @@ fn echo_and_ping_answer() {
 }
 
 #[tokio::test]
+async fn version_shows_both_ends() {
+    let server = Fake::start();
+    let ours = format!("remex {}\n", remex::VERSION);
+    let theirs = format!("remexd {} at {}\n", remex::VERSION, server.endpoint);
+    let mut version = remex(&server, ["version"]);
+    let outcome = result(&mut version);
+    assert_eq!(outcome, (0, format!("{ours}{theirs}"), String::new()));
+    server.stop().await;
+    let (code, stdout, stderr) = result(&mut version);
+    assert_eq!((code, &*stdout), (255, &*ours), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[tokio::test]
 async fn ping_waits_for_the_server() {
     // On an address of its own: nobody else takes its port between two servers.
     let server = Fake::on(([127, 0, 0, 2], 0).into());

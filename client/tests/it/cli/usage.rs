@@ -317,9 +317,9 @@ fn options_of_kill_stand_before_and_behind_its_ids() {
 }
 
 #[test]
-fn the_version_is_asked_for_as_an_option_or_as_a_subcommand() {
+fn the_version_is_asked_for_as_an_option() {
     let server = Fake::start();
-    for words in [["--version"], ["-V"], ["version"]] {
+    for words in [["--version"], ["-V"]] {
         let (code, stdout, stderr) = result(&mut remex(&server, words));
         let version = concat!("remex ", env!("CARGO_PKG_VERSION"), "\n");
         assert_eq!((code, &*stdout, &*stderr), (0, version, ""));
@@ -333,6 +333,7 @@ fn bare_remex_shows_what_it_can_do() {
     assert_eq!((code, &*stderr), (0, ""));
     for verb in [
         "run", "start", "attach", "logs", "ps", "wait", "kill", "rm", "echo", "ping", "legacy",
+        "version",
     ] {
         let mut lines = stdout.lines().map(str::trim);
         assert!(lines.any(|line| line.starts_with(verb)), "{verb}: {stdout}");

@@ -234,6 +234,7 @@ fn a_command_that_reads_no_more_takes_everything() {
 #[test]
 fn the_limit_is_that_which_callers_know() {
     assert_eq!(STDIN_BUFFER_BYTES, 1_048_576);
+    assert_eq!((SMALL_BYTES, TAIL_BYTES), (4096, 65_536));
 }
 
 #[test]

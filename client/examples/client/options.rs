@@ -1,0 +1,56 @@
+//! What was typed.
+
+use std::time::Duration;
+
+pub(crate) const USAGE: &str =
+    "usage: client VERB [--server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
+  run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
+  capture  to its end, then print its output; --max-bytes N, --gzip
+  head     print the first lines of stdout, and break off; --lines N";
+
+pub(crate) struct Options {
+    pub(crate) server: String,
+    pub(crate) program: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) timeout: Duration,
+    pub(crate) terminal: bool,
+    pub(crate) user: String,
+    pub(crate) max_bytes: u64,
+    pub(crate) gzip: bool,
+    pub(crate) lines: usize,
+}
+
+/// The verb, and what stands behind it; `None` if they make no sense.
+pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Option<(String, Options)> {
+    let verb = words.next()?;
+    let mut options = Options {
+        server: "127.0.0.1:50051".to_owned(),
+        program: String::new(),
+        args: Vec::new(),
+        timeout: Duration::ZERO,
+        terminal: false,
+        user: String::new(),
+        max_bytes: 1024 * 1024,
+        gzip: false,
+        lines: 10,
+    };
+    loop {
+        match &*words.next()? {
+            "--server" => options.server = words.next()?,
+            "--timeout" => {
+                let seconds = words.next()?.parse().ok()?;
+                options.timeout = Duration::try_from_secs_f64(seconds).ok()?;
+            }
+            "--terminal" => options.terminal = true,
+            "--user" => options.user = words.next()?,
+            "--max-bytes" => options.max_bytes = words.next()?.parse().ok()?,
+            "--gzip" => options.gzip = true,
+            "--lines" => options.lines = words.next()?.parse().ok()?,
+            "--" => break,
+            _ => return None,
+        }
+    }
+    options.program = words.next()?;
+    options.args = words.collect();
+    Some((verb, options))
+}

@@ -1,0 +1,69 @@
+// A client of remexd in C++: runs a command as if it were local.
+#include <getopt.h>
+
+#include <iostream>
+#include <map>
+#include <string>
+
+#include "client.h"
+
+namespace {
+
+constexpr char kUsage[] =
+    R"(usage: client VERB [--server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
+  run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
+  capture  to its end, then print its output; --max-bytes N, --gzip
+  head     print the first lines of stdout, and break off; --lines N
+)";
+
+int ExitWithUsage() {
+  std::cerr << kUsage;
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::map<std::string, int (*)(const Options&)> verbs = {
+      {"run", Run}, {"capture", Capture}, {"head", Head}};
+  const auto verb = verbs.find(argc > 1 ? argv[1] : "");
+  if (verb == verbs.end()) return ExitWithUsage();
+
+  const option flags[] = {
+      {"server", required_argument, nullptr, 's'},    {"timeout", required_argument, nullptr, 't'},
+      {"terminal", no_argument, nullptr, 'T'},        {"user", required_argument, nullptr, 'u'},
+      {"max-bytes", required_argument, nullptr, 'm'}, {"gzip", no_argument, nullptr, 'z'},
+      {"lines", required_argument, nullptr, 'n'},     {}};
+  Options options;
+  optind = 2;
+  for (int flag; (flag = getopt_long(argc, argv, "+", flags, nullptr)) != -1;) {
+    switch (flag) {
+      case 's':
+        options.server = optarg;
+        break;
+      case 't':
+        options.timeout_seconds = std::stod(optarg);
+        break;
+      case 'T':
+        options.terminal = true;
+        break;
+      case 'u':
+        options.user = optarg;
+        break;
+      case 'm':
+        options.max_bytes = std::stoull(optarg);
+        break;
+      case 'z':
+        options.gzip = true;
+        break;
+      case 'n':
+        options.lines = std::stoi(optarg);
+        break;
+      default:
+        return ExitWithUsage();
+    }
+  }
+  if (optind == argc) return ExitWithUsage();
+  options.argv.assign(argv + optind, argv + argc);
+  return verb->second(options);
+}

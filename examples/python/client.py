@@ -1,0 +1,56 @@
+"""A client of remexd in Python: runs a command as if it were local."""
+
+import argparse
+import os
+import signal
+import sys
+
+import grpc
+
+from capture import capture
+from head import head
+from outcome import ClientError, describe
+from run import run
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    verb = verbs.add_parser("run", help="run a command with live output, stdin and signals")
+    verb.set_defaults(verb=run)
+    verb.add_argument("--timeout", type=float, default=0, metavar="SECONDS")
+    verb.add_argument("--terminal", action="store_true", help="give it a terminal like ours")
+    verb.add_argument("--user", default="")
+
+    verb = verbs.add_parser("capture", help="run a command to its end, then print its output")
+    verb.set_defaults(verb=capture)
+    verb.add_argument("--max-bytes", type=int, default=0, help="of stdout and stderr each, up to 16777216")
+    verb.add_argument("--gzip", action="store_true", help="compress the request")
+
+    verb = verbs.add_parser("head", help="print the first lines of stdout, and break off")
+    verb.set_defaults(verb=head)
+    verb.add_argument("--lines", type=int, default=10)
+
+    for verb in verbs.choices.values():
+        verb.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT|unix:/PATH")
+        verb.add_argument("argv", nargs="+", metavar="PROGRAM ARG", help="behind --")
+    return parser.parse_args()
+
+
+def main():
+    args = parse()
+    try:
+        return args.verb(args)
+    except (grpc.RpcError, ClientError) as error:
+        text, code = describe(error)
+        print(f"client: {text}", file=sys.stderr)
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has gone; leaving the channel has ended the command.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+//! The pages of docs/clients/: what they type runs in the folder in which the example was built, beside the .proto files
+//! alone.
+
+use std::path::PathBuf;
+
+use super::console::{Place, try_out};
+use crate::harness::{
+    Daemon,
+    binaries::binary,
+    examples::example,
+    tools::{self, Missing},
+};
+
+async fn page(language: &str, folder: Result<PathBuf, Missing>) {
+    skip_unless!(tools::program("bash"));
+    let folder = skip_unless!(folder);
+    let daemon = Daemon::start(&[]).await;
+    let rust = binary("client").display().to_string();
+    let words = [
+        ("127.0.0.1:50051", daemon.socket("grpc").to_string()),
+        (
+            "cargo run --quiet -p remex-client --example client --",
+            rust,
+        ),
+    ];
+    let place = Place {
+        words: words.map(|(from, to)| (from.to_owned(), to)).into(),
+        folder: &folder,
+        variables: [].into(),
+    };
+    try_out(&format!("docs/clients/{language}.md"), &place).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn python() {
+    page("python", example("python")).await;
+}
+
+#[tokio::test]
+async fn go() {
+    page("go", example("go")).await;
+}
+
+#[tokio::test]
+async fn typescript() {
+    page("typescript", example("typescript")).await;
+}
+
+#[tokio::test]
+async fn java() {
+    page("java", example("java")).await;
+}
+
+#[tokio::test]
+async fn cpp() {
+    page("cpp", example("cpp")).await;
+}
+
+#[tokio::test]
+async fn rust() {
+    page("rust", Ok(PathBuf::from(env!("CARGO_MANIFEST_DIR")))).await;
+}
