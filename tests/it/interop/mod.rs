@@ -4,7 +4,6 @@
 mod calls;
 mod ends;
 mod language;
-mod relay;
 mod streams;
 
 /// The tests of one language, each of which is skipped, or fails in CI, where the machine lacks its toolchain.
