@@ -60,6 +60,11 @@ impl Attach {
         self
     }
 
+    /// The execution to join.
+    pub fn execution_id(&self) -> &str {
+        &self.execution_id
+    }
+
     /// The request, and whether it rides.
     pub(crate) fn into_request(self) -> (AttachRequest, bool) {
         let request = AttachRequest {

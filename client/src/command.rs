@@ -210,9 +210,9 @@ impl Command {
     }
 
     /// Rides through lost connections, and through a restart of the server: the call looks for the server for up to
-    /// [`RESUME_TIMEOUT`](crate::RESUME_TIMEOUT), and goes on at the exact next event, and at the exact next byte of stdin. The command
-    /// gets an id if it has none, so that it is never run twice, and a grace, if nothing else was said of its callers' going.
-    /// A signal that was on its way when the connection was lost may have been lost with it.
+    /// [`RESUME_TIMEOUT`](crate::RESUME_TIMEOUT), and goes on at the exact next event, and at the exact next byte of stdin.
+    /// The command gets an id if it has none, so that it is never run twice, and a grace, if nothing else was said of its
+    /// callers' going. A signal that was on its way when the connection was lost may have been lost with it.
     #[must_use]
     pub fn resume(mut self) -> Self {
         let durability = &mut self.durability;
@@ -224,6 +224,16 @@ impl Command {
             durability.on_disconnect = v1::OnDisconnect::Grace;
         }
         self
+    }
+
+    /// Whether it is to be joined, rather than run again, by whoever asks for it under the same id.
+    pub(crate) fn has_request_id(&self) -> bool {
+        !self.durability.request_id.is_empty()
+    }
+
+    /// Whether it has a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.base.terminal.is_some()
     }
 
     /// Whether it rides through lost connections.

@@ -5,8 +5,9 @@ use remex::v1::{self, AttachRequest};
 
 use crate::{
     Attach, Client, Command, Error, Event, Exit,
+    events::{Events, Next, Reply, Source},
     position::Position,
-    ride::{Events, Next, Ride, Source, Told, Tries},
+    resumption::{Resumption, Retries},
 };
 
 /// The sequence of `started`.
@@ -61,10 +62,10 @@ pub struct Execution {
 impl Client {
     /// Runs `command` to its end.
     pub async fn run(&self, command: Command) -> Result<RunOutcome, Error> {
-        let mut tries = Tries::new(command.resumes());
+        let mut retries = Retries::new(command.resumes());
         loop {
             match self.run_once(command.clone()).await {
-                Err(error) => tries.again(error).await?,
+                Err(error) => retries.again(error).await?,
                 outcome => return outcome,
             }
         }
@@ -78,10 +79,10 @@ impl Client {
 
     /// Starts `command`; its events follow as they happen.
     pub async fn start(&self, command: Command) -> Result<Execution, Error> {
-        let mut tries = Tries::new(command.resumes());
+        let mut retries = Retries::new(command.resumes());
         loop {
             match self.start_once(command.clone()).await {
-                Err(error) => tries.again(error).await?,
+                Err(error) => retries.again(error).await?,
                 started => return started,
             }
         }
@@ -94,12 +95,12 @@ impl Client {
         let events = self.exec().start(request).await?.into_inner();
         let mut source = Source::Start(events);
         loop {
-            if let Some((id, first)) = next_told(&mut source).await?.event.and_then(started) {
+            if let Some((id, first)) = next_reply(&mut source).await?.event.and_then(started) {
                 let attach = AttachRequest {
                     execution_id: id.clone(),
                     ..AttachRequest::default()
                 };
-                let ride = resumes.then(|| Ride {
+                let resumption = resumes.then(|| Resumption {
                     client: self.clone(),
                     attach,
                     outgoing: None,
@@ -107,7 +108,7 @@ impl Client {
                 return Ok(Execution {
                     id,
                     first: Some(first),
-                    events: Events::started(source, Position::after(STARTED), ride),
+                    events: Events::started(source, Position::after(STARTED), resumption),
                     ended: false,
                 });
             }
@@ -120,23 +121,23 @@ impl Client {
         let (request, resumes) = attach.into_request();
         let id = request.execution_id.clone();
         let after = request.after_sequence;
-        let ride = Ride {
+        let resumption = Resumption {
             client: self.clone(),
             attach: request,
             outgoing: None,
         };
-        let mut tries = Tries::new(resumes);
+        let mut retries = Retries::new(resumes);
         let source = loop {
-            match ride.open(after).await {
-                Err(error) => tries.again(error).await?,
+            match resumption.open(after).await {
+                Err(error) => retries.again(error).await?,
                 Ok(source) => break source,
             }
         };
-        let ride = resumes.then_some(ride);
+        let resumption = resumes.then_some(resumption);
         Ok(Execution {
             id,
             first: None,
-            events: Events::attached(source, Position::after(after), ride),
+            events: Events::attached(source, Position::after(after), resumption),
             ended: false,
         })
     }
@@ -165,20 +166,19 @@ impl Execution {
             return Ok(Some(first));
         }
         while !self.ended {
-            let told = match self.events.next().await {
-                Ok(Next::Told(told)) => told,
-                Ok(Next::Lost(error)) => {
+            let reply = match self.events.next().await? {
+                Next::Reply(reply) => reply,
+                Next::Lost(error) => {
                     let why = error.to_string();
                     return Ok(Some(Event::Interrupted { why }));
                 }
-                Ok(Next::Resumed) => return Ok(Some(Event::Resumed)),
-                Ok(Next::Over) => {
+                Next::Resumed => return Ok(Some(Event::Resumed)),
+                Next::Over => {
                     self.ended = true;
                     break;
                 }
-                Err(error) => return Err(error),
             };
-            if let Some(event) = told.event.and_then(Event::of) {
+            if let Some(event) = reply.event.and_then(Event::of) {
                 if let Event::Exited(_) = event {
                     self.ended = true;
                     self.events.end();
@@ -190,9 +190,9 @@ impl Execution {
     }
 }
 
-/// The next message of a call that is to tell more.
-pub(crate) async fn next_told(source: &mut Source) -> Result<Told, Error> {
-    source.told().await?.ok_or(Error::Incomplete)
+/// The next message of a call that has more to tell.
+pub(crate) async fn next_reply(source: &mut Source) -> Result<Reply, Error> {
+    source.reply().await?.ok_or(Error::Incomplete)
 }
 
 /// The id and the event, if `event` is `started`.

@@ -9,10 +9,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     Attach, Client, Command, Error, Event, Signal,
-    execution::{STARTED, next_told, started},
+    events::{Events, Next, Source},
+    execution::{STARTED, next_reply, started},
     outgoing::Outgoing,
     position::Position,
-    ride::{Events, Next, Ride, Source, Tries},
+    resumption::{Resumption, Retries},
     unaccepted::Unaccepted,
     window::Window,
 };
@@ -30,27 +31,28 @@ pub struct Interaction {
     control: Control,
     first: Option<Event>,
     events: Events,
-    /// `None` unless it rides through lost connections.
+    /// `None` unless stdin is sent at its positions.
     outgoing: Option<Outgoing>,
     /// Dropped at the end, which ends a write that waits.
     accepted: Option<watch::Sender<u64>>,
 }
 
 /// What a caller of Interact has in its hands, and what of it goes out.
-struct Line {
+struct Pipes {
     stdin: Stdin,
     control: Control,
     accepted: watch::Sender<u64>,
     outgoing: Outgoing,
 }
 
-impl Line {
-    /// stdin goes on at `position`, up to which it has been sent.
-    fn new(position: u64, resumes: bool) -> Self {
+impl Pipes {
+    /// stdin goes on at `position`, up to which it has been sent. With `at_positions` it is sent so that whatever of it
+    /// the execution has already is passed over.
+    fn new(position: u64, at_positions: bool) -> Self {
         let (stdin, chunks) = mpsc::channel(QUEUE_MESSAGES);
         let (control, messages) = mpsc::channel(QUEUE_MESSAGES);
         let (accepted, told) = watch::channel(0);
-        let unaccepted = resumes.then(|| Unaccepted::from(position));
+        let unaccepted = at_positions.then(|| Unaccepted::from(position));
         Self {
             stdin: Stdin {
                 chunks: stdin,
@@ -62,15 +64,24 @@ impl Line {
             outgoing: Outgoing::new(messages, chunks, unaccepted),
         }
     }
+
+    /// stdin goes on where it has been accepted up to, whoever has written it.
+    fn append(&mut self) {
+        let position = *self.accepted.borrow();
+        self.stdin.window = Window::new(position, Instant::now());
+        self.outgoing.begin_at(position);
+    }
 }
 
 impl Client {
-    /// Starts `command` with its stdin open.
+    /// Starts `command` with its stdin open. Where it has been started before, under its
+    /// [`request_id`](Command::request_id), it is joined: stdin is given from its first byte, and what the command has of it
+    /// is passed over; on a terminal, what is typed comes behind what was typed before.
     pub async fn interact(&self, command: Command) -> Result<Interaction, Error> {
-        let mut tries = Tries::new(command.resumes());
+        let mut retries = Retries::new(command.resumes());
         loop {
             match self.interact_once(command.clone()).await {
-                Err(error) => tries.again(error).await?,
+                Err(error) => retries.again(error).await?,
                 begun => return begun,
             }
         }
@@ -78,21 +89,27 @@ impl Client {
 
     async fn interact_once(&self, command: Command) -> Result<Interaction, Error> {
         self.check_features(&command).await?;
-        let resumes = command.resumes();
-        let line = Line::new(command.stdin_bytes(), resumes);
+        let (resumes, is_typed) = (command.resumes(), command.has_terminal());
+        let position = command.stdin_bytes();
+        let mut pipes = Pipes::new(position, command.has_request_id());
         let start = Message::Start(Box::new(command.into()));
-        let requests = line.outgoing.begin(start);
+        let requests = pipes.outgoing.begin(start);
         let mut source = Source::Interact(self.exec().interact(requests).await?.into_inner());
         loop {
-            let told = next_told(&mut source).await?;
-            line.accepted.send_replace(told.accepted.unwrap_or(0));
-            if let Some((id, first)) = told.event.and_then(started) {
+            let reply = next_reply(&mut source).await?;
+            let accepted = reply.accepted.unwrap_or(0);
+            pipes.accepted.send_replace(accepted);
+            if let Some((id, first)) = reply.event.and_then(started) {
+                if is_typed && accepted > position {
+                    pipes.append();
+                }
                 let attach = AttachRequest {
                     execution_id: id,
                     ..AttachRequest::default()
                 };
-                let events = |ride| Events::started(source, Position::after(STARTED), ride);
-                let interaction = self.talk(line, attach, resumes, events);
+                let events =
+                    |resumption| Events::started(source, Position::after(STARTED), resumption);
+                let interaction = self.talk(pipes, attach, resumes, events);
                 return Ok(Interaction {
                     first: Some(first),
                     ..interaction
@@ -105,42 +122,56 @@ impl Client {
     /// been accepted up to, which [`Stdin::accepted`] tells.
     pub async fn attach_interactive(&self, attach: Attach) -> Result<Interaction, Error> {
         let (attach, resumes) = attach.into_request();
+        let mut retries = Retries::new(resumes);
+        loop {
+            match self.attach_interactive_once(attach.clone(), resumes).await {
+                Err(error) => retries.again(error).await?,
+                joined => return joined,
+            }
+        }
+    }
+
+    async fn attach_interactive_once(
+        &self,
+        attach: AttachRequest,
+        resumes: bool,
+    ) -> Result<Interaction, Error> {
         let record = self.get(attach.execution_id.clone()).await?;
-        let line = Line::new(record.stdin_accepted_bytes, resumes);
-        line.accepted.send_replace(record.stdin_accepted_bytes);
+        let pipes = Pipes::new(record.stdin_accepted_bytes, resumes);
+        pipes.accepted.send_replace(record.stdin_accepted_bytes);
         let after = attach.after_sequence;
-        let ride = Ride {
+        let resumption = self.resumption(&pipes, attach.clone());
+        let source = resumption.open(after).await?;
+        let events = |resumption| Events::attached(source, Position::after(after), resumption);
+        Ok(self.talk(pipes, attach, resumes, events))
+    }
+
+    fn resumption(&self, pipes: &Pipes, attach: AttachRequest) -> Resumption {
+        Resumption {
             client: self.clone(),
-            attach: attach.clone(),
-            outgoing: Some(line.outgoing.clone()),
-        };
-        let source = ride.open(after).await?;
-        let events = |ride| Events::attached(source, Position::after(after), ride);
-        Ok(self.talk(line, attach, resumes, events))
+            attach,
+            outgoing: Some(pipes.outgoing.clone()),
+        }
     }
 
     fn talk(
         &self,
-        line: Line,
+        pipes: Pipes,
         attach: AttachRequest,
         resumes: bool,
-        events: impl FnOnce(Option<Ride>) -> Events,
+        events: impl FnOnce(Option<Resumption>) -> Events,
     ) -> Interaction {
-        let outgoing = resumes.then_some(line.outgoing);
         let id = attach.execution_id.clone();
-        let ride = outgoing.clone().map(|outgoing| Ride {
-            client: self.clone(),
-            attach,
-            outgoing: Some(outgoing),
-        });
+        let resumption = resumes.then(|| self.resumption(&pipes, attach));
+        let keeps = pipes.outgoing.keeps_unaccepted();
         Interaction {
-            stdin: Some(line.stdin),
+            stdin: Some(pipes.stdin),
             id,
-            control: line.control,
+            control: pipes.control,
             first: None,
-            events: events(ride),
-            outgoing,
-            accepted: Some(line.accepted),
+            events: events(resumption),
+            outgoing: keeps.then_some(pipes.outgoing),
+            accepted: Some(pipes.accepted),
         }
     }
 }
@@ -165,41 +196,51 @@ impl Interaction {
         }
     }
 
-    /// The next event; `None` after [`Event::Exited`], or where the position to attach from was the end. Cancel-safe. As long as this is not called, [`Stdin::write`] waits
-    /// once as much is on its way as may be: [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) at first.
+    /// The next event; `None` after [`Event::Exited`], or where the position to attach from was the end. Cancel-safe. As
+    /// long as this is not called, [`Stdin::write`] waits once as much is on its way as may be:
+    /// [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) at first.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
         while let Some(accepted) = &self.accepted {
-            let told = match self.events.next().await? {
-                Next::Told(told) => told,
-                Next::Lost(error) => {
+            let reply = match self.events.next().await {
+                Ok(Next::Reply(reply)) => reply,
+                Ok(Next::Lost(error)) => {
                     let why = error.to_string();
                     return Ok(Some(Event::Interrupted { why }));
                 }
-                Next::Resumed => return Ok(Some(Event::Resumed)),
-                Next::Over => {
-                    self.accepted = None;
+                Ok(Next::Resumed) => return Ok(Some(Event::Resumed)),
+                Ok(Next::Over) => {
+                    self.end();
                     break;
                 }
+                Err(error) => {
+                    self.end();
+                    return Err(error);
+                }
             };
-            if let Some(position) = told.accepted {
+            if let Some(position) = reply.accepted {
                 accepted.send_replace(position);
                 if let Some(outgoing) = &self.outgoing {
                     outgoing.accepted(position);
                 }
             }
-            if let Some(event) = told.event.and_then(Event::of) {
+            if let Some(event) = reply.event.and_then(Event::of) {
                 if let Event::Exited(_) = event {
-                    self.accepted = None;
-                    self.outgoing = None;
-                    self.events.end();
+                    self.end();
                 }
                 return Ok(Some(event));
             }
         }
         Ok(None)
+    }
+
+    /// Nothing more comes, and nothing more is sent.
+    fn end(&mut self) {
+        self.accepted = None;
+        self.outgoing = None;
+        self.events.end();
     }
 }
 

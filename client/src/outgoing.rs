@@ -29,7 +29,7 @@ struct State {
     chunks: Option<mpsc::Receiver<Bytes>>,
     /// What is kept to be sent again; `None` where that is not wanted.
     unaccepted: Option<Unaccepted>,
-    /// Counts connections: an earlier one gets nothing any more.
+    /// Counts connections: an earlier one gets nothing any more, not even an end, which would be that of stdin.
     connection: u64,
 }
 
@@ -65,6 +65,18 @@ impl Outgoing {
             outgoing,
             connection,
         }
+    }
+
+    /// stdin begins at `position`; said before any of it is sent.
+    pub(crate) fn begin_at(&self, position: u64) {
+        if let Some(unaccepted) = &mut self.lock().unaccepted {
+            *unaccepted = Unaccepted::from(position);
+        }
+    }
+
+    /// Whether stdin is sent at its positions, and kept until it is accepted.
+    pub(crate) fn keeps_unaccepted(&self) -> bool {
+        self.lock().unaccepted.is_some()
     }
 
     /// Notes the server's position in stdin.
@@ -156,7 +168,7 @@ impl Stream for Requests {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<InteractRequest>> {
         let mut state = self.outgoing.lock();
         if state.connection != self.connection {
-            return Poll::Ready(None);
+            return Poll::Pending;
         }
         state.poll_message(cx).map(|message| {
             message.map(|message| InteractRequest {

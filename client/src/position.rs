@@ -34,7 +34,7 @@ impl Position {
         match &mut event.kind {
             Some(Kind::Gap(gap)) => self.pass(gap),
             Some(Kind::Output(output)) => {
-                let end = output.offset + output.data.len() as u64;
+                let end = output.offset.saturating_add(output.data.len() as u64);
                 match output.stream() {
                     Stream::Stdout => self.stdout_bytes = end,
                     Stream::Stderr => self.stderr_bytes = end,
@@ -63,7 +63,7 @@ impl Position {
                 *had = had.saturating_add(*missing);
             }
         }
-        gap.first_sequence = gap.first_sequence.max(self.sequence + 1);
+        gap.first_sequence = gap.first_sequence.max(self.sequence.saturating_add(1));
     }
 }
 
@@ -133,6 +133,21 @@ mod tests {
         // One that does not is as it is.
         assert_eq!(position.take(gap(11, 12, 5, 0)), Some(gap(11, 12, 5, 0)));
         assert_eq!(position.take(gap(2, 20, 17, 7)), Some(gap(13, 20, 1, 0)));
+    }
+
+    #[test]
+    fn no_number_of_a_server_overflows() {
+        let mut position = Position::default();
+        let max = u64::MAX;
+        for event in [
+            output(5, max, b"abc"),
+            gap(1, 7, max, max),
+            gap(9, 9, max, max),
+        ] {
+            assert!(position.take(event).is_some());
+        }
+        assert!(position.take(gap(max, max, 1, 1)).is_some());
+        assert_eq!(position.take(output(max, 0, b"")), None);
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::io::{IsTerminal, stdin, stdout};
 
 use remex::v1::{Execution, execution::State};
-use remex_client::{Attach, Client, Endpoint, Error, Interaction, Reason};
+use remex_client::{Attach, Client, Endpoint, Error, Exit, Interaction, Reason};
 
 use super::{
     Failure,
     args::ServerArgs,
     failure::status_of,
     ids, logs, print,
-    run::{Changes, Hold, How, Signals, converse, terminal},
+    run::{Changes, Hold, How, Input, Signals, converse, terminal},
 };
 
 /// So many of a terminal's last events are shown again: what is on it, most likely. Its programs repaint the rest.
@@ -58,43 +58,63 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn attach(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+    if args.observer {
+        let client = Client::connect(server).await?;
+        let id = ids::one(&client, &args.id).await?;
+        let attach = args.attach(&id, args.after.unwrap_or(0)).observer();
+        return logs::follow(&client, attach, args.json).await;
+    }
+    let mut signals = Signals::watch()?;
+    let joined = tokio::select! {
+        joined = join(server, args) => joined?,
+        signal = signals.next() => return Err(Failure::signal(signal)),
+    };
+    match joined {
+        Joined::Running(interaction, how, changes) => {
+            converse(*interaction, &how, signals, changes).await
+        }
+        Joined::Ended(exit) => status_of(&exit),
+    }
+}
+
+/// What an attach has found.
+enum Joined {
+    Running(Box<Interaction>, How, Changes),
+    /// It has ended, and nothing of it is to be shown any more.
+    Ended(Exit),
+}
+
+async fn join(server: &Endpoint, args: &Args) -> Result<Joined, Failure> {
     let client = Client::connect(server).await?;
     let id = ids::one(&client, &args.id).await?;
-    if args.observer {
-        let attach = args.attach(&id, args.after.unwrap_or(0)).observer();
-        return match logs::show(&client, attach, args.json).await? {
-            Some(exit) => status_of(&exit),
-            None => Ok(0),
-        };
-    }
-    let signals = Signals::watch()?;
     let record = client.get(&id).await?;
-    let has_terminal = record
-        .command
-        .as_ref()
-        .is_some_and(|command| command.terminal.is_some());
-    let on_terminal = has_terminal
-        && record.state() != State::Ended
-        && !args.no_stdin
-        && !args.json
-        && stdin().is_terminal();
-    let changes = Changes::watch(on_terminal)?;
-    let after = args
-        .after
-        .unwrap_or(if on_terminal { last_screen(&record) } else { 0 });
-    let interaction = join(&client, args, &id, after).await?;
-    if on_terminal {
+    let has_ended = record.state() == State::Ended;
+    if has_ended && args.after == Some(record.last_sequence) {
+        return Ok(Joined::Ended(record.exit.unwrap_or_default().into()));
+    }
+    let command = record.command.as_ref();
+    let has_terminal = command.is_some_and(|command| command.terminal.is_some());
+    let on_terminal = has_terminal && !has_ended && !args.json && stdin().is_terminal();
+    let input = Input::of(on_terminal, args.no_stdin);
+    let is_lent = input == Input::Terminal;
+    let after = match args.after {
+        Some(after) => after,
+        None if is_lent => last_screen(&record),
+        None => 0,
+    };
+    let interaction = attach_to(&client, args, &id, after).await?;
+    let changes = Changes::watch(is_lent)?;
+    if is_lent {
         repaint(&interaction, after > 0).await?;
     }
     let how = How {
-        terminal: on_terminal,
-        stdin: !args.no_stdin,
+        input,
         hold: Hold::Attached,
         json: args.json,
         quiet: args.quiet,
         timeout: None,
     };
-    converse(interaction, &how, signals, changes).await
+    Ok(Joined::Running(Box::new(interaction), how, changes))
 }
 
 impl Args {
@@ -104,7 +124,12 @@ impl Args {
     }
 }
 
-async fn join(client: &Client, args: &Args, id: &str, after: u64) -> Result<Interaction, Failure> {
+async fn attach_to(
+    client: &Client,
+    args: &Args,
+    id: &str,
+    after: u64,
+) -> Result<Interaction, Failure> {
     let joined = client.attach_interactive(args.attach(id, after)).await;
     match joined {
         // Its terminal went on meanwhile, and dropped what was to be shown first.

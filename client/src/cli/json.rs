@@ -242,7 +242,7 @@ mod tests {
                 ),
             ),
         ] {
-            let text = text.replace("}", r#","sequence":9}"#);
+            let text = text.replace('}', r#","sequence":9}"#);
             assert_eq!(super::event("x", 9, &event), format!("{text}\n"));
         }
     }

@@ -39,19 +39,26 @@ pub(crate) async fn logs(server: &Endpoint, args: &Args) -> Result<u8, Failure> 
     } else {
         attach.no_follow()
     };
-    let exit = show(&client, attach, args.json).await?;
-    match exit {
-        Some(exit) if args.follow => status_of(&exit),
-        _ => Ok(0),
+    if args.follow {
+        return follow(&client, attach, args.json).await;
     }
+    show(&client, attach, args.json).await?;
+    Ok(0)
+}
+
+/// Shows all to its end, and answers with its exit code.
+pub(super) async fn follow(client: &Client, attach: Attach, as_json: bool) -> Result<u8, Failure> {
+    let id = attach.execution_id().to_owned();
+    let exit = match show(client, attach, as_json).await? {
+        Some(exit) => exit,
+        // It has ended, and `--after` is its end.
+        None => client.wait(id).await?,
+    };
+    status_of(&exit)
 }
 
 /// Shows what there is to be seen, and answers with how it ended, if it has.
-pub(super) async fn show(
-    client: &Client,
-    attach: Attach,
-    as_json: bool,
-) -> Result<Option<Exit>, Failure> {
+async fn show(client: &Client, attach: Attach, as_json: bool) -> Result<Option<Exit>, Failure> {
     let mut execution = client.attach(attach).await?;
     let lost = |execution: &Execution, error: Error| Failure::while_attached(error, execution.id());
     loop {

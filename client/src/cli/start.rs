@@ -19,6 +19,10 @@ use super::{
 #[command(
     override_usage = "remex start [OPTIONS] -- PROGRAM [ARG]...\n       remex start [OPTIONS] --shell TEXT"
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(super) server: ServerArgs,
@@ -30,6 +34,9 @@ pub(crate) struct Args {
     /// Give it a terminal, whose stdin is open.
     #[arg(short = 't', long, alias = "tty")]
     terminal: bool,
+    /// Give it no stdin, as is done without it too.
+    #[arg(short = 'n', long, hide = true, conflicts_with_all = ["interactive", "terminal"])]
+    no_stdin: bool,
     /// As is done without it too.
     #[arg(short, long, hide = true)]
     detach: bool,

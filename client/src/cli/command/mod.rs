@@ -74,7 +74,7 @@ impl CommandArgs {
     pub(super) fn command(&self) -> Result<Command, Failure> {
         let mut command = match &self.shell {
             Some(text) => Command::shell(text),
-            None => program(&self.argv)?,
+            None => self.program()?,
         };
         if let Some(user) = &self.user {
             command = command.user(user);
@@ -100,14 +100,15 @@ impl CommandArgs {
         }
         Ok(command)
     }
-}
 
-fn program(argv: &[OsString]) -> Result<Command, Failure> {
-    match argv {
-        [program, args @ ..] if !program.is_empty() => Ok(Command::new(program).args(args)),
-        _ => Err(Failure::new(
-            "PROGRAM is empty; write what to run behind --; see `remex --help`",
-        )),
+    fn program(&self) -> Result<Command, Failure> {
+        match &self.argv[..] {
+            [program, args @ ..] if !program.is_empty() => Ok(Command::new(program).args(args)),
+            _ => Err(Failure::new(format!(
+                "PROGRAM is empty; write what to run behind --; see `{} --help`",
+                self.typed.subcommand()
+            ))),
+        }
     }
 }
 

@@ -85,7 +85,8 @@ fn shell_hint(args: &CommandArgs) -> Option<String> {
     let has_blanks = text.trim().contains(char::is_whitespace);
     has_blanks.then(|| {
         let text = quote(text);
-        format!("; for a line of a shell write: remex run --shell {text}")
+        let subcommand = args.typed.subcommand();
+        format!("; for a line of a shell write: {subcommand} --shell {text}")
     })
 }
 
@@ -142,7 +143,7 @@ mod tests {
     fn args(words: &[&str]) -> CommandArgs {
         let words = [&["run"], words].concat();
         let mut args = <Line as clap::Parser>::parse_from(&words).args.command;
-        args.typed = Typed(words.iter().map(Into::into).collect());
+        args.typed = Typed(["remex"].iter().chain(&words).map(Into::into).collect());
         args
     }
 

@@ -1,6 +1,8 @@
 //! The keys that are for remex itself where the command has the terminal, as ssh has them: at the beginning of a line, a
 //! tilde and one key more; and where it was attached to, as docker has it, Ctrl-P Ctrl-Q anywhere. Pure.
 
+use std::mem;
+
 /// What such keys ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
@@ -20,21 +22,26 @@ const CTRL_Z: u8 = 0x1a;
 #[derive(Debug)]
 pub(super) struct Escapes {
     begins_line: bool,
-    /// A tilde was typed at the beginning of a line, and is held back for what follows it.
-    tilde: bool,
     /// Ctrl-P Ctrl-Q is looked for.
     detaches: bool,
-    /// Ctrl-P was typed, and is held back for what follows it.
-    ctrl_p: bool,
+    pending: Pending,
+}
+
+/// The key that was typed last, if it is held back for what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    Nothing,
+    /// At the beginning of a line.
+    Tilde,
+    CtrlP,
 }
 
 impl Escapes {
     pub(super) fn new(detaches: bool) -> Self {
         Self {
             begins_line: true,
-            tilde: false,
             detaches,
-            ctrl_p: false,
+            pending: Pending::Nothing,
         }
     }
 
@@ -43,42 +50,41 @@ impl Escapes {
         let mut passed = Vec::with_capacity(typed.len() + 1);
         let mut keys = Vec::new();
         for &byte in typed {
-            if std::mem::take(&mut self.ctrl_p) {
-                if byte == CTRL_Q {
-                    keys.push(Key::Detach);
-                    continue;
-                }
+            let pending = mem::replace(&mut self.pending, Pending::Nothing);
+            let key = match (pending, byte) {
+                (Pending::CtrlP, CTRL_Q) => Some(Key::Detach),
+                (Pending::Tilde, b'.') => Some(Key::Leave),
+                (Pending::Tilde, CTRL_Z) => Some(Key::Suspend),
+                _ => None,
+            };
+            match key {
+                Some(key) => keys.push(key),
+                None => self.pass(pending, byte, &mut passed),
+            }
+        }
+        (passed, keys)
+    }
+
+    /// Passes `byte` on, unless it is held back, behind what was.
+    fn pass(&mut self, pending: Pending, byte: u8, passed: &mut Vec<u8>) {
+        match pending {
+            Pending::Nothing => {}
+            // The second of two is the one that is typed.
+            Pending::Tilde if byte == b'~' => {}
+            Pending::Tilde => passed.push(b'~'),
+            Pending::CtrlP => {
                 passed.push(CTRL_P);
                 self.begins_line = false;
             }
-            if self.detaches && byte == CTRL_P {
-                if std::mem::take(&mut self.tilde) {
-                    passed.push(b'~');
-                }
-                self.ctrl_p = true;
-                continue;
-            }
-            if std::mem::take(&mut self.tilde) {
-                match byte {
-                    b'.' => {
-                        keys.push(Key::Leave);
-                        continue;
-                    }
-                    CTRL_Z => {
-                        keys.push(Key::Suspend);
-                        continue;
-                    }
-                    b'~' => {}
-                    _ => passed.push(b'~'),
-                }
-            } else if self.begins_line && byte == b'~' {
-                self.tilde = true;
-                continue;
-            }
+        }
+        if self.detaches && byte == CTRL_P {
+            self.pending = Pending::CtrlP;
+        } else if self.begins_line && byte == b'~' && pending != Pending::Tilde {
+            self.pending = Pending::Tilde;
+        } else {
             passed.push(byte);
             self.begins_line = matches!(byte, b'\r' | b'\n');
         }
-        (passed, keys)
     }
 }
 

@@ -39,8 +39,7 @@ pub(crate) async fn run(server: &Endpoint, args: RunArgs) -> Result<u8, Failure>
         signal = signals.next() => return Err(Failure::signal(signal)),
     };
     let how = How {
-        terminal: args.terminal,
-        stdin: !args.no_stdin,
+        input: Input::of(args.terminal, args.no_stdin),
         hold: args.hold(),
         json: args.json,
         quiet: args.quiet,
@@ -55,14 +54,31 @@ async fn begin(server: &Endpoint, command: Command) -> Result<Interaction, Error
 
 /// How this side goes along with a command.
 pub(super) struct How {
-    /// The local terminal is lent to it.
-    pub(super) terminal: bool,
-    /// What is read here is its stdin.
-    pub(super) stdin: bool,
+    pub(super) input: Input,
     pub(super) hold: Hold,
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) timeout: Option<Duration>,
+}
+
+/// What is given to a command from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    Nothing,
+    /// What is read on stdin.
+    Stdin,
+    /// The same, of the local terminal, which is lent to the command.
+    Terminal,
+}
+
+impl Input {
+    pub(super) fn of(terminal: bool, no_stdin: bool) -> Self {
+        match (terminal, no_stdin) {
+            (_, true) => Self::Nothing,
+            (true, false) => Self::Terminal,
+            (false, false) => Self::Stdin,
+        }
+    }
 }
 
 /// Goes between the command and this side until it has ended, or is left, and answers with the exit code; the terminal is as
@@ -74,12 +90,13 @@ pub(super) async fn converse(
     changes: Changes,
 ) -> Result<u8, Failure> {
     let output = output::start()?;
-    let terminal = how.terminal.then(LocalTerminal::new).transpose()?;
+    let (on_terminal, reads) = (how.input == Input::Terminal, how.input != Input::Nothing);
+    let terminal = on_terminal.then(LocalTerminal::new).transpose()?;
     let leaves = how.hold == Hold::Attached;
-    let reading = how.stdin.then(|| stdin::start(how.terminal, leaves));
+    let reading = reads.then(|| stdin::start(on_terminal, leaves));
     let (held, keys) = reading.transpose()?.unzip();
     // Of one that was attached to, stdin that is not ours to give is not ours to end.
-    let stdin = if how.stdin || !leaves {
+    let stdin = if reads || !leaves {
         interaction.stdin.take()
     } else {
         None

@@ -137,6 +137,7 @@ impl Session {
                 Step::Event(Some(Event::Exited(exit))) => return self.finish(exit).await,
                 Step::Event(Some(event)) => self.show(&event).await,
                 Step::Event(None) => return Err(self.broken(Error::Incomplete)),
+                Step::Signal(signal) if self.hangs_up(signal) => return self.leave().await,
                 Step::Signal(signal) => self.on_signal(signal).await?,
                 Step::Change(change) => self.on_change(change).await?,
                 Step::Key(key) if self.leaves_by(key) => return self.leave().await,
@@ -208,6 +209,11 @@ impl Session {
     /// Whether the command is left alone with this key.
     fn leaves_by(&self, key: Key) -> bool {
         key == Key::Detach || (key == Key::Leave && self.hold == Hold::Attached)
+    }
+
+    /// Whether `signal` says that the terminal is gone of somebody who has attached: the command outlives that.
+    fn hangs_up(&self, signal: Signal) -> bool {
+        signal == Signal::HUP && self.hold == Hold::Attached && self.local.terminal.is_some()
     }
 
     async fn on_signal(&mut self, signal: Signal) -> Result<(), Failure> {

@@ -33,7 +33,7 @@ impl Signals {
     }
 
     /// The next one. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(in crate::cli) async fn next(&mut self) -> Signal {
         poll_fn(|cx| {
             for (number, signal) in &mut self.0 {
                 if let Poll::Ready(Some(())) = signal.poll_recv(cx) {

@@ -32,9 +32,15 @@ pub(super) fn start(on_terminal: bool, detaches: bool) -> Result<(Held, Keys), F
     // A person types few of them.
     let (sender, keys) = mpsc::unbounded_channel();
     let escapes = on_terminal.then(|| (Escapes::new(detaches), sender));
-    let read = move || {
-        let end = read_all(&filler, escapes);
-        filler.end(end);
+    let leaves = escapes.as_ref().filter(|_| detaches);
+    let leaves = leaves.map(|(_, sender)| sender.clone());
+    let read = move || match (read_all(&filler, escapes), leaves) {
+        // Whoever attached has gone with the terminal, which is no end of the command's stdin.
+        (Ok(()), Some(leaves)) => {
+            // Nobody listens any more when remex has left.
+            let _ = leaves.send(Key::Detach);
+        }
+        (end, _) => filler.end(end),
     };
     thread::Builder::new()
         .name("stdin".to_owned())

@@ -137,6 +137,10 @@ const WRONG: &[(&[&str], &str)] = &[
         &["start", "--timeout", "soon", "x"],
         "--timeout \"soon\" is no duration: write for example 30s, 500ms, 1h30m, 1.5s or a number of seconds; see `remex start --help`",
     ),
+    (
+        &["start", ""],
+        "PROGRAM is empty; write what to run behind --; see `remex start --help`",
+    ),
     (&["attach"], "ID is missing; see `remex attach --help`"),
     (
         &["ps", "--token-file", "x"],
