@@ -1,7 +1,7 @@
 //! Clients that ride through lost connections: not a byte of output or stdin is lost or comes twice, the exit code is the
 //! command's, and it ran once.
 
-use std::{fs, process::Stdio};
+use std::{fmt::Write as _, fs, process::Stdio};
 
 use remex_client::{Attach, Client, Command, Event, Interaction};
 use rustix::process::Signal;
@@ -22,15 +22,17 @@ use crate::{
     supervision::support::count,
 };
 
-/// Lines that are all different.
-fn lines(bytes: usize) -> Vec<u8> {
-    let mut all = Vec::with_capacity(bytes + 16);
-    let mut number = 0_u64;
-    while all.len() < bytes {
-        number += 1;
-        all.extend_from_slice(format!("{number}\n").as_bytes());
-    }
-    all
+/// As seq(1) writes it: lines that are all different.
+fn numbers(last: u64) -> String {
+    (1..=last).fold(String::new(), |mut all, number| {
+        writeln!(all, "{number}").expect("room");
+        all
+    })
+}
+
+/// More than any window or buffer between a client and its command: some 4 MiB, or 64 in a long run.
+fn input() -> Vec<u8> {
+    numbers(count(600_000, 8_000_000) as u64).into()
 }
 
 /// Writes what it reads, notes that it ran, and ends with 7.
@@ -93,8 +95,7 @@ async fn run_resume_goes_on_when_remexd_is_killed_and_comes_back() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("remex runs");
-    let input = lines(count(4, 64) << 20);
-    disturbed(&mut child, input, count(3, 30), async || {
+    disturbed(&mut child, input(), count(3, 30), async || {
         let mut killed = daemon.take().expect("it serves");
         killed.signal(Signal::KILL);
         killed.wait().await;
@@ -118,8 +119,7 @@ async fn run_resume_goes_on_when_the_connection_is_cut() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("remex runs");
-    let input = lines(count(4, 64) << 20);
-    disturbed(&mut child, input, count(5, 100), async || relay.cut()).await;
+    disturbed(&mut child, input(), count(5, 100), async || relay.cut()).await;
     let (code, _, stderr) = said(child).await;
     assert_eq!((code, &*ran(daemon.home())), (7, "run\n"), "{stderr}");
     daemon.stop().await;
@@ -150,10 +150,9 @@ async fn what_ends_while_nobody_is_connected_is_told_all_the_same() {
     fs::write(&go, "").expect("a file");
     let daemon = Daemon::start_in(&home, &flags).await;
     let (code, stdout, stderr) = said(child).await;
-    let numbers: String = (1..=50_000).map(|number| format!("{number}\n")).collect();
     assert_eq!((code, &*stderr), (9, ""));
     assert!(
-        stdout == format!("begin\n{numbers}"),
+        stdout == format!("begin\n{}", numbers(50_000)),
         "its output is another"
     );
     daemon.stop().await;

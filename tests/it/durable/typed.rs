@@ -236,7 +236,7 @@ async fn a_terminal_is_left_by_its_keys_and_painted_again() {
     let daemon = Daemon::start(&[]).await;
     let server = daemon.url("grpc").to_owned();
     let script = "trap 'echo size $(stty size)' WINCH; echo ready; while read x || [ $? -gt 128 ]; do [ \"$x\" = q ] && exit 8; echo got $x; x=; done";
-    let id = started(&server, &["-t", "--", "bash", "-c", script]).await;
+    let id = started(&server, &["-t", "--", "bash", "--posix", "-c", script]).await;
     let mut screen = Screen::run(remex(&server, &["attach", &id]), 30, 90);
     screen.shows("ready").await;
     screen.shows("size 30 90").await;

@@ -26,14 +26,14 @@ async fn a_session_is_started_listed_followed_joined_left_and_forgotten() {
     let short = &id[..13];
     tmux.enters(&format!("clear; remex logs -f {short}; echo \"<$?>\""))
         .await;
-    tmux.sees("far: ").await;
+    tmux.sees("far:").await;
     tmux.types(&["C-c"]).await;
     tmux.sees("<130>").await;
 
     tmux.enters(&format!("clear; remex attach {short}; echo \"<$?>\""))
         .await;
     tmux.sees_no("<130>").await;
-    tmux.sees("far: ").await;
+    tmux.sees("far:").await;
     tmux.enters("cd /usr; stty size; echo $((6 * 7))").await;
     tmux.sees("42").await;
     tmux.sees("24 80").await;
@@ -74,7 +74,7 @@ async fn a_window_that_is_closed_ends_nothing_that_was_attached_to() {
     let id = tmux.asks(SHELL).await;
     let id = id.trim_end();
     tmux.enters(&format!("remex attach {id}")).await;
-    tmux.sees("far: ").await;
+    tmux.sees("far:").await;
     tmux.quits().await;
     soon("the client's end", async {
         while server.get(id).await.attached > 0 {
