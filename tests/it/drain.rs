@@ -7,7 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use remex::v1::{
-    Command, Exit, StartRequest, StartResponse, StdinChunk, WriteRequest, event::Kind, exit,
+    Command, EchoStreamRequest, Exit, StartRequest, StartResponse, StdinChunk, WriteRequest,
+    echo_stream_request::Content, event::Kind, exit,
 };
 use rustix::process::Signal;
 use tokio::{
@@ -17,7 +18,11 @@ use tokio::{
 use tonic::Streaming;
 
 use crate::{
-    harness::{Daemon, Marker, soon},
+    harness::{
+        Daemon, Marker,
+        http2::{Frames, framed},
+        soon,
+    },
     signals::is_draining,
 };
 
@@ -186,4 +191,24 @@ async fn a_connection_that_says_nothing_does_not_hold_it_up() {
         // Closed, in whichever way.
         let _ = soon("the end", connection.read(&mut [0; 64])).await;
     }
+}
+
+/// Nor do calls that last as long as their caller likes: they have two seconds to take what there still is.
+#[tokio::test]
+async fn calls_that_their_caller_leaves_open_hold_it_up_for_two_seconds() {
+    const GOODBYE: Duration = Duration::from_secs(2);
+    let mut daemon = Daemon::start(&[]).await;
+    let mut frames = Frames::connect(&daemon).await;
+    let stream = frames.headers("/remex.v1.EchoService/EchoStream", false);
+    let message = EchoStreamRequest {
+        content: Some(Content::Text("still here".to_owned())),
+    };
+    frames.data(stream, &framed(&message), false);
+    frames.flush().await;
+    assert!(frames.has_data_of(stream).await);
+    let sent = Instant::now();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().await.code(), Some(0));
+    let took = sent.elapsed();
+    assert!(took >= GOODBYE && took < GOODBYE + AT_ONCE, "{took:?}");
 }

@@ -341,3 +341,14 @@ async fn each_execution_that_ends_leaves_one_line_without_its_arguments() {
     quiet.stop().await;
     assert_eq!(home.log(), "");
 }
+
+/// A server that is killed while the process executes that makes its children: that one has no flags, and ends.
+#[tokio::test]
+async fn pitfall_40_a_zygote_whose_server_has_gone_serves_nobody() {
+    let home = Home::new();
+    let mut zygote = home.remexd(&[]);
+    zygote.arg0("remexd: zygote");
+    let ended = soon("its end", zygote.status()).await.unwrap();
+    assert!(ended.success(), "{ended}");
+    assert!(!home.path("state").exists(), "it served");
+}

@@ -52,7 +52,7 @@ pub struct Mailbox {
 
 /// How it is reached.
 #[derive(Debug, Clone)]
-pub struct MailboxSender {
+pub struct MailboxLink {
     /// For signals, window sizes, ends.
     pub control: mpsc::Sender<ControlRequest>,
     /// For stdin.
@@ -60,12 +60,12 @@ pub struct MailboxSender {
 }
 
 /// Both ends; each queue holds [`REQUESTS`].
-pub fn mailbox() -> (MailboxSender, Mailbox) {
+pub fn mailbox() -> (MailboxLink, Mailbox) {
     let (control, control_in) = mpsc::channel(REQUESTS);
     let (stdin, stdin_in) = mpsc::channel(REQUESTS);
     let mailbox = Mailbox {
         control: control_in,
         stdin: stdin_in,
     };
-    (MailboxSender { control, stdin }, mailbox)
+    (MailboxLink { control, stdin }, mailbox)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::FutureExt;
 use remex_supervisor::{
-    durable::message::{Report, Request, Stage, VERSION},
+    durable::message::{LinkRequest, Report, Stage, VERSION},
     journal::{self, JournalSummary, Lost, Stage as JournalStage},
     lifecycle::{counters::Counters, event::Exit, outcome::Outcome},
     process::{TreeRecord, Usage},
@@ -44,7 +44,8 @@ impl DurableStore {
             tree,
         } = running;
         let mut link = watch_link(link)?;
-        link.get_ref().send(&Request::Hello { newest: VERSION })?;
+        link.get_ref()
+            .send(&LinkRequest::Hello { newest: VERSION })?;
         let stage = match answer(&mut link).await? {
             Some(Report::Welcome { version, .. }) if version > VERSION => {
                 return Err(LeftAlone::Newer);
@@ -192,7 +193,7 @@ impl DurableStore {
         match self.files.run(inspect).await {
             Ok(summary) => kept.learn(&summary, &execution.counters),
             Err(error) => {
-                tracing::warn!(id = %execution.id, %error, "cannot read the journal of what has ended")
+                tracing::warn!(id = %execution.id, %error, "cannot read the journal of what has ended");
             }
         }
         host.ended_at(ended.sequence);
@@ -227,7 +228,7 @@ impl DurableStore {
             },
             Ok(Found::Nothing) => {}
             Err(error) => {
-                tracing::warn!(%id, %error, "nobody can tell what became of an execution")
+                tracing::warn!(%id, %error, "nobody can tell what became of an execution");
             }
         }
         Some(unknown(Lost::Exit, execution.created, SystemTime::now()))

@@ -13,7 +13,7 @@ use remex_supervisor::{
     durable::{
         Link,
         message::{
-            Attached, BlockedBy, EndCause, MAX_STDIN_BYTES, Report, Request, Stage, Status,
+            Attached, BlockedBy, EndCause, LinkRequest, MAX_STDIN_BYTES, Report, Stage, Status,
             StdinPiece, VERSION,
         },
     },
@@ -71,7 +71,7 @@ pub(super) struct DurableHost {
     mailbox: Mailbox,
     execution: Arc<Execution>,
     kept: Arc<Kept>,
-    outgoing: VecDeque<Request>,
+    outgoing: VecDeque<LinkRequest>,
     asked: HashMap<u32, Asked>,
     next_request: u32,
     feeding: Option<Feeding>,
@@ -164,7 +164,9 @@ impl DurableHost {
     pub(super) async fn learn_all(&mut self) -> io::Result<bool> {
         let (answer, mut answered) = oneshot::channel();
         let request = self.ask(Asked::Status(answer));
-        self.link.get_ref().send(&Request::GetStatus { request })?;
+        self.link
+            .get_ref()
+            .send(&LinkRequest::GetStatus { request })?;
         loop {
             match spare::answer(&mut self.link).await? {
                 Some(Report::Ended { .. }) | None => return Ok(false),
@@ -185,7 +187,7 @@ impl DurableHost {
         self.told = Attached::default();
         self.link
             .get_ref()
-            .send(&Request::Hello { newest: VERSION })?;
+            .send(&LinkRequest::Hello { newest: VERSION })?;
         let welcome = spare::answer(&mut self.link).await?;
         let is_running = matches!(
             welcome,
@@ -307,7 +309,7 @@ impl DurableHost {
             } => {
                 if !kept {
                     // It waits for that, and for nothing else.
-                    self.outgoing.push_back(Request::Release);
+                    self.outgoing.push_back(LinkRequest::Release);
                     self.flush();
                 }
                 return Some(Ended {
@@ -379,19 +381,19 @@ impl DurableHost {
 
     fn control(&mut self, control: ControlRequest) -> Option<Parting> {
         let request = match control {
-            ControlRequest::Signal(number, answer) => Request::Signal {
+            ControlRequest::Signal(number, answer) => LinkRequest::Signal {
                 request: self.ask(Asked::Signal(answer)),
                 number,
             },
-            ControlRequest::Resize(size, answer) => Request::Resize {
+            ControlRequest::Resize(size, answer) => LinkRequest::Resize {
                 request: self.ask(Asked::Resize(answer)),
                 size,
             },
-            ControlRequest::Status(answer) => Request::GetStatus {
+            ControlRequest::Status(answer) => LinkRequest::GetStatus {
                 request: self.ask(Asked::Status(answer)),
             },
-            ControlRequest::End(Cause::Shutdown) => Request::End(EndCause::Shutdown),
-            ControlRequest::End(Cause::Disconnect) => Request::End(EndCause::Disconnect),
+            ControlRequest::End(Cause::Shutdown) => LinkRequest::End(EndCause::Shutdown),
+            ControlRequest::End(Cause::Disconnect) => LinkRequest::End(EndCause::Disconnect),
             // The supervisor has its clock.
             ControlRequest::End(Cause::Timeout) => return None,
         };
@@ -432,7 +434,7 @@ impl DurableHost {
         feeding.offset = feeding
             .offset
             .map(|offset| offset.saturating_add(bytes as u64));
-        self.outgoing.push_back(Request::Stdin(piece));
+        self.outgoing.push_back(LinkRequest::Stdin(piece));
     }
 
     fn stdin_taken(&mut self, accepted: u64) {
@@ -482,7 +484,7 @@ impl DurableHost {
             self.told = now;
         }
         self.outgoing
-            .extend(told.into_iter().map(Request::Attached));
+            .extend(told.into_iter().map(LinkRequest::Attached));
     }
 
     /// Sends what the supervisor takes now.

@@ -11,7 +11,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         Link,
-        message::{Report, Request, Stage, VERSION},
+        message::{LinkRequest, Report, Stage, VERSION},
     },
     journal::{self, DiskFolder, PREPARED_BYTES, StorageError, SyncMode},
     process::{DurablePlace, Spawner, StartError, TreeRecord},
@@ -147,7 +147,8 @@ impl Maker {
         let (folder, place, tree, link) = begun.await?;
         let spare = async {
             let mut link = watch_link(link)?;
-            link.get_ref().send(&Request::Hello { newest: VERSION })?;
+            link.get_ref()
+                .send(&LinkRequest::Hello { newest: VERSION })?;
             link.get_ref().prepare(folder.as_fd(), &id.to_string())?;
             match answer(&mut link).await? {
                 Some(Report::Welcome {

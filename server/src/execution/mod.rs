@@ -45,7 +45,7 @@ pub use self::{
 pub use crate::durable::Durability;
 use crate::{
     attached::{
-        mailbox::{ControlRequest, MailboxSender, StdinRequest},
+        mailbox::{ControlRequest, MailboxLink, StdinRequest},
         waiting_stdin::{StdinRoom, StdinShare},
     },
     budget::Share,
@@ -129,14 +129,14 @@ pub struct Execution {
 #[derive(Debug)]
 pub struct Liveness {
     /// `None` once it has ended: its queues are not kept with its record.
-    link: Mutex<Option<MailboxSender>>,
+    link: Mutex<Option<MailboxLink>>,
     end: OnceLock<EndRecord>,
     ended: CancellationToken,
 }
 
 impl Liveness {
     /// Of one that runs, and is reached by `link`.
-    pub fn running(link: MailboxSender) -> Self {
+    pub fn running(link: MailboxLink) -> Self {
         Self {
             link: Mutex::new(Some(link)),
             end: OnceLock::new(),
@@ -236,11 +236,11 @@ impl Execution {
         sent.map_err(|_| Ended)
     }
 
-    fn link(&self) -> Result<MailboxSender, Ended> {
+    fn link(&self) -> Result<MailboxLink, Ended> {
         self.lock_link().clone().ok_or(Ended)
     }
 
-    fn lock_link(&self) -> MutexGuard<'_, Option<MailboxSender>> {
+    fn lock_link(&self) -> MutexGuard<'_, Option<MailboxLink>> {
         self.life
             .link
             .lock()

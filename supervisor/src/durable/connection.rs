@@ -19,7 +19,7 @@ use rustix::{
 
 use super::{
     link::SOCKET_FILE,
-    message::{MAX_PACKET_BYTES, Malformed, OLDEST_VERSION, Report, Request, VERSION},
+    message::{LinkRequest, MAX_PACKET_BYTES, Malformed, OLDEST_VERSION, Report, VERSION},
 };
 use crate::packet;
 
@@ -40,7 +40,7 @@ pub(super) struct Connection {
 }
 
 /// A request, with its descriptors.
-pub(super) type Received = (Request, Vec<OwnedFd>);
+pub(super) type Received = (LinkRequest, Vec<OwnedFd>);
 
 impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Self {
@@ -106,7 +106,7 @@ impl Connection {
     pub(super) fn receive(&mut self) -> Option<Received> {
         while self.is_idle() && !self.is_broken {
             match packet::receive_whole(self.socket.as_fd(), MAX_PACKET_BYTES) {
-                Ok((packet, fds)) if !packet.is_empty() => match Request::decode(&packet) {
+                Ok((packet, fds)) if !packet.is_empty() => match LinkRequest::decode(&packet) {
                     Ok(Some(request)) => return Some((request, fds)),
                     Ok(None) => {}
                     Err(Malformed) => self.is_broken = true,
@@ -180,7 +180,7 @@ impl Listener {
         for index in 0..self.newcomers.len() {
             let newcomer = &mut self.newcomers[index];
             match newcomer.receive() {
-                Some((Request::Hello { newest }, _)) => {
+                Some((LinkRequest::Hello { newest }, _)) => {
                     return self.newcomers.remove(index).map(|server| (server, newest));
                 }
                 Some(_) => newcomer.give_up(),

@@ -11,7 +11,7 @@ use rustix::{
 };
 
 use super::{
-    message::{MAX_PACKET_BYTES, Report, Request, VERSION},
+    message::{LinkRequest, MAX_PACKET_BYTES, Report, VERSION},
     order::{MAX_ORDER_BYTES, Order},
 };
 use crate::{packet, process::DurablePlace};
@@ -62,17 +62,17 @@ impl Link {
     }
 
     /// Sends a request. `WouldBlock`: there is no room for it now.
-    pub fn send(&self, request: &Request) -> io::Result<()> {
+    pub fn send(&self, request: &LinkRequest) -> io::Result<()> {
         self.send_with(request, &[])
     }
 
-    /// Sends [`Request::Prepare`] with the execution's folder.
+    /// Sends [`LinkRequest::Prepare`] with the execution's folder.
     pub fn prepare(&self, folder: BorrowedFd<'_>, id: &str) -> io::Result<()> {
-        let request = Request::Prepare { id: id.to_owned() };
+        let request = LinkRequest::Prepare { id: id.to_owned() };
         self.send_with(&request, &[folder])
     }
 
-    /// Sends [`Request::Start`] with what is to be run.
+    /// Sends [`LinkRequest::Start`] with what is to be run.
     pub fn start(&self, order: &Order, place: &DurablePlace) -> io::Result<()> {
         let bytes = order.encode(place);
         if bytes.len() > MAX_ORDER_BYTES {
@@ -81,10 +81,10 @@ impl Link {
         let order = packet::seal("order", &bytes)?;
         let mut fds = vec![order.as_fd()];
         fds.extend(place.cgroup().map(|(dir, _)| dir));
-        self.send_with(&Request::Start, &fds)
+        self.send_with(&LinkRequest::Start, &fds)
     }
 
-    fn send_with(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    fn send_with(&self, request: &LinkRequest, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         packet::send(self.as_fd(), &request.encode(self.version), fds)
     }
 

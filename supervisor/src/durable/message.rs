@@ -1,7 +1,7 @@
 //! What a server and a supervisor tell each other. Pure.
 //!
 //! A packet is its length, the version of the protocol, a tag, and what the tag says, little-endian. What is behind the fields that
-//! a side knows, and tags that it does not know, it ignores. [`Request::Hello`], [`Report::Welcome`] and the header are the
+//! a side knows, and tags that it does not know, it ignores. [`LinkRequest::Hello`], [`Report::Welcome`] and the header are the
 //! same in every version.
 
 mod report;
@@ -9,7 +9,7 @@ mod request;
 mod status;
 
 pub use report::Report;
-pub use request::{EndCause, Request, StdinPiece};
+pub use request::{EndCause, LinkRequest, StdinPiece};
 pub use status::{Attached, BlockedBy, Stage, Status};
 
 use crate::{

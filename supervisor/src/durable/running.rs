@@ -13,7 +13,7 @@ use super::{
     message::{Attached, BlockedBy, EndCause, MAX_STDIN_BYTES, Report, Stage, Status, StdinPiece},
     order,
     sink::Sink,
-    watched::{Plain, Watch, at},
+    watched::{Watch, at},
 };
 use crate::{
     journal::{Full, Writer},
@@ -24,7 +24,7 @@ use crate::{
         life::{Life, MAX_SIGNAL},
         outcome::Cause,
         outlet::EventOutlet,
-        port::Watched,
+        port::{Polled, Watched},
         presence::Presence,
         stdin::Stdin,
     },
@@ -60,7 +60,7 @@ fn is_output(source: &Source) -> bool {
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Running {
-    engine: Engine<Plain, EventOutlet<Sink>>,
+    engine: Engine<Polled, EventOutlet<Sink>>,
     spawned: Instant,
     pid: i32,
     started_at: SystemTime,
@@ -144,7 +144,7 @@ impl Running {
         }
         let wants = self.engine.wants(self.now());
         watch.until(at(self.spawned, wants.deadline));
-        let mut add = |fd: &'a Plain, interest, ready| {
+        let mut add = |fd: &'a Polled, interest, ready| {
             watch.add(fd.descriptor().as_fd(), interest, Source::Engine(ready));
         };
         if let Some(leader) = wants.leader {

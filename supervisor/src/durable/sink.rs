@@ -216,6 +216,11 @@ impl EventSink for Sink {
         is_taken && self.writer.has_room()
     }
 
+    /// What it keeps is bounded by its window, and in a process of its own.
+    fn takes_large(&mut self) -> bool {
+        true
+    }
+
     fn send(&mut self, item: Item) {
         let accepted = item.stdin_accepted;
         if accepted > self.stdin_accepted {
@@ -241,10 +246,5 @@ impl EventSink for Sink {
             (EventKind::Started { .. } | EventKind::Output(_), _) => self.is_urgent = true,
         }
         self.writer.push(event);
-    }
-
-    /// A supervisor has one command's output alone in memory, and gives it back when that is quiet.
-    fn takes_large(&mut self) -> bool {
-        true
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    message::{Attached, EndCause, Report, Request, Stage},
+    message::{Attached, EndCause, LinkRequest, Report, Stage},
     order,
     running::{Callers, Running},
 };
@@ -64,29 +64,29 @@ impl State {
     }
 
     /// Serves what concerns a command.
-    pub(super) fn serve(&mut self, request: Request) -> Result<Option<Report>, NotNow> {
+    pub(super) fn serve(&mut self, request: LinkRequest) -> Result<Option<Report>, NotNow> {
         if let Self::Ended { .. } | Self::Over = self {
             return Ok(self.serve_ended(&request));
         }
         match (request, self) {
-            (Request::Attached(attached), Self::Starting(starting)) => {
+            (LinkRequest::Attached(attached), Self::Starting(starting)) => {
                 starting.callers.set(attached.callers);
                 starting.attached = attached;
                 Ok(None)
             }
-            (Request::End(cause), Self::Starting(starting)) => {
+            (LinkRequest::End(cause), Self::Starting(starting)) => {
                 starting.end = Some(cause);
                 Ok(None)
             }
             (
-                Request::Signal { request, .. } | Request::Resize { request, .. },
+                LinkRequest::Signal { request, .. } | LinkRequest::Resize { request, .. },
                 Self::Starting(_),
             ) => Ok(Some(Report::Done {
                 request,
                 done: false,
             })),
             (request, Self::Running(running, callers)) => {
-                if let Request::Attached(attached) = &request {
+                if let LinkRequest::Attached(attached) = &request {
                     callers.set(attached.callers);
                 }
                 serve_running(running, request)
@@ -95,15 +95,15 @@ impl State {
         }
     }
 
-    fn serve_ended(&mut self, request: &Request) -> Option<Report> {
+    fn serve_ended(&mut self, request: &LinkRequest) -> Option<Report> {
         match request {
-            Request::Signal { request, .. } | Request::Resize { request, .. } => {
+            LinkRequest::Signal { request, .. } | LinkRequest::Resize { request, .. } => {
                 Some(Report::Done {
                     request: *request,
                     done: false,
                 })
             }
-            Request::Release => {
+            LinkRequest::Release => {
                 *self = Self::Over;
                 None
             }
@@ -112,30 +112,33 @@ impl State {
     }
 }
 
-fn serve_running(running: &mut Running, request: Request) -> Result<Option<Report>, NotNow> {
+fn serve_running(running: &mut Running, request: LinkRequest) -> Result<Option<Report>, NotNow> {
     Ok(match request {
-        Request::Attached(attached) => {
+        LinkRequest::Attached(attached) => {
             running.set_attached(attached);
             None
         }
-        Request::Stdin(piece) => running.take_stdin(piece).map_err(|()| NotNow)?,
-        Request::Signal { request, number } => Some(Report::Done {
+        LinkRequest::Stdin(piece) => running.take_stdin(piece).map_err(|()| NotNow)?,
+        LinkRequest::Signal { request, number } => Some(Report::Done {
             request,
             done: running.signal(number),
         }),
-        Request::Resize { request, size } => Some(Report::Done {
+        LinkRequest::Resize { request, size } => Some(Report::Done {
             request,
             done: running.resize(size),
         }),
-        Request::End(cause) => {
+        LinkRequest::End(cause) => {
             running.end(cause);
             None
         }
-        Request::GetStatus { request } => Some(Report::Status {
+        LinkRequest::GetStatus { request } => Some(Report::Status {
             request,
             status: running.status(),
         }),
-        Request::Hello { .. } | Request::Prepare { .. } | Request::Start | Request::Release => {
+        LinkRequest::Hello { .. }
+        | LinkRequest::Prepare { .. }
+        | LinkRequest::Start
+        | LinkRequest::Release => {
             return Err(NotNow);
         }
     })

@@ -19,7 +19,7 @@ use super::{
     crash::{self, Step},
     link::SOCKET_FILE,
     lock::SupervisorLock,
-    message::{Attached, OLDEST_VERSION, Report, Request, Stage},
+    message::{Attached, LinkRequest, OLDEST_VERSION, Report, Stage},
     order::{self, MAX_ORDER_BYTES},
     running::{Callers, Running, Source},
     state::{NotNow, Starting, State},
@@ -191,9 +191,9 @@ impl Supervisor {
         }
     }
 
-    fn serve(&mut self, request: Request, fds: Vec<OwnedFd>) {
+    fn serve(&mut self, request: LinkRequest, fds: Vec<OwnedFd>) {
         let answer = match request {
-            Request::Hello { newest } => {
+            LinkRequest::Hello { newest } => {
                 let id = self
                     .execution
                     .as_ref()
@@ -202,8 +202,8 @@ impl Supervisor {
                 Self::welcome(self.server.as_mut(), id, stage, newest);
                 Ok(None)
             }
-            Request::Prepare { id } => self.prepare(id, fds).map(Some),
-            Request::Start => self.start(fds),
+            LinkRequest::Prepare { id } => self.prepare(id, fds).map(Some),
+            LinkRequest::Start => self.start(fds),
             request => self.state.serve(request),
         };
         match (answer, &mut self.server) {

@@ -1,33 +1,11 @@
 //! Waiting by poll(2) for descriptors, each with what it is watched for, and for a point in time.
 
 use std::{
-    io,
     os::fd::BorrowedFd,
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use crate::lifecycle::port::{Descriptor, Interest, Watched};
-
-/// A descriptor as it is: poll(2) is given anew each time what it is to watch.
-#[derive(Debug)]
-pub(super) struct Plain(Descriptor);
-
-impl Watched for Plain {
-    fn watch(descriptor: Descriptor, _: Interest) -> Result<Self, Descriptor> {
-        Ok(Self(descriptor))
-    }
-
-    fn descriptor(&self) -> &Descriptor {
-        &self.0
-    }
-
-    /// Nobody knows whether it is ready but the kernel, which says so.
-    fn try_io<T>(&self, _: Interest, mut io: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        io()
-    }
-}
 
 /// What is waited for, in the order in which it is to be served.
 #[derive(Debug)]

@@ -62,6 +62,25 @@ pub trait Watched: Sized {
     fn try_io<T>(&self, interest: Interest, io: impl FnMut() -> io::Result<T>) -> io::Result<T>;
 }
 
+/// A descriptor as a host under poll(2) watches it: as it is, since poll(2) is given anew each time what it is to watch.
+#[derive(Debug)]
+pub struct Polled(Descriptor);
+
+impl Watched for Polled {
+    fn watch(descriptor: Descriptor, _: Interest) -> Result<Self, Descriptor> {
+        Ok(Self(descriptor))
+    }
+
+    fn descriptor(&self) -> &Descriptor {
+        &self.0
+    }
+
+    /// Nobody knows whether it is ready but the kernel, which says so.
+    fn try_io<T>(&self, _: Interest, mut io: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        io()
+    }
+}
+
 /// A descriptor, watched or not.
 #[derive(Debug)]
 pub(super) struct Port<F> {

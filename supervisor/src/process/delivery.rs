@@ -215,6 +215,7 @@ mod tests {
         ];
         assert_eq!(pass(&mut delivery, &tidying, 110), []);
         assert_eq!(pass(&mut delivery, &tidying, 110), []);
+        assert!(!delivery.is_under_way());
     }
 
     #[test]

@@ -7,20 +7,25 @@ use std::{io, ptr};
 
 use rustix::{process::DumpableBehavior, thread::CapabilitySets};
 
+use super::raw;
 use crate::zygote;
 
 /// That [`prepare`] was called, so that this program can be executed again as the zygote.
 #[derive(Debug)]
 pub struct Prepared(());
 
-/// To be called first in `main`, before flags are parsed and threads made. Does not return in the zygote.
+/// To be called first in `main`, before flags are parsed and threads made. Does not return in the zygote, which ends at once
+/// if its server has gone meanwhile.
 pub fn prepare() -> io::Result<Prepared> {
     // Whoever could read this process's memory, or that of a child which shares it, had all its rights.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     default_signals()?;
     keep_capabilities_to_ourselves()?;
-    if let Some(requests) = zygote::inherited() {
-        zygote::serve(&requests);
+    if zygote::is_zygote() {
+        if let Some(requests) = zygote::inherited() {
+            zygote::serve(&requests);
+        }
+        raw::exit(0);
     }
     Ok(Prepared(()))
 }

@@ -11,10 +11,9 @@ mod serve;
 
 pub(crate) use handle::Zygote;
 pub(crate) use message::{Answer, go_on, next_answer};
-pub(crate) use serve::{inherited, serve};
+pub(crate) use serve::{inherited, is_zygote, serve};
 
-/// The first argument of a program that is to be the zygote, for people who list processes: what makes it one is the
-/// socket that it inherits.
+/// What a program is called that is to be the zygote, and is nothing else then. It needs the socket that it inherits.
 const NAME: &std::ffi::CStr = c"remexd: zygote";
 
 /// The socket that it inherits.

@@ -7,10 +7,9 @@
 
 use std::{
     env,
-    ffi::CString,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-        unix::ffi::OsStringExt,
+        unix::ffi::OsStrExt,
     },
 };
 
@@ -36,12 +35,15 @@ use crate::{
     },
 };
 
-/// The socket of requests, if this process was executed as the zygote: by its parent, which made that socket.
+/// Whether this process was executed as the zygote. Whatever else it finds then, it must not go on as a daemon with no
+/// flags: a server that is killed while its zygote executes would leave one behind that serves the default address.
+pub(crate) fn is_zygote() -> bool {
+    let name = env::args_os().next();
+    name.is_some_and(|name| name.as_bytes() == NAME.to_bytes())
+}
+
+/// The socket of requests, if the parent of this process is there and has left it.
 pub(crate) fn inherited() -> Option<OwnedFd> {
-    let name = CString::new(env::args_os().next()?.into_vec()).ok()?;
-    if *name != *NAME {
-        return None;
-    }
     // SAFETY: only looked at, and taken over if it is what the parent has left there; nothing else is open that early.
     let socket = unsafe { BorrowedFd::borrow_raw(REQUESTS) };
     let is_packets = sockopt::socket_type(socket).is_ok_and(|kind| kind == SocketType::SEQPACKET);

@@ -10,7 +10,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         Order,
-        message::{Attached, EndCause, MAX_STDIN_BYTES, Report, Request, StdinPiece},
+        message::{Attached, EndCause, LinkRequest, MAX_STDIN_BYTES, Report, StdinPiece},
     },
     journal::Settings,
     lifecycle::{
@@ -18,19 +18,19 @@ use remex_supervisor::{
         outcome::Cause,
         presence::OnDisconnect,
     },
-    process::{CommandSpec, ResourceLimits, TerminalSpec, WindowSize},
+    process::{CommandSpec, ResourceLimits, WindowSize},
 };
 
 use crate::{
-    scenarios::told::Told,
+    scenarios::{
+        spec::{LONG, spec},
+        told::Told,
+    },
     server::{PATIENCE, Server, Spare, order},
 };
 
 /// Why a server can end it.
 pub(crate) const CAUSES: &[Cause] = &[Cause::Disconnect, Cause::Shutdown];
-
-/// Between TERM and KILL, where nothing is to need the KILL.
-const LONG: Duration = Duration::from_mins(1);
 
 /// A command to run.
 pub(crate) struct Command {
@@ -68,19 +68,10 @@ pub(crate) fn command<const N: usize>(argv: [Vec<u8>; N]) -> Command {
 impl Command {
     pub(crate) fn spec(&self) -> CommandSpec {
         CommandSpec {
-            argv: self.argv.clone(),
-            shell: true,
-            working_directory: None,
-            environment: Vec::new(),
-            clear_environment: false,
-            user: None,
             timeout: self.timeout,
             kill_after: self.kill_after,
-            terminal: self.terminal.then(|| TerminalSpec {
-                size: WindowSize::default(),
-                term: c"TERM=xterm".into(),
-            }),
             limits: self.limits,
+            ..spec(&self.argv, self.terminal)
         }
     }
 
@@ -203,7 +194,7 @@ impl Running {
     }
 
     #[track_caller]
-    fn ask(&mut self, request: impl Fn(u32) -> Request) -> bool {
+    fn ask(&mut self, request: impl Fn(u32) -> LinkRequest) -> bool {
         self.next_request += 1;
         let number = self.next_request;
         self.server.send(&request(number));
@@ -215,12 +206,12 @@ impl Running {
 
     #[track_caller]
     pub(crate) fn signal(&mut self, number: i32) -> bool {
-        self.ask(|request| Request::Signal { request, number })
+        self.ask(|request| LinkRequest::Signal { request, number })
     }
 
     #[track_caller]
     pub(crate) fn resize(&mut self, size: WindowSize) -> bool {
-        self.ask(|request| Request::Resize { request, size })
+        self.ask(|request| LinkRequest::Resize { request, size })
     }
 
     /// The server ends it.
@@ -230,12 +221,12 @@ impl Running {
             Cause::Shutdown => EndCause::Shutdown,
             Cause::Timeout => panic!("no server does that"),
         };
-        self.server.send(&Request::End(cause));
+        self.server.send(&LinkRequest::End(cause));
     }
 
     /// Who is attached.
     pub(crate) fn attach(&self, callers: u32, sent: u64) {
-        let attached = Request::Attached(Attached {
+        let attached = LinkRequest::Attached(Attached {
             callers,
             observers: 0,
             sent,
@@ -279,7 +270,7 @@ impl Running {
     fn write_piece(&mut self, data: &[u8], eof: bool) {
         self.until_taken();
         let data = data.to_vec().into();
-        self.server.send(&Request::Stdin(StdinPiece {
+        self.server.send(&LinkRequest::Stdin(StdinPiece {
             offset: None,
             eof,
             data,

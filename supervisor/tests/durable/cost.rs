@@ -6,7 +6,7 @@ use std::{
 };
 
 use remex_supervisor::{
-    durable::message::{Report, Request, Stage, VERSION},
+    durable::message::{LinkRequest, Report, Stage, VERSION},
     process::{CommandSpec, StdinSpec},
 };
 use rustix::event::{PollFd, PollFlags, poll};
@@ -31,7 +31,7 @@ const MOST_OVER_ATTACHED: f64 = 5.0;
 fn fork_one() -> Duration {
     let begin = Instant::now();
     let mut link = spawner().fork_supervisor().unwrap();
-    link.send(&Request::Hello { newest: VERSION }).unwrap();
+    link.send(&LinkRequest::Hello { newest: VERSION }).unwrap();
     let mut fds = [PollFd::from_borrowed_fd(link.as_fd(), PollFlags::IN)];
     poll(&mut fds, None).unwrap();
     let took = begin.elapsed();

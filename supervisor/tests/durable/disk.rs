@@ -8,7 +8,7 @@ use std::{
 };
 
 use remex_supervisor::{
-    durable::message::{BlockedBy, Report, Request},
+    durable::message::{BlockedBy, LinkRequest, Report},
     journal::{EVERYTHING, Keep, OnFull, Settings},
     lifecycle::{
         event::{EventKind, Exit},
@@ -110,7 +110,7 @@ fn waits_for_room() {
         _ => None,
     });
     assert_eq!(by, BlockedBy::Disk);
-    running.server.send(&Request::GetStatus { request: 1 });
+    running.server.send(&LinkRequest::GetStatus { request: 1 });
     let status = running.until_report(|report| match report {
         Report::Status { request: 1, status } => Some(status.clone()),
         _ => None,

@@ -10,7 +10,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         FolderLock, Link,
-        message::{Report, Request},
+        message::{LinkRequest, Report},
     },
     lifecycle::outcome::ExitReason,
     process::TreeRecord,
@@ -51,7 +51,7 @@ fn a_stopped_supervisor_holds_up_no_server() {
     let begin = Instant::now();
     let mut asked = 0;
     let full = loop {
-        match server.link.send(&Request::GetStatus { request: asked }) {
+        match server.link.send(&LinkRequest::GetStatus { request: asked }) {
             Ok(()) => asked += 1,
             Err(error) => break error,
         }

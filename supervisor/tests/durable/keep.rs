@@ -5,7 +5,7 @@ use std::time::Duration;
 use remex_supervisor::{
     durable::{
         OUTPUT_WINDOW,
-        message::{Attached, BlockedBy, Report, Request, Stage, Status},
+        message::{Attached, BlockedBy, LinkRequest, Report, Stage, Status},
     },
     journal::{EVERYTHING, Keep, OnFull, Settings, Step},
     lifecycle::{
@@ -51,7 +51,7 @@ fn until_blocked(running: &mut Running) {
 }
 
 fn status(running: &mut Running) -> Status {
-    running.server.send(&Request::GetStatus { request: 77 });
+    running.server.send(&LinkRequest::GetStatus { request: 77 });
     running.until_report(|report| match report {
         Report::Status {
             request: 77,
@@ -254,7 +254,7 @@ fn output_that_is_not_kept_is_sent_to_who_is_attached_and_waits_for_it() {
 fn output_that_is_not_kept_waits_for_nobody_where_nobody_is() {
     for observers in [0, 1] {
         let mut running = unkept(&format!("read line; head -c {MUCH} /dev/zero; exit 6"));
-        running.server.send(&Request::Attached(Attached {
+        running.server.send(&LinkRequest::Attached(Attached {
             callers: 0,
             observers,
             sent: 0,
@@ -319,7 +319,7 @@ fn where_storage_fails_the_outcome_waits_for_a_server() {
     let mut server = Server::find(&running.server.path);
     server.greet(Stage::Ended);
     assert_eq!(until_ended(&mut server), (Some(code(6)), false));
-    server.send(&Request::Release);
+    server.send(&LinkRequest::Release);
     assert_eq!(server.report(), None);
     // What was written before is there.
     let (events, _) = server.events_and_gaps(2);
@@ -347,6 +347,6 @@ fn a_command_that_waits_for_storage_that_has_failed_can_be_killed() {
         }
     };
     assert_eq!(outcome.reason, ExitReason::Signal);
-    running.server.send(&Request::Release);
+    running.server.send(&LinkRequest::Release);
     assert_eq!(running.server.report(), None);
 }

@@ -20,20 +20,8 @@ mod crashes;
 mod escape;
 mod disk;
 
-use std::{env, process::Command};
-
 /// The same where there are no cgroups.
 #[test]
 fn all_of_it_without_cgroups() {
-    if server::is_by_sweep() {
-        return;
-    }
-    let output = Command::new(env::current_exe().unwrap())
-        .env(server::BY_SWEEP, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}{errors}");
-    assert!(said.contains("outcomes::exit_codes ... ok"), "{said}");
+    scenarios::sweep::all_of_it_once_more();
 }

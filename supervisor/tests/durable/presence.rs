@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use remex_supervisor::{
-    durable::message::{Attached, Request, Stage},
+    durable::message::{Attached, LinkRequest, Stage},
     lifecycle::{
         outcome::{Cause, ExitReason},
         presence::OnDisconnect,
@@ -86,7 +86,7 @@ fn grace_runs_while_the_server_is_away() {
 fn observers_are_no_callers() {
     let marker = Marker::new();
     let running = start(OnDisconnect::Grace(SHORT), &marker);
-    running.server.send(&Request::Attached(Attached {
+    running.server.send(&LinkRequest::Attached(Attached {
         callers: 0,
         observers: 3,
         sent: 0,

@@ -12,7 +12,7 @@ use remex_supervisor::{
     durable::{
         Link, SOCKET_FILE,
         message::{
-            Attached, BlockedBy, EndCause, MAX_PACKET_BYTES, MAX_STDIN_BYTES, Report, Request,
+            Attached, BlockedBy, EndCause, LinkRequest, MAX_PACKET_BYTES, MAX_STDIN_BYTES, Report,
             Stage, Status, StdinPiece, VERSION,
         },
     },
@@ -37,43 +37,43 @@ use crate::{
 /// The bytes of version 1, a packet a line. They never change.
 const VERSION_1: &str = include_str!("golden/v1.txt");
 
-fn requests() -> Vec<Request> {
+fn requests() -> Vec<LinkRequest> {
     vec![
-        Request::Hello { newest: 1 },
-        Request::Prepare {
+        LinkRequest::Hello { newest: 1 },
+        LinkRequest::Prepare {
             id: "0197-ab".into(),
         },
-        Request::Start,
-        Request::Attached(Attached {
+        LinkRequest::Start,
+        LinkRequest::Attached(Attached {
             callers: 2,
             observers: 1,
             sent: 77,
         }),
-        Request::Stdin(StdinPiece {
+        LinkRequest::Stdin(StdinPiece {
             offset: Some(5),
             eof: true,
             data: Bytes::from_static(b"abc"),
         }),
-        Request::Stdin(StdinPiece {
+        LinkRequest::Stdin(StdinPiece {
             offset: None,
             eof: false,
             data: Bytes::new(),
         }),
-        Request::Signal {
+        LinkRequest::Signal {
             request: 3,
             number: 15,
         },
-        Request::Resize {
+        LinkRequest::Resize {
             request: 4,
             size: WindowSize {
                 rows: 24,
                 columns: 80,
             },
         },
-        Request::End(EndCause::Disconnect),
-        Request::End(EndCause::Shutdown),
-        Request::GetStatus { request: 5 },
-        Request::Release,
+        LinkRequest::End(EndCause::Disconnect),
+        LinkRequest::End(EndCause::Shutdown),
+        LinkRequest::GetStatus { request: 5 },
+        LinkRequest::Release,
     ]
 }
 
@@ -226,7 +226,7 @@ fn version_1_is_what_it_was() {
         let packet = request.encode(1);
         let _ = writeln!(written, "{}", hex(&packet));
         if let Some(line) = kept.next() {
-            assert_eq!(Request::decode(&bytes(line)), Ok(Some(request)));
+            assert_eq!(LinkRequest::decode(&bytes(line)), Ok(Some(request)));
         }
     }
     for report in reports() {
@@ -245,14 +245,14 @@ fn what_is_cut_short_is_not_understood_and_what_is_new_is_ignored() {
         let packet = bytes(line);
         for length in 0..packet.len() {
             // Its length says otherwise.
-            assert!(Request::decode(&packet[..length]).is_err());
+            assert!(LinkRequest::decode(&packet[..length]).is_err());
             assert!(Report::decode(&packet[..length]).is_err());
             if length >= 8 {
                 // The length agrees, but the fields are not all there; both know only their own tags.
                 let mut cut = packet[..length].to_vec();
                 cut[..4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
                 let known = |found: bool| assert!(!found, "{length} of {line}");
-                known(matches!(Request::decode(&cut), Ok(Some(_))));
+                known(matches!(LinkRequest::decode(&cut), Ok(Some(_))));
                 known(matches!(Report::decode(&cut), Ok(Some(_))));
             }
         }
@@ -260,19 +260,22 @@ fn what_is_cut_short_is_not_understood_and_what_is_new_is_ignored() {
         let mut longer = [&packet[..], b"more"].concat();
         let length = u32::try_from(longer.len()).unwrap();
         longer[..4].copy_from_slice(&length.to_le_bytes());
-        let is_request = matches!(Request::decode(&packet), Ok(Some(_)));
-        assert_eq!(matches!(Request::decode(&longer), Ok(Some(_))), is_request);
+        let is_request = matches!(LinkRequest::decode(&packet), Ok(Some(_)));
+        assert_eq!(
+            matches!(LinkRequest::decode(&longer), Ok(Some(_))),
+            is_request
+        );
         assert_eq!(matches!(Report::decode(&longer), Ok(Some(_))), !is_request);
         // Or more tags.
         longer[6..8].copy_from_slice(&999_u16.to_le_bytes());
-        assert_eq!(Request::decode(&longer), Ok(None));
+        assert_eq!(LinkRequest::decode(&longer), Ok(None));
         assert_eq!(Report::decode(&longer), Ok(None));
     }
 }
 
 #[test]
 fn the_longest_packets_are_no_longer_than_any_may_be() {
-    let piece = Request::Stdin(StdinPiece {
+    let piece = LinkRequest::Stdin(StdinPiece {
         offset: Some(u64::MAX),
         eof: true,
         data: vec![0; MAX_STDIN_BYTES].into(),
@@ -329,7 +332,7 @@ fn who_speaks_something_else_is_let_go_and_the_execution_goes_on() {
         );
     }
     // Tags that it does not know do no harm.
-    let mut unknown = Request::Release.encode(VERSION);
+    let mut unknown = LinkRequest::Release.encode(VERSION);
     unknown[6..8].copy_from_slice(&999_u16.to_le_bytes());
     send(&running.server.link, &unknown, SendFlags::NOSIGNAL).unwrap();
     running.write(b"it\n", true);
@@ -343,7 +346,7 @@ fn two_pieces_of_stdin_at_a_time_are_too_many() {
     command.stdin_open = true;
     let mut running = command.start();
     let piece = || {
-        Request::Stdin(StdinPiece {
+        LinkRequest::Stdin(StdinPiece {
             offset: None,
             eof: false,
             data: Bytes::from_static(b"y"),
@@ -370,7 +373,7 @@ fn a_server_of_any_version_is_answered_in_one_that_both_speak() {
         (0, 1),
     ] {
         let mut other = Server::find(&running.server.path);
-        other.send(&Request::Hello { newest });
+        other.send(&LinkRequest::Hello { newest });
         match other.report() {
             Some(Report::Welcome { version, id, stage }) => {
                 assert_eq!(
@@ -413,7 +416,7 @@ fn root_alone_a_peer_of_another_user_is_not_believed() {
             let link = Link::connect(server.folder.as_fd());
             assert_eq!(link.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
             let socket = connected(server).unwrap();
-            let hello = Request::Hello { newest: VERSION }.encode(VERSION);
+            let hello = LinkRequest::Hello { newest: VERSION }.encode(VERSION);
             let _ = send(&socket, &hello, SendFlags::NOSIGNAL);
             recv(&socket, &mut [0; 64], RecvFlags::empty())
         });

@@ -1,7 +1,6 @@
 //! What a server does: it has one spawner, and for each execution a folder, a supervisor and a link.
 
 use std::{
-    env,
     os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{
@@ -14,7 +13,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         Link, Order,
-        message::{Report, Request, Stage, VERSION},
+        message::{LinkRequest, Report, Stage, VERSION},
     },
     journal::{
         self, DiskFolder, EVERYTHING, Folder, Gap, Reader, Reservation, Settings, Step, SyncMode,
@@ -27,15 +26,10 @@ use remex_supervisor::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
-/// Set where there are to be no cgroups.
-pub(crate) const BY_SWEEP: &str = "REMEX_TEST_BY_SWEEP";
+use crate::scenarios::sweep::is_by_sweep;
 
 /// Longer than anything here takes, on a busy machine too; only a failure waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
-
-pub(crate) fn is_by_sweep() -> bool {
-    env::var_os(BY_SWEEP).is_some()
-}
 
 /// One for all, as in a daemon.
 pub(crate) fn spawner() -> &'static Spawner {
@@ -207,7 +201,7 @@ impl Server {
     /// Says hello, and that it is so far.
     #[track_caller]
     pub(crate) fn greet(&mut self, expected: Stage) {
-        self.send(&Request::Hello { newest: VERSION });
+        self.send(&LinkRequest::Hello { newest: VERSION });
         let expected_id = match expected {
             Stage::Spare => String::new(),
             _ => self.id.clone(),
@@ -221,7 +215,7 @@ impl Server {
     }
 
     #[track_caller]
-    pub(crate) fn send(&self, request: &Request) {
+    pub(crate) fn send(&self, request: &LinkRequest) {
         self.link.send(request).unwrap();
     }
 

@@ -9,7 +9,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         FolderLock,
-        message::{Report, Request, Stage},
+        message::{LinkRequest, Report, Stage},
     },
     journal::{self, Stage as Recorded},
     lifecycle::outcome::ExitReason,
@@ -187,7 +187,7 @@ fn two_supervisors_never_have_one_execution() {
 #[test]
 fn before_it_runs_there_is_nothing_to_signal() {
     let mut server = Spare::new().server;
-    server.send(&Request::Signal {
+    server.send(&LinkRequest::Signal {
         request: 1,
         number: 9,
     });

@@ -14,7 +14,7 @@ use std::{
 use remex_supervisor::{
     durable::{
         FolderLock, Link,
-        message::{Report, Request, Stage, StdinPiece},
+        message::{LinkRequest, Report, Stage, StdinPiece},
     },
     journal::DiskFolder,
     lifecycle::outcome::ExitReason,
@@ -26,9 +26,10 @@ use crate::{
     commands::{Command as Ours, Running, shell},
     scenarios::{
         marker::Marker,
+        sweep::is_by_sweep,
         told::{Told, code},
     },
-    server::{PATIENCE, Remains, Server, Spare, is_by_sweep, names, spawner},
+    server::{PATIENCE, Remains, Server, Spare, names, spawner},
 };
 
 /// Where the server that is to be killed has its executions.
@@ -205,7 +206,7 @@ fn stdin_goes_on_at_the_exact_byte() {
             next.unwrap()
         };
         server.greet(Stage::Running);
-        server.send(&Request::GetStatus { request: 7 });
+        server.send(&LinkRequest::GetStatus { request: 7 });
         let accepted = match server.next() {
             Some(Report::Status { request: 7, status }) => status.stdin_accepted,
             other => panic!("{other:?}"),
@@ -221,7 +222,7 @@ fn stdin_goes_on_at_the_exact_byte() {
                 eof: to == expected.len(),
                 data: expected[begin..to].to_vec().into(),
             };
-            server.send(&Request::Stdin(piece));
+            server.send(&LinkRequest::Stdin(piece));
             match server.next() {
                 Some(Report::StdinTaken { accepted }) => sent = accepted,
                 other => panic!("{other:?}"),
@@ -244,7 +245,7 @@ fn a_hole_in_stdin_is_refused_and_the_execution_goes_on() {
     running.write(b"abc", false);
     running.until_taken();
     let piece = |offset, data: &'static [u8]| {
-        Request::Stdin(StdinPiece {
+        LinkRequest::Stdin(StdinPiece {
             offset: Some(offset),
             eof: false,
             data: bytes::Bytes::from_static(data),

@@ -1,7 +1,6 @@
 //! Commands to run, and what a caller does with one that runs.
 
 use std::{
-    env,
     ffi::CString,
     fs,
     sync::{
@@ -21,30 +20,25 @@ use remex_supervisor::{
         outlet::{EventOutlet, Outlet},
         stdin::{Stdin, StdinChunk},
     },
-    process::{
-        Choice, CommandSpec, Process, ResourceLimits, Settings, Spawner, StdinSpec, Stdio,
-        TerminalSpec, WindowSize,
-    },
+    process::{Choice, CommandSpec, Process, Settings, Spawner, StdinSpec, Stdio, WindowSize},
 };
 use tempfile::TempDir;
 
-use crate::{host::Host, outlets::Reader, scenarios::told::Told};
-
-/// Set where trees are to be kept together by the sweep.
-pub(crate) const BY_SWEEP: &str = "REMEX_TEST_BY_SWEEP";
+use crate::{
+    host::Host,
+    outlets::Reader,
+    scenarios::{
+        spec::{LONG, spec},
+        sweep::is_by_sweep,
+        told::Told,
+    },
+};
 
 /// Longer than anything here takes, on a busy machine too; only a failure waits for it.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why a server can end it.
 pub(crate) const CAUSES: &[Cause] = &[Cause::Timeout, Cause::Disconnect, Cause::Shutdown];
-
-/// Between TERM and KILL, where nothing is to need the KILL.
-const LONG: Duration = Duration::from_mins(1);
-
-pub(crate) fn is_by_sweep() -> bool {
-    env::var_os(BY_SWEEP).is_some()
-}
 
 /// A command to run.
 pub(crate) struct Command {
@@ -73,19 +67,9 @@ impl Command {
     fn spawn(&self) -> (Process, Stdio) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let spec = CommandSpec {
-            argv: self.argv.clone(),
-            shell: true,
-            working_directory: None,
-            environment: Vec::new(),
-            clear_environment: false,
-            user: None,
             timeout: self.timeout,
             kill_after: self.kill_after,
-            terminal: self.terminal.then(|| TerminalSpec {
-                size: WindowSize::default(),
-                term: c"TERM=xterm".into(),
-            }),
-            limits: ResourceLimits::default(),
+            ..spec(&self.argv, self.terminal)
         };
         let stdin = if self.stdin_open || !self.stdin.is_empty() {
             StdinSpec::Open

@@ -1,49 +1,27 @@
 //! The host: poll(2) on what the engine wants, and nothing else.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use remex_supervisor::lifecycle::{
     engine::{Engine, Ready},
     event::Exit,
     outlet::Outlet,
-    port::{Descriptor, Interest, Watched},
+    port::{Polled, Watched},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 
-/// A descriptor as it is: poll(2) is given anew each time what it is to watch.
-#[derive(Debug)]
-pub(crate) struct Plain(Descriptor);
-
-impl Watched for Plain {
-    fn watch(descriptor: Descriptor, _: Interest) -> Result<Self, Descriptor> {
-        Ok(Self(descriptor))
-    }
-
-    fn descriptor(&self) -> &Descriptor {
-        &self.0
-    }
-
-    /// Nobody knows whether it is ready but the kernel, which says so.
-    fn try_io<T>(&self, _: Interest, mut io: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        io()
-    }
-}
-
 /// Runs one execution on the thread that calls it.
 pub(crate) struct Host<O> {
-    pub(crate) engine: Engine<Plain, O>,
+    pub(crate) engine: Engine<Polled, O>,
     spawned: Instant,
 }
 
 impl<O: Outlet> Host<O> {
     /// Hosts an execution that was spawned just now.
-    pub(crate) fn new(engine: Engine<Plain, O>) -> Self {
+    pub(crate) fn new(engine: Engine<Polled, O>) -> Self {
         Self {
             engine,
             spawned: Instant::now(),
@@ -73,7 +51,7 @@ impl<O: Outlet> Host<O> {
             .map(|fd| readable(fd.descriptor(), Ready::Leader));
         let outputs = wants.outputs.into_iter().flatten();
         let outputs = outputs.map(|(index, fd)| readable(fd.descriptor(), Ready::Output(index)));
-        let stdin = wants.stdin.map(Plain::descriptor);
+        let stdin = wants.stdin.map(Polled::descriptor);
         let stdin = stdin.map(|fd| (PollFd::new(fd, PollFlags::OUT), Ready::Stdin));
         let (mut fds, whats): (Vec<_>, Vec<_>) =
             leader.into_iter().chain(outputs).chain(stdin).unzip();

@@ -2,6 +2,8 @@
 //! it while it runs.
 
 pub(crate) mod marker;
+pub(crate) mod spec;
+pub(crate) mod sweep;
 pub(crate) mod told;
 
 mod ends;

@@ -30,8 +30,11 @@ const LOOK: Timespec = Timespec {
     tv_nsec: 10_000_000,
 };
 
-/// How long the owner waits at most among them, but for one time in a hundred.
-const OWNER_WAIT: Duration = Duration::from_secs(1);
+/// How long the owner waits at most among them, half of the time.
+const OWNER_WAIT: Duration = Duration::from_millis(100);
+
+/// The same, but for one time in a hundred: the strangers are busy on the same processors.
+const OWNER_WAIT_P99: Duration = Duration::from_secs(1);
 
 /// After which a client that has no answer to its datagram asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -149,7 +152,8 @@ async fn strangers_keep_no_owner_waiting() {
         p99(&among),
         among[199]
     );
-    assert!(p99(&among) <= OWNER_WAIT, "{:?}", p99(&among));
+    assert!(among[100] <= OWNER_WAIT, "{:?}", among[100]);
+    assert!(p99(&among) <= OWNER_WAIT_P99, "{:?}", p99(&among));
     let mut owner = Legacy::connect(address).await;
     assert_eq!(owner.ask("echo mine").await.text(), "mine\n");
     drop(strangers);

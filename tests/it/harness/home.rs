@@ -25,7 +25,8 @@ impl Drop for Folder {
     fn drop(&mut self) {
         for entry in fs::read_dir(self.0.path()).into_iter().flatten().flatten() {
             let base = fs::read_to_string(entry.path().join("containment")).unwrap_or_default();
-            if base.is_empty() {
+            // By sweep it is a word.
+            if !base.starts_with('/') {
                 continue;
             }
             remove_groups(Path::new(&base));

@@ -5,16 +5,24 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::Command,
+    time::{Duration, Instant},
 };
 
 use remex::v1::exit::Reason;
+use rustix::process::Signal;
 
 use super::support::{Server, argv, children_of, shell, state_of};
-use crate::harness::{
-    Home, Marker, eventually,
-    processes::Process,
-    tools::{self, Missing},
+use crate::{
+    harness::{
+        Home, Marker, eventually,
+        processes::Process,
+        tools::{self, Missing},
+    },
+    signals::is_draining,
 };
+
+/// A second, and some for a busy machine; less than any drain here.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Room for the smallest file systems.
 const IMAGE_BYTES: u64 = 16 << 20;
@@ -135,6 +143,30 @@ async fn reported(server: Server) {
     server.daemon.stop().await;
 }
 
+/// Nor by the second signal, after which remexd ends, whatever has not.
+async fn left_at_the_second_signal(server: Server) {
+    let frozen = skip_unless!(Frozen::new(server.daemon.home()));
+    let marker = Marker::new();
+    let file = frozen.file(&marker);
+    let _running = server.begin(shell(format!("touch {file}; true"))).await;
+    eventually("a process that is held", || {
+        marker.processes().iter().any(is_held).then_some(())
+    })
+    .await;
+    let mut daemon = server.daemon;
+    let client = daemon.client().await;
+    daemon.signal(Signal::TERM);
+    is_draining(&client).await;
+    let sent = Instant::now();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().await.code(), Some(128 + 15));
+    assert!(sent.elapsed() < AT_ONCE, "{:?}", sent.elapsed());
+    assert!(marker.processes().iter().any(is_held));
+    frozen.thaw();
+    marker.is_gone().await;
+}
+
 with_each_containment! {
     what_the_kernel_holds_is_reported_and_not_awaited => reported;
+    a_second_signal_does_not_await_what_the_kernel_holds => left_at_the_second_signal;
 }

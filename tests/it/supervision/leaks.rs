@@ -79,7 +79,7 @@ fn descriptors(server: &Server) -> Vec<String> {
 pub(super) fn cgroups(server: &Server) -> Option<PathBuf> {
     let record = server.daemon.home().path("state/containment");
     let base = fs::read_to_string(record).unwrap();
-    (!base.is_empty()).then(|| base.into())
+    base.starts_with('/').then(|| base.into())
 }
 
 fn is_populated(group: &Path) -> bool {

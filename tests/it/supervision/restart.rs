@@ -36,7 +36,7 @@ async fn restart(flags: &[&str], then: &[&str]) {
         );
 
         let home = server.daemon.home().clone();
-        // Where its cgroups are; empty if it has none.
+        // Where its cgroups are; by sweep a word.
         let cgroups = fs::read_to_string(home.path("state/containment")).unwrap();
         let next = Server::start_in(&home, then).await;
         // It serves, so there is nothing left already.

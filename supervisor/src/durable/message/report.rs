@@ -19,11 +19,11 @@ use crate::{
 /// From a supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
-    /// The answer to [`Request::Hello`](super::Request::Hello).
+    /// The answer to [`LinkRequest::Hello`](super::LinkRequest::Hello).
     Welcome {
         /// The version that is spoken from now on. One that is newer than the server speaks: it is to be left alone.
         version: u16,
-        /// The execution; empty before [`Request::Prepare`](super::Request::Prepare).
+        /// The execution; empty before [`LinkRequest::Prepare`](super::LinkRequest::Prepare).
         id: String,
         /// How far it is.
         stage: Stage,
@@ -58,7 +58,7 @@ pub enum Report {
         /// Whether there was something to do it to.
         done: bool,
     },
-    /// The answer to [`Request::GetStatus`](super::Request::GetStatus).
+    /// The answer to [`LinkRequest::GetStatus`](super::LinkRequest::GetStatus).
     Status {
         /// Which.
         request: u32,
@@ -93,7 +93,7 @@ pub enum Report {
         time: SystemTime,
         /// How it ended.
         exit: Exit,
-        /// The journal has it; else the supervisor waits for [`Request::Release`](super::Request::Release).
+        /// The journal has it; else the supervisor waits for [`LinkRequest::Release`](super::LinkRequest::Release).
         kept: bool,
     },
 }

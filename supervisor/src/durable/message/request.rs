@@ -11,7 +11,7 @@ use crate::{
 
 /// To a supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum LinkRequest {
     /// The first on every link: the newest version that the server speaks.
     Hello {
         /// That version.
@@ -72,7 +72,7 @@ pub enum EndCause {
     Shutdown,
 }
 
-impl Request {
+impl LinkRequest {
     /// As a packet of `version`.
     pub fn encode(&self, version: u16) -> Vec<u8> {
         let mut out = Encoder::default();
