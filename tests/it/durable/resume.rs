@@ -284,7 +284,7 @@ async fn a_terminal_that_was_attached_to_goes_on_when_remexd_is_killed_and_comes
     }
     screen.types(b"q\r");
     screen.shows("got q 30 90").await;
-    let (code, _, stderr) = said(screen.leave()).await;
+    let (code, stderr) = screen.said().await;
     assert_eq!(code, 5, "{stderr}");
     assert!(stderr.contains("connected again"), "{stderr}");
     daemon.stop().await;

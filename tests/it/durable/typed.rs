@@ -235,15 +235,21 @@ async fn output_that_is_gone_is_told_on_stderr() {
 async fn a_terminal_is_left_by_its_keys_and_painted_again() {
     let daemon = Daemon::start(&[]).await;
     let server = daemon.url("grpc").to_owned();
-    let script = "trap 'echo size $(stty size)' WINCH; echo ready; while read x || [ $? -gt 128 ]; do [ \"$x\" = q ] && exit 8; echo got $x; x=; done";
-    let id = started(&server, &["-t", "--", "bash", "--posix", "-c", script]).await;
+    let script = "trap 'echo size $(stty size)' WINCH; echo ready
+        while read -t 0.05 x || [ $? -gt 128 ]; do
+            case $x in (q) exit 8;; (?*) echo got $x;; esac
+            x=
+        done";
+    let id = started(&server, &["-t", "--", "bash", "-c", script]).await;
+    // By then it is told of sizes.
+    eventually_shown(&server, &id, "ready").await;
     let mut screen = Screen::run(remex(&server, &["attach", &id]), 30, 90);
     screen.shows("ready").await;
     screen.shows("size 30 90").await;
     screen.types(b"hello\r");
     screen.shows("got hello").await;
     screen.types(b"\x10\x11");
-    let (code, _, stderr) = said(screen.leave()).await;
+    let (code, stderr) = screen.said().await;
     assert_eq!(
         (code, stderr),
         (
@@ -256,7 +262,7 @@ async fn a_terminal_is_left_by_its_keys_and_painted_again() {
     screen.shows("got hello").await;
     screen.shows("size 30 90").await;
     screen.types(b"q\r");
-    assert_eq!(said(screen.leave()).await.0, 8);
+    assert_eq!(screen.said().await.0, 8);
     daemon.stop().await;
 }
 

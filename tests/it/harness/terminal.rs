@@ -14,7 +14,7 @@ use rustix::{
 };
 use tokio::process::{Child, Command};
 
-use super::eventually;
+use super::{command_line::said, eventually};
 
 /// The two ends of one of this size: what a person has before them, and what programs have.
 pub(crate) fn terminal(rows: u16, columns: u16) -> (File, File) {
@@ -95,8 +95,11 @@ impl Screen {
         self.all.drain(..end);
     }
 
-    /// The program, and no terminal any more.
-    pub(crate) fn leave(self) -> Child {
-        self.child
+    /// Exit code and stderr of the program, once it has ended. Until then it has its terminal.
+    pub(crate) async fn said(self) -> (i32, String) {
+        let Self { near, child, .. } = self;
+        let (code, _, stderr) = said(child).await;
+        drop(near);
+        (code, stderr)
     }
 }
