@@ -1,6 +1,8 @@
 //! The host of one durable execution: passes on what callers ask of it to its supervisor, and tells its readers how far it has
 //! come. The supervisor runs it, whether or not this task lives.
 
+mod stdin;
+
 use std::{
     collections::{HashMap, VecDeque},
     io,
@@ -8,31 +10,26 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use remex_supervisor::{
     durable::{
         Link,
-        message::{
-            Attached, BlockedBy, EndCause, LinkRequest, MAX_STDIN_BYTES, Report, Stage, Status,
-            StdinPiece, VERSION,
-        },
+        message::{Attached, BlockedBy, EndCause, LinkRequest, Report, Stage, Status, VERSION},
     },
     lifecycle::{
         counters::Position,
         event::{Event, EventKind, Exit},
         outcome::Cause,
         presence::OnDisconnect,
-        stdin::{StdinChunk, StdinError},
     },
 };
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::Instant};
 
+use self::stdin::Feeding;
 use super::{kept::Kept, spare};
 use crate::{
     attached::{
         mailbox::{ControlRequest, Mailbox, StdinRequest},
         registered::{sleep_or_never, watch_link},
-        waiting_stdin::StdinShare,
     },
     execution::Execution,
 };
@@ -86,17 +83,6 @@ enum Asked {
     Signal(oneshot::Sender<()>),
     Resize(oneshot::Sender<bool>),
     Status(oneshot::Sender<()>),
-}
-
-/// A chunk of stdin, piece by piece. One is with the supervisor.
-#[derive(Debug)]
-struct Feeding {
-    /// Where the rest begins, if its caller has said.
-    offset: Option<u64>,
-    rest: Bytes,
-    eof: bool,
-    /// Who waits for it, with the memory that it takes; `None`: it is the end alone.
-    writer: Option<(StdinShare, oneshot::Sender<Result<u64, StdinError>>)>,
 }
 
 /// What it waits for.
@@ -399,61 +385,6 @@ impl DurableHost {
         };
         self.outgoing.push_back(request);
         None
-    }
-
-    fn feed(&mut self, stdin: StdinRequest) -> Option<Parting> {
-        self.feeding = Some(match stdin {
-            StdinRequest::Chunk(StdinChunk { offset, data, eof }, share, answer) => Feeding {
-                offset,
-                rest: data,
-                eof,
-                writer: Some((share, answer)),
-            },
-            StdinRequest::Close => Feeding {
-                offset: None,
-                rest: Bytes::new(),
-                eof: true,
-                writer: None,
-            },
-        });
-        self.next_piece();
-        None
-    }
-
-    fn next_piece(&mut self) {
-        let Some(feeding) = &mut self.feeding else {
-            return;
-        };
-        let bytes = feeding.rest.len().min(MAX_STDIN_BYTES);
-        let data = feeding.rest.split_to(bytes);
-        let piece = StdinPiece {
-            offset: feeding.offset,
-            eof: feeding.eof && feeding.rest.is_empty(),
-            data,
-        };
-        feeding.offset = feeding
-            .offset
-            .map(|offset| offset.saturating_add(bytes as u64));
-        self.outgoing.push_back(LinkRequest::Stdin(piece));
-    }
-
-    fn stdin_taken(&mut self, accepted: u64) {
-        let Some(feeding) = &mut self.feeding else {
-            return;
-        };
-        if !feeding.rest.is_empty() {
-            let left = u32::try_from(feeding.rest.len()).unwrap_or(u32::MAX);
-            if let Some((share, _)) = &mut feeding.writer {
-                share.shrink_to(left as usize);
-            }
-            self.next_piece();
-            return;
-        }
-        let through = self.kept.progress.borrow().through;
-        self.grown(through, accepted);
-        if let Some((_, writer)) = self.feeding.take().and_then(|feeding| feeding.writer) {
-            let _ = writer.send(Ok(accepted));
-        }
     }
 
     /// Callers that come and go are told of at once, how far they have come now and then.
