@@ -105,7 +105,7 @@ reasons! {
     MessageTooLarge = "MESSAGE_TOO_LARGE", ResourceExhausted;
     /// The machine has no pids, memory or descriptors left.
     SpawnFailed = "SPAWN_FAILED", ResourceExhausted;
-    /// The token is not known.
+    /// No credential, or one that is not valid.
     TokenInvalid = "TOKEN_INVALID", Unauthenticated;
     /// This local user, or this address, may not connect.
     PeerNotAllowed = "PEER_NOT_ALLOWED", PermissionDenied;

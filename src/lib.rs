@@ -1,13 +1,16 @@
 //! The contract of remex: what clients and servers share.
 //!
 //! [`v1`] holds the messages and the service stubs generated from `proto/remex/v1`, [`FILE_DESCRIPTOR_SET`] the same as
-//! data for reflection, and [`error`] the reasons that a status carries. With the feature `duration` there is also how a duration is typed.
+//! data for reflection, and [`error`] the reasons that a status carries. With the feature `duration` there is also how a duration is typed,
+//! with `secret-file` how a file is read that holds a secret.
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "duration")]
 pub mod duration;
 pub mod error;
+#[cfg(feature = "secret-file")]
+pub mod secret_file;
 
 /// Messages and stubs of the protobuf package `remex.v1`. A server answers Run with a stream of one message, so that the
 /// response's headers leave when the command has been started.

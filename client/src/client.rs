@@ -5,7 +5,7 @@ use remex::v1::{echo_service_client::EchoServiceClient, exec_service_client::Exe
 use tonic::{Status, body::Body};
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
-use crate::{ConnectError, Endpoint, transport::Pool};
+use crate::{ConnectError, Credentials, Endpoint, transport::Pool};
 
 /// What the generated clients call over: a connection, or a service in this process. Its error is a named type, since
 /// futures of calls over one with a boxed error cannot be spawned: the compiler does not see that they are `Send`.
@@ -33,16 +33,33 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `endpoint`, within [`CONNECT_TIMEOUT`](crate::CONNECT_TIMEOUT). A connection that is lost later is
-    /// opened again as [`Self::connect_lazy`] says.
+    /// Connects to `endpoint`, within [`CONNECT_TIMEOUT`](crate::CONNECT_TIMEOUT), without credentials. A connection that is
+    /// lost later is opened again as [`Self::connect_lazy`] says.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
-        Ok(Self::from_service(Pool::connect(endpoint).await?))
+        Self::connect_with(endpoint, &Credentials::default()).await
+    }
+
+    /// The same, with `credentials`: each connection and each call has what is in their files then.
+    pub async fn connect_with(
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<Self, ConnectError> {
+        let pool = Pool::connect(endpoint, credentials).await?;
+        Ok(Self::from_service(pool))
     }
 
     /// Connects when the first call is made, and again when the connection was lost. While the server cannot be reached,
     /// calls fail with UNAVAILABLE, and attempts are up to 2 s apart.
     pub fn connect_lazy(endpoint: &Endpoint) -> Self {
         Self::from_service(Pool::lazy(endpoint))
+    }
+
+    /// The same, with `credentials`. It fails at once where a token would go unencrypted to another machine.
+    pub fn connect_lazy_with(
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<Self, ConnectError> {
+        Ok(Self::from_service(Pool::lazy_with(endpoint, credentials)?))
     }
 
     /// Calls `service`: the server itself in the same process, or a channel of the caller's own making.

@@ -14,6 +14,8 @@ pub const DEFAULT_PORT: u16 = 50051;
 pub enum Endpoint {
     /// `http://HOST:PORT`: HTTP/2 without TLS.
     Http(HostPort),
+    /// `https://HOST:PORT`: HTTP/2 over TLS.
+    Https(HostPort),
     /// `unix:/PATH` or `unix:///PATH`: a Unix socket.
     Unix(PathBuf),
 }
@@ -22,7 +24,7 @@ impl Endpoint {
     /// The HTTP/2 `:authority` of calls to it. A socket's path is no valid one, so that is `localhost`.
     pub fn authority(&self) -> String {
         match self {
-            Self::Http(server) => server.authority(),
+            Self::Http(server) | Self::Https(server) => server.authority(),
             Self::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -30,9 +32,14 @@ impl Endpoint {
     /// Whether it is on this machine as written: a socket, an address of the loopback, or the name `localhost`.
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Http(server) => server.host.is_local(),
+            Self::Http(server) | Self::Https(server) => server.host.is_local(),
             Self::Unix(_) => true,
         }
+    }
+
+    /// Whether nobody between here and there can read what is said: it goes over TLS, or stays on this machine.
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Https(_)) || self.is_local()
     }
 }
 
@@ -50,6 +57,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(server) => write!(f, "http://{}", server.uri()),
+            Self::Https(server) => write!(f, "https://{}", server.uri()),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -60,13 +68,10 @@ impl fmt::Display for Endpoint {
 #[non_exhaustive]
 pub enum EndpointError {
     /// It begins with a scheme that is none of ours.
-    #[error("{0:?} is no scheme of remex: write http://HOST:PORT, unix:/PATH or HOST:PORT")]
-    UnknownScheme(String),
-    /// TLS: what `https://` says, and `HOST:PORT` of another machine means.
     #[error(
-        "https://{0} needs TLS, which this version does not speak: write http://{0} to go without it"
+        "{0:?} is no scheme of remex: write http://HOST:PORT, https://HOST:PORT, unix:/PATH or HOST:PORT"
     )]
-    TlsUnsupported(String),
+    UnknownScheme(String),
     /// It is not `HOST` or `HOST:PORT`, alone or behind a scheme.
     #[error(
         "{0:?} is not HOST:PORT: write for example http://127.0.0.1:{DEFAULT_PORT} or http://[::1]:{DEFAULT_PORT}"
@@ -80,7 +85,7 @@ pub enum EndpointError {
     SocketPath(String),
 }
 
-/// `http://`, `unix:`, or `HOST[:PORT]`, which is `http://` on this machine and `https://` elsewhere.
+/// `http://`, `https://`, `unix:`, or `HOST[:PORT]`, which is `http://` on this machine and `https://` elsewhere.
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
@@ -94,17 +99,15 @@ impl FromStr for Endpoint {
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             let server = parse_authority(text, Syntax::Plain)?;
-            if server.host.is_local() {
-                return Ok(Self::Http(server));
-            }
-            return Err(EndpointError::TlsUnsupported(server.uri()));
+            return Ok(if server.host.is_local() {
+                Self::Http(server)
+            } else {
+                Self::Https(server)
+            });
         };
         match scheme.to_ascii_lowercase().as_str() {
             "http" => parse_authority(rest, Syntax::Uri).map(Self::Http),
-            "https" => {
-                let server = parse_authority(rest, Syntax::Uri)?;
-                Err(EndpointError::TlsUnsupported(server.uri()))
-            }
+            "https" => parse_authority(rest, Syntax::Uri).map(Self::Https),
             _ => Err(EndpointError::UnknownScheme(scheme.to_owned())),
         }
     }
@@ -219,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_another_machine_means_tls() {
+        for (text, printed) in [
+            ("https://x:1", "https://x:1"),
+            ("HTTPS://localhost/", "https://localhost:50051"),
+            ("build.example", "https://build.example:50051"),
+            ("192.0.2.7:1", "https://192.0.2.7:1"),
+            ("[2001:db8::1]:1", "https://[2001:db8::1]:1"),
+            ("fe80::1%eth0", "https://[fe80::1%25eth0]:50051"),
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert!(matches!(endpoint, Endpoint::Https(_)), "{text}");
+            assert!(endpoint.is_private());
+            assert_eq!(endpoint.to_string(), printed);
+            assert_eq!(printed.parse(), Ok(endpoint), "{printed}");
+        }
+        assert!(http("localhost", 1).is_private());
+        assert!(!http("build.example", 1).is_private());
+    }
+
+    #[test]
     fn what_is_wrong_is_told_apart() {
         use EndpointError as E;
         for (text, error) in [
@@ -227,24 +250,6 @@ mod tests {
             ("localhost:x", E::Authority("localhost:x".into())),
             ("ftp:x", E::Authority("ftp:x".into())),
             ("ftp://x", E::UnknownScheme("ftp".into())),
-            ("https://x:1", E::TlsUnsupported("x:1".into())),
-            (
-                "https://localhost",
-                E::TlsUnsupported("localhost:50051".into()),
-            ),
-            (
-                "build.example",
-                E::TlsUnsupported("build.example:50051".into()),
-            ),
-            ("192.0.2.7:1", E::TlsUnsupported("192.0.2.7:1".into())),
-            (
-                "[2001:db8::1]:1",
-                E::TlsUnsupported("[2001:db8::1]:1".into()),
-            ),
-            (
-                "fe80::1%eth0",
-                E::TlsUnsupported("[fe80::1%25eth0]:50051".into()),
-            ),
             ("http://[::1%]:1", E::Authority("[::1%]:1".into())),
             (
                 "http://127.0.0.1%25lo:1",

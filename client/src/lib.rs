@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! In the order in which a call goes: an [`Endpoint`] says where, a [`Client`] holds the connection, a [`Command`] says
+//! In the order in which a call goes: an [`Endpoint`] says where, [`Credentials`] who calls, a
+//! [`Client`] holds the connection, a [`Command`] says
 //! what; [`Execution`] and [`Interaction`] tell its [`Event`]s, of which the last is its [`Exit`]. What stops a command
 //! from running is an [`Error`], with the server's [`Reason`]. A command that [outlives](Command::on_disconnect) its
 //! caller is joined again by [`Attach`], and one that [resumes](Command::resume) rides through lost connections by
@@ -38,6 +39,7 @@
 mod attach;
 mod client;
 mod command;
+mod credentials;
 mod endpoint;
 mod error;
 mod event;
@@ -60,6 +62,7 @@ pub mod wire;
 pub use attach::Attach;
 pub use client::{Channel, Client, MAX_REPLY_BYTES};
 pub use command::Command;
+pub use credentials::{CredentialFiles, Credentials, CredentialsError, NoCredentials};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError};
 pub use error::Error;
 pub use event::{Event, Stream};

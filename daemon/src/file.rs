@@ -56,20 +56,27 @@ pub enum FileError {
 impl File {
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self, FileError> {
+        let text = String::from_utf8(Self::read_bytes(path)?);
+        let text = text.map_err(|_| FileError::Read {
+            file: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"),
+        })?;
+        Ok(Self::new(path, text))
+    }
+
+    /// What is in the file at `path`, which is no configuration itself.
+    pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
         let failed = |source| FileError::Read {
             file: path.to_owned(),
             source,
         };
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let file = fs::File::open(path).map_err(failed)?;
-        let read = file
-            .take(MAX_FILE + 1)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
-        if read as u64 > MAX_FILE {
+        let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
+        if read.map_err(failed)? as u64 > MAX_FILE {
             return Err(FileError::TooLarge(path.to_owned()));
         }
-        Ok(Self::new(path, text))
+        Ok(bytes)
     }
 
     /// A file whose text is at hand.

@@ -29,10 +29,11 @@ pub struct ReadyError {
 }
 
 impl ReadyFile {
-    /// `grpc http://127.0.0.1:50051` or `grpc unix:///run/remex/remexd.sock`.
-    pub fn grpc(&mut self, address: &BoundAddress) {
+    /// `grpc http://127.0.0.1:50051`, over TLS `grpc https://…`, or `grpc unix:///run/remex/remexd.sock`.
+    pub fn grpc(&mut self, address: &BoundAddress, is_tls: bool) {
+        let scheme = if is_tls { "https" } else { "http" };
         self.lines
-            .push(format!("grpc {}", address.with_scheme("http")));
+            .push(format!("grpc {}", address.with_scheme(scheme)));
     }
 
     /// `tcp-exec tcp://127.0.0.1:8080`, `udp-echo udp://127.0.0.1:8081`, `unix-exec unix:///run/remex/legacy.sock`; `name`
@@ -105,9 +106,9 @@ mod tests {
         let tcp = |text: &str| BoundAddress::Tcp(text.parse().unwrap());
         let unix = |path: &str| BoundAddress::Unix(PathBuf::from(path));
         let mut ready = ReadyFile::default();
-        ready.grpc(&tcp("127.0.0.1:50051"));
-        ready.grpc(&tcp("[::1]:50051"));
-        ready.grpc(&unix("/run/x.sock"));
+        ready.grpc(&tcp("127.0.0.1:50051"), false);
+        ready.grpc(&tcp("[::1]:50051"), true);
+        ready.grpc(&unix("/run/x.sock"), true);
         ready.legacy("tcp-exec", &tcp("127.0.0.1:8080"));
         ready.legacy(
             "udp-echo",
@@ -118,7 +119,7 @@ mod tests {
     }
 
     const LINES: &str = "grpc http://127.0.0.1:50051\n\
-        grpc http://[::1]:50051\n\
+        grpc https://[::1]:50051\n\
         grpc unix:///run/x.sock\n\
         tcp-exec tcp://127.0.0.1:8080\n\
         udp-echo udp://127.0.0.1:8081\n\

@@ -15,6 +15,7 @@ use rustix::{
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ pub const EXIT_WITHIN: Duration = Duration::from_millis(900);
 pub struct Shutdown {
     drain: CancellationToken,
     now: CancellationToken,
+    reload: Arc<Notify>,
     exit: Arc<OnceLock<DaemonExit>>,
 }
 
@@ -41,6 +43,11 @@ impl Shutdown {
     /// Cancelled by the second one: what still runs is killed.
     pub fn now(&self) -> &CancellationToken {
         &self.now
+    }
+
+    /// Notified by SIGHUP, unless that asks for an end: what can be read again is.
+    pub fn reload(&self) -> &Notify {
+        &self.reload
     }
 
     /// How a process ends that has done what it was asked for.
@@ -66,10 +73,10 @@ pub fn on_signals() -> io::Result<Shutdown> {
 
 fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown) {
     runtime.block_on(async {
-        let name = signals.next().await.name;
+        let name = signals.next(&shutdown.reload).await.name;
         tracing::info!("{name}: draining; once more to exit at once");
         shutdown.drain.cancel();
-        let second = signals.next().await;
+        let second = signals.next(&shutdown.reload).await;
         tracing::warn!("{} again: exiting without draining", second.name);
         let _ = shutdown.exit.set(second.exit);
         shutdown.now.cancel();
@@ -126,8 +133,8 @@ impl Signals {
         })
     }
 
-    /// The next one that asks for an end.
-    async fn next(&mut self) -> Received {
+    /// The next one that asks for an end; those that do not are passed on to `reload`.
+    async fn next(&mut self, reload: &Notify) -> Received {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Received::new("SIGTERM", 15),
@@ -137,7 +144,8 @@ impl Signals {
                     if self.hangup_ends {
                         return Received::new("SIGHUP", 1);
                     }
-                    tracing::info!("SIGHUP: there is nothing that can be reloaded yet");
+                    tracing::info!("SIGHUP: reading again what can be");
+                    reload.notify_one();
                 }
             }
         }

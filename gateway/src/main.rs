@@ -87,7 +87,8 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
         ready.legacy(one.listener().name(), one.local());
         bound.push(one);
     }
-    let client = Client::connect_lazy(&config.upstream);
+    let client =
+        Client::connect_lazy_with(&config.upstream, &config.credentials).map_err(unavailable)?;
     // No command inherits what it is raised to.
     descriptors::raise();
     let mut limits = Limits::default();
@@ -99,7 +100,7 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
     }
     let serving = gateway.serve_within(shutdown.drain().clone(), config.drain_timeout);
     let look = async {
-        if let Err(error) = Client::connect(&config.upstream).await {
+        if let Err(error) = Client::connect_with(&config.upstream, &config.credentials).await {
             tracing::warn!(upstream = %config.upstream, %error, "the server is away; commands are refused until it is back");
         }
         pending::<Result<(), Unavailable>>().await

@@ -122,13 +122,23 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let mut ready = ReadyFile::default();
     let users = Arc::new(config.users.clone());
     let stop = CancellationToken::new();
-    let server = grpc::Server::new(all, users, tasks.clone());
+    let trust = config.reloader.current();
+    let server = grpc::Server::new(all, users, trust, tasks.clone());
     let acceptors = acceptors(&config, &mut ready)?;
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
-    let hint = acceptors.first().map(|acceptor| hint(acceptor.local()));
     executions
         .begin()
         .map_err(internal("look for durable executions"))?;
+    for (acceptor, address) in acceptors.iter().zip(&config.listen) {
+        let shown = match acceptor.local() {
+            BoundAddress::Tcp(bound) | BoundAddress::Udp(bound) => bound.to_string(),
+            BoundAddress::Unix(path) => format!("unix:{}", path.display()),
+        };
+        tracing::info!("{}", config.who_may_call(&shown, address));
+    }
+    let is_tls = config.trust.tls.is_some();
+    let hint = acceptors.first();
+    let hint = hint.map(|acceptor| hint_for(acceptor.local(), is_tls));
     for acceptor in acceptors {
         tasks.spawn(server.clone().serve(acceptor, stop.clone()));
     }
@@ -136,10 +146,12 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
     tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
     announce(&ready, hint, &config)?;
+    let drain_timeout = config.drain_timeout;
+    tasks.spawn(config.reloader.run(shutdown.clone(), stop.clone()));
     shutdown.drain().cancelled().await;
     stop_legacy.cancel();
     let draining = async {
-        drain(&executions, &health, config.drain_timeout).await;
+        drain(&executions, &health, drain_timeout).await;
         stop.cancel();
         if timeout(GOODBYE, executions.close()).await.is_err() {
             tracing::debug!("what an earlier remexd had left was looked at to the end");
@@ -175,7 +187,7 @@ fn acceptors(config: &Config, ready: &mut ReadyFile) -> Result<Vec<Acceptor>, Ap
         let bound = Listener::bind(address);
         let bound = or_ipv6(bound, config.ipv6.listen.get(index), Listener::bind);
         let listener = bound.map_err(bind_error("--listen"))?;
-        ready.grpc(&listener.local());
+        ready.grpc(&listener.local(), config.trust.tls.is_some());
         let acceptor = Acceptor::new(listener, Arc::clone(&permits));
         acceptors.push(acceptor.map_err(internal("watch a listener"))?);
     }
@@ -261,13 +273,20 @@ fn announce(ready: &ReadyFile, hint: Option<String>, config: &Config) -> Result<
 }
 
 /// A line to paste.
-fn hint(address: &BoundAddress) -> String {
+fn hint_for(address: &BoundAddress, is_tls: bool) -> String {
     const CALL: &str = r#"-d '{"command":{"shell":"uname -a"},"text":true}'"#;
-    let target = match address {
-        BoundAddress::Unix(path) => format!("-unix -authority localhost {CALL} {}", path.display()),
-        BoundAddress::Tcp(address) | BoundAddress::Udp(address) => format!("{CALL} {address}"),
+    const TLS: &str = "-cacert ca.pem -cert client.pem -key client.key";
+    let options = match address {
+        BoundAddress::Unix(path) => {
+            let path = path.display();
+            format!("-plaintext -unix -authority localhost {CALL} {path}")
+        }
+        BoundAddress::Tcp(address) | BoundAddress::Udp(address) => {
+            let channel = if is_tls { TLS } else { "-plaintext" };
+            format!("{channel} {CALL} {address}")
+        }
     };
-    format!("try: grpcurl -plaintext {target} remex.v1.ExecService/Run")
+    format!("try: grpcurl {options} remex.v1.ExecService/Run")
 }
 
 /// Nothing new starts; what runs gets `patience`, then is ended with SHUTDOWN.

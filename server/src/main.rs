@@ -8,6 +8,7 @@ use remex_server::{
     app,
     config::{Args, Config},
     grpc,
+    tools::Tool,
 };
 use remex_supervisor::process::{self, Prepared};
 
@@ -30,7 +31,18 @@ fn main() -> ExitCode {
             .into();
         }
     };
-    start(&args, prepared).into()
+    match &args.tool {
+        Some(tool) => run_tool(tool),
+        None => start(&args, prepared),
+    }
+    .into()
+}
+
+fn run_tool(tool: &Tool) -> DaemonExit {
+    match tool.run() {
+        Ok(()) => DaemonExit::Success,
+        Err(error) => fail(PROGRAM, &error, DaemonExit::from(&error)),
+    }
 }
 
 fn start(args: &Args, prepared: Prepared) -> DaemonExit {

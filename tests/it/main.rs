@@ -28,5 +28,6 @@ mod places;
 mod retry;
 mod signals;
 mod supervision;
+mod tls;
 mod unfinished;
 mod users;

@@ -2,17 +2,13 @@
 
 use std::{env, ffi::OsString, process::ExitCode};
 
-use clap::{ArgAction, Command, CommandFactory, Parser, error::ErrorKind};
-use remex_client::Endpoint;
-
 use super::{
-    Failure, attach, echo, kill, later, legacy, logs, ping, print, ps, rm,
+    Failure, attach, echo, kill, legacy, logs, ping, print, ps, rm,
     run::{self, RunArgs},
+    server::{Server, ServerArgs},
     start, usage, version, wait,
 };
-
-/// Where the server is, unless `--server` says it.
-const SERVER_VARIABLE: &str = "REMEX_SERVER";
+use clap::{ArgAction, Command, CommandFactory, Parser, error::ErrorKind};
 
 /// Runs commands on another machine.
 ///
@@ -33,17 +29,6 @@ struct CommandLine {
     help: Option<bool>,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// Where the server is, and how it is told who calls.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct ServerArgs {
-    /// Where remexd listens: http://HOST:PORT, unix:/PATH, or HOST[:PORT] of this machine. Else REMEX_SERVER says it
-    /// [default: http://127.0.0.1:50051]
-    #[arg(long, value_name = "URI")]
-    server: Option<String>,
-    #[command(flatten)]
-    credentials: later::Credentials,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -86,7 +71,7 @@ impl Verb {
 #[derive(Debug)]
 pub(crate) struct Asked {
     verb: Verb,
-    server: Endpoint,
+    server: Server,
 }
 
 /// What is there to say in place of doing anything.
@@ -114,14 +99,13 @@ impl Refusal {
 impl Asked {
     /// The arguments of this process.
     pub(crate) fn from_command_line() -> Result<Self, Refusal> {
-        let variable = env::var_os(SERVER_VARIABLE).unwrap_or_default();
-        Self::parse(env::args_os(), &variable.to_string_lossy())
+        Self::parse(env::args_os(), &ServerArgs::of_environment())
     }
 
-    /// `variable` is what the environment says of the server; an empty one says nothing.
+    /// `environment` is what that says of the server.
     pub(crate) fn parse(
         words: impl IntoIterator<Item = impl Into<OsString>>,
-        variable: &str,
+        environment: &ServerArgs,
     ) -> Result<Self, Refusal> {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         let definition = definition();
@@ -153,7 +137,7 @@ impl Asked {
             let options = words.len() - command.argv.len();
             command.typed = usage::Typed(words[..options].to_vec());
         }
-        line.check(variable).map_err(|what| {
+        line.check(environment).map_err(|what| {
             let help = typed.help();
             Refusal::Wrong(Failure::new(format!("{what}; see `{help}`")))
         })
@@ -181,7 +165,7 @@ impl Asked {
 
 impl CommandLine {
     /// What clap cannot check; in words that follow `remex: `.
-    fn check(self, variable: &str) -> Result<Asked, String> {
+    fn check(self, environment: &ServerArgs) -> Result<Asked, String> {
         match &self.verb {
             Verb::Run(args) => args.check()?,
             Verb::Legacy(_) if self.server.server.is_some() => {
@@ -192,19 +176,9 @@ impl CommandLine {
             Verb::Legacy(args) => args.check()?,
             _ => {}
         }
-        let mut named = None;
-        for args in [self.verb.server(), Some(&self.server)]
-            .into_iter()
-            .flatten()
-        {
-            args.credentials.check()?;
-            named = named.or(args.server.as_deref());
-        }
-        let server = match (&self.verb, named) {
-            (Verb::Legacy(_), _) => Endpoint::default(),
-            (_, Some(text)) => endpoint("--server", text)?,
-            (_, None) if variable.is_empty() => Endpoint::default(),
-            (_, None) => endpoint(SERVER_VARIABLE, variable)?,
+        let server = match self.verb.server() {
+            Some(behind) => Server::new(&behind.or(&self.server), environment)?,
+            None => Server::default(),
         };
         Ok(Asked {
             verb: self.verb,
@@ -216,10 +190,6 @@ impl CommandLine {
 /// All that can be typed.
 pub(super) fn definition() -> Command {
     CommandLine::command()
-}
-
-fn endpoint(from: &str, text: &str) -> Result<Endpoint, String> {
-    text.parse().map_err(|error| format!("{from}: {error}"))
 }
 
 #[cfg(test)]

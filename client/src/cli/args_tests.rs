@@ -1,9 +1,19 @@
 //! Lines as they are typed: what they ask for, and the one line that says what is wrong with them.
 
+use remex_client::Endpoint;
+
 use super::*;
 
+/// An environment that says where the server is, unless it is empty.
+fn environment(server: &str) -> ServerArgs {
+    ServerArgs {
+        server: (!server.is_empty()).then(|| server.to_owned()),
+        ..ServerArgs::default()
+    }
+}
+
 fn parsed(words: &[&str]) -> Asked {
-    match Asked::parse(words, "") {
+    match Asked::parse(words, &environment("")) {
         Ok(asked) => asked,
         Err(refusal) => panic!("{words:?}: {refusal:?}"),
     }
@@ -28,16 +38,21 @@ fn the_server_stands_before_or_after_the_subcommand_or_in_the_environment() {
         ["remex", "--server", "unix:/s", "ps"],
         ["remex", "ps", "--server", "unix:/s"],
     ] {
-        assert_eq!(parsed(&words).server, socket);
-        let both = Asked::parse(words, "unix:/other").unwrap();
-        assert_eq!(both.server, socket);
+        assert_eq!(parsed(&words).server.endpoint, socket);
+        let both = Asked::parse(words, &environment("unix:/other")).unwrap();
+        assert_eq!(both.server.endpoint, socket);
     }
-    let server = |variable| Asked::parse(["remex", "ps"], variable).unwrap().server;
+    let server = |variable| {
+        Asked::parse(["remex", "ps"], &environment(variable))
+            .unwrap()
+            .server
+            .endpoint
+    };
     assert_eq!(server("unix:/s"), socket);
     assert_eq!(server(""), Endpoint::default());
     // It calls no remexd, so nothing that is said of one stands in its way.
     let legacy = ["remex", "legacy", "h:1", "ls"];
-    assert!(Asked::parse(legacy, "no such thing").is_ok());
+    assert!(Asked::parse(legacy, &environment("no such thing")).is_ok());
 }
 
 #[test]
@@ -93,7 +108,7 @@ fn help_is_no_failure() {
         &["remex", "--version"],
         &["remex", "-V"],
     ] {
-        let refusal = Asked::parse(words, "").unwrap_err();
+        let refusal = Asked::parse(words, &environment("")).unwrap_err();
         assert!(matches!(refusal, Refusal::Asked(_)), "{words:?}");
     }
 }

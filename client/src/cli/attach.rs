@@ -3,14 +3,14 @@
 use std::io::{IsTerminal, stdin, stdout};
 
 use remex::v1::{Execution, execution::State};
-use remex_client::{Attach, Client, Endpoint, Error, Exit, Interaction, Reason};
+use remex_client::{Attach, Client, Error, Exit, Interaction, Reason};
 
 use super::{
     Failure,
-    args::ServerArgs,
     failure::status_of,
     ids, logs, print,
     run::{Changes, Hold, How, Input, Signals, converse, terminal},
+    server::{Server, ServerArgs},
 };
 
 /// So many of a terminal's last events are shown again: what is on it, most likely. Its programs repaint the rest.
@@ -57,9 +57,9 @@ pub(crate) struct Args {
     id: String,
 }
 
-pub(crate) async fn attach(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+pub(crate) async fn attach(server: &Server, args: &Args) -> Result<u8, Failure> {
     if args.observer {
-        let client = Client::connect(server).await?;
+        let client = server.connect().await?;
         let id = ids::one(&client, &args.id).await?;
         let attach = args.attach(&id, args.after.unwrap_or(0)).observer();
         return logs::follow(&client, attach, args.json).await;
@@ -84,8 +84,8 @@ enum Joined {
     Ended(Exit),
 }
 
-async fn join(server: &Endpoint, args: &Args) -> Result<Joined, Failure> {
-    let client = Client::connect(server).await?;
+async fn join(server: &Server, args: &Args) -> Result<Joined, Failure> {
+    let client = server.connect().await?;
     let id = ids::one(&client, &args.id).await?;
     let record = client.get(&id).await?;
     let has_ended = record.state() == State::Ended;

@@ -1,9 +1,13 @@
 //! `remex echo`.
 
 use remex::v1::{EchoRequest, echo_request, echo_response};
-use remex_client::{Client, Endpoint};
 
-use super::{Failure, args::ServerArgs, escape::Lines, print};
+use super::{
+    Failure,
+    escape::Lines,
+    print,
+    server::{Server, ServerArgs},
+};
 
 /// Have the server upper-case a text, to try the connection.
 #[derive(Debug, clap::Args)]
@@ -15,8 +19,8 @@ pub(crate) struct Args {
     words: Vec<String>,
 }
 
-pub(crate) async fn echo(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
+pub(crate) async fn echo(server: &Server, args: &Args) -> Result<u8, Failure> {
+    let client = server.connect().await?;
     let text = args.words.join(" ");
     let content = Some(echo_request::Content::Text(text));
     let response = client.echo().echo(EchoRequest { content }).await?;

@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 
 use remex::v1::{SignalRequest, execution::State};
-use remex_client::{Client, Endpoint, Error, Reason, Signal};
+use remex_client::{Error, Reason, Signal};
 
-use super::{Failure, args::ServerArgs, ids, values};
+use super::{
+    Failure, ids,
+    server::{Server, ServerArgs},
+    values,
+};
 
 /// Send a signal to executions.
 #[derive(Debug, clap::Args)]
@@ -55,8 +59,8 @@ fn is_signal(word: &str) -> bool {
     }
 }
 
-pub(crate) async fn kill(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
+pub(crate) async fn kill(server: &Server, args: &Args) -> Result<u8, Failure> {
+    let client = server.connect().await?;
     let signal = i32::from(args.signal.unwrap_or(Signal::TERM).number());
     let named = if args.all {
         let running = ids::list(&client, &[State::Starting, State::Running]).await?;

@@ -1,8 +1,13 @@
 //! `remex logs`: the output of an execution, as one who only looks.
 
-use remex_client::{Attach, Client, Endpoint, Error, Event, Execution, Exit, Stream};
+use remex_client::{Attach, Client, Error, Event, Execution, Exit, Stream};
 
-use super::{Failure, args::ServerArgs, escape, failure::status_of, ids, json, print};
+use super::{
+    Failure, escape,
+    failure::status_of,
+    ids, json, print,
+    server::{Server, ServerArgs},
+};
 
 /// Show the output of an execution that outlives its callers.
 ///
@@ -30,8 +35,8 @@ pub(crate) struct Args {
     id: String,
 }
 
-pub(crate) async fn logs(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
+pub(crate) async fn logs(server: &Server, args: &Args) -> Result<u8, Failure> {
+    let client = server.connect().await?;
     let id = ids::one(&client, &args.id).await?;
     let attach = Attach::to(id).after(args.after).observer();
     let attach = if args.follow {

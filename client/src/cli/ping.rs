@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use remex::{VERSION_HEADER, duration, v1::EchoRequest};
-use remex_client::{CONNECT_TIMEOUT, Client, Endpoint, Error};
+use remex_client::{CONNECT_TIMEOUT, Error};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
-use super::{Failure, args::ServerArgs, escape, print};
+use super::{
+    Failure, escape, print,
+    server::{Server, ServerArgs},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -22,7 +25,7 @@ pub(crate) struct Args {
     wait: Option<Duration>,
 }
 
-pub(crate) async fn ping(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+pub(crate) async fn ping(server: &Server, args: &Args) -> Result<u8, Failure> {
     let end = args.wait.and_then(|wait| Instant::now().checked_add(wait));
     let mut pause = FIRST_PAUSE;
     loop {
@@ -41,7 +44,7 @@ pub(crate) async fn ping(server: &Endpoint, args: &Args) -> Result<u8, Failure> 
     }
 }
 
-fn report(server: &Endpoint, answer: &Answer) -> Result<u8, Failure> {
+fn report(server: &Server, answer: &Answer) -> Result<u8, Failure> {
     let Answer {
         version,
         milliseconds,
@@ -60,8 +63,8 @@ pub(super) struct Answer {
 }
 
 /// Asks with an Echo, which every version answers.
-pub(super) async fn ask(server: &Endpoint) -> Result<Answer, Error> {
-    let client = Client::connect(server).await?;
+pub(super) async fn ask(server: &Server) -> Result<Answer, Error> {
+    let client = server.connect().await?;
     let mut echo = client.echo();
     let begin = Instant::now();
     let answer = timeout(CONNECT_TIMEOUT, echo.echo(EchoRequest::default())).await;

@@ -6,10 +6,14 @@ use std::{
 };
 
 use remex::v1::{Command, Execution, execution::State};
-use remex_client::{Client, Endpoint, Exit, ExitReason};
+use remex_client::{Exit, ExitReason};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Failure, args::ServerArgs, escape, ids, json, print, quote::quote};
+use super::{
+    Failure, escape, ids, json, print,
+    quote::quote,
+    server::{Server, ServerArgs},
+};
 
 /// The widest a command is shown, on a terminal that is wider, or in a file.
 const COMMAND_COLUMNS_MAX: usize = 200;
@@ -34,8 +38,8 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) async fn ps(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
+pub(crate) async fn ps(server: &Server, args: &Args) -> Result<u8, Failure> {
+    let client = server.connect().await?;
     let states: &[State] = if args.all {
         &[]
     } else {

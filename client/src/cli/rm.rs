@@ -1,9 +1,11 @@
 //! `remex rm`.
 
 use remex::v1::DeleteRequest;
-use remex_client::{Client, Endpoint};
 
-use super::{Failure, args::ServerArgs, ids};
+use super::{
+    Failure, ids,
+    server::{Server, ServerArgs},
+};
 
 /// Forget executions that have ended.
 #[derive(Debug, clap::Args)]
@@ -15,8 +17,8 @@ pub(crate) struct Args {
     ids: Vec<String>,
 }
 
-pub(crate) async fn rm(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
+pub(crate) async fn rm(server: &Server, args: &Args) -> Result<u8, Failure> {
+    let client = server.connect().await?;
     let deleted = ids::each(&client, &args.ids, async |execution_id| {
         client.exec().delete(DeleteRequest { execution_id }).await?;
         Ok(())

@@ -2,14 +2,14 @@
 
 use std::env;
 
-use remex_client::{Client, Endpoint, v1::OnDisconnect};
+use remex_client::v1::OnDisconnect;
 
 use super::{
     Failure,
-    args::ServerArgs,
     command::{CommandArgs, refused},
     escape, print,
     run::terminal,
+    server::{Server, ServerArgs},
 };
 
 /// Start a command that runs on by itself, and print its id.
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     detach: bool,
 }
 
-pub(crate) async fn start(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
+pub(crate) async fn start(server: &Server, args: &Args) -> Result<u8, Failure> {
     let mut command = args.command.command()?.on_disconnect(OnDisconnect::Detach);
     if args.interactive || args.terminal {
         command = command.stdin_open();
@@ -52,7 +52,7 @@ pub(crate) async fn start(server: &Endpoint, args: &Args) -> Result<u8, Failure>
         let (rows, columns) = terminal::size().unwrap_or_default();
         command = command.terminal(rows, columns, env::var("TERM").unwrap_or_default());
     }
-    let client = Client::connect(server).await?;
+    let client = server.connect().await?;
     let started = client.start(command).await;
     let execution = started.map_err(|error| refused(error, &args.command))?;
     print::out(&format!("{}\n", escape::line(execution.id())))?;

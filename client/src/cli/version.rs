@@ -1,13 +1,12 @@
 //! `remex version`: what this is, and what the server is.
 
 use remex::VERSION;
-use remex_client::Endpoint;
 
 use super::{
     Failure,
-    args::ServerArgs,
     ping::{self, Answer},
     print,
+    server::{Server, ServerArgs},
 };
 
 /// Print the versions of remex and of the server.
@@ -18,7 +17,7 @@ pub(crate) struct Args {
 }
 
 /// Our own is printed before the server is asked: without one, that much is known.
-pub(crate) async fn version(server: &Endpoint) -> Result<u8, Failure> {
+pub(crate) async fn version(server: &Server) -> Result<u8, Failure> {
     print::out(&format!("remex {VERSION}\n"))?;
     let Answer { version, .. } = ping::ask(server).await?;
     print::out(&format!("remexd {version} at {server}\n"))?;

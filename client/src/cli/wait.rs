@@ -1,9 +1,14 @@
 //! `remex wait`.
 
 use remex::v1::{WaitRequest, execution::State};
-use remex_client::{Client, Endpoint, Exit};
+use remex_client::{Client, Exit};
 
-use super::{Failure, args::ServerArgs, failure::status_of, ids};
+use super::{
+    Failure,
+    failure::status_of,
+    ids,
+    server::{Server, ServerArgs},
+};
 
 /// Wait for executions to end, and exit with the exit code of the last one named.
 #[derive(Debug, clap::Args)]
@@ -15,8 +20,8 @@ pub(crate) struct Args {
     ids: Vec<String>,
 }
 
-pub(crate) async fn wait(server: &Endpoint, args: &Args) -> Result<u8, Failure> {
-    let client = Client::connect(server).await?;
+pub(crate) async fn wait(server: &Server, args: &Args) -> Result<u8, Failure> {
+    let client = server.connect().await?;
     let waited = ids::each(&client, &args.ids, async |id| end_of(&client, id).await);
     // A shell's `wait` has the exit code of the last one, too.
     Ok(ids::all(waited.await?)?.unwrap_or(0))

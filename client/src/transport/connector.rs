@@ -20,7 +20,7 @@ use super::{
     dial::{Connection, dial},
     error::ConnectError,
 };
-use crate::Endpoint;
+use crate::{Credentials, Endpoint};
 
 /// Connects to one server; its clones share what they know of it.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ pub(super) struct Connector(Arc<Shared>);
 
 struct Shared {
     endpoint: Endpoint,
+    credentials: Credentials,
     failures: Mutex<Failures>,
     dialling: AtomicUsize,
 }
@@ -39,9 +40,10 @@ struct Failures {
 }
 
 impl Connector {
-    pub(super) fn new(endpoint: &Endpoint) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, credentials: &Credentials) -> Self {
         Self(Arc::new(Shared {
             endpoint: endpoint.clone(),
+            credentials: credentials.clone(),
             failures: Mutex::default(),
             dialling: AtomicUsize::new(0),
         }))
@@ -57,7 +59,7 @@ impl Shared {
     async fn connect(&self) -> Result<Connection, ConnectError> {
         self.too_early()?;
         let _dialling = Dialling::begin(&self.dialling);
-        let connected = dial(&self.endpoint).await;
+        let connected = dial(&self.endpoint, &self.credentials).await;
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         match &connected {
             Ok(_) => failures.backoff.succeeded(),

@@ -10,9 +10,10 @@ use tokio::{
 use super::{
     error::ConnectError,
     greeting::{Greeted, NoGreeting, greet},
+    tls,
 };
 use crate::{
-    Endpoint,
+    Credentials, Endpoint,
     net::{connect_tcp, connect_unix},
 };
 
@@ -28,16 +29,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 pub(super) type Connection = Greeted<Box<dyn Socket>>;
 
 /// Connects, within [`CONNECT_TIMEOUT`].
-pub(super) async fn dial(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
+pub(super) async fn dial(
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+) -> Result<Connection, ConnectError> {
     let connected = timeout(CONNECT_TIMEOUT, async {
-        let socket = socket(endpoint).await.map_err(|source| ConnectError::Io {
-            endpoint: endpoint.clone(),
-            source: Arc::new(source),
-        })?;
-        let endpoint = endpoint.clone();
-        greet(socket).await.map_err(|error| match error {
-            NoGreeting::Closed => ConnectError::Closed { endpoint },
-            NoGreeting::Foreign => ConnectError::NotHttp2 { endpoint },
+        let socket = socket(endpoint, credentials).await?;
+        greet(socket).await.map_err(|error| {
+            let endpoint = endpoint.clone();
+            match error {
+                NoGreeting::Closed => ConnectError::Closed { endpoint },
+                NoGreeting::Foreign => ConnectError::NotHttp2 { endpoint },
+                NoGreeting::SpeaksTls => ConnectError::NeedsTls { endpoint },
+                NoGreeting::Tls(error) => ConnectError::Tls {
+                    endpoint,
+                    why: tls::why(&error, credentials.files()),
+                },
+            }
         })
     });
     connected.await.unwrap_or_else(|_| {
@@ -47,9 +55,31 @@ pub(super) async fn dial(endpoint: &Endpoint) -> Result<Connection, ConnectError
     })
 }
 
-async fn socket(endpoint: &Endpoint) -> io::Result<Box<dyn Socket>> {
+async fn socket(
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+) -> Result<Box<dyn Socket>, ConnectError> {
+    let failed = |source| ConnectError::Io {
+        endpoint: endpoint.clone(),
+        source: Arc::new(source),
+    };
     Ok(match endpoint {
-        Endpoint::Http(server) => Box::new(connect_tcp(server).await?),
-        Endpoint::Unix(path) => Box::new(connect_unix(path).await?),
+        Endpoint::Http(server) => Box::new(connect_tcp(server).await.map_err(failed)?),
+        Endpoint::Unix(path) => Box::new(connect_unix(path).await.map_err(failed)?),
+        Endpoint::Https(server) => {
+            let config = credentials.tls()?;
+            let stream = connect_tcp(server).await.map_err(failed)?;
+            let connected = tls::connect(server, stream, config).await;
+            Box::new(connected.map_err(|error| match tls::of(&error) {
+                Some(error) => ConnectError::Tls {
+                    endpoint: endpoint.clone(),
+                    why: tls::why(error, credentials.files()),
+                },
+                None if error.kind() == io::ErrorKind::UnexpectedEof => ConnectError::Closed {
+                    endpoint: endpoint.clone(),
+                },
+                None => failed(error),
+            })?)
+        }
     })
 }

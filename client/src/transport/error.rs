@@ -7,7 +7,7 @@ use thiserror::Error;
 use tonic::{Code, Status};
 
 use super::dial::CONNECT_TIMEOUT;
-use crate::Endpoint;
+use crate::{CredentialsError, Endpoint};
 
 /// A connection could not be had.
 #[derive(Debug, Clone, Error)]
@@ -36,8 +36,33 @@ pub enum ConnectError {
         endpoint: Endpoint,
     },
     /// The peer speaks something else.
-    #[error("{endpoint} does not speak gRPC without TLS; check that this is remexd's gRPC address")]
+    #[error("{endpoint} does not speak gRPC; check that this is remexd's gRPC address")]
     NotHttp2 {
+        /// Where to.
+        endpoint: Endpoint,
+    },
+    /// The peer speaks TLS, and was spoken to without.
+    #[error("{endpoint} speaks TLS: write https:// in place of http://")]
+    NeedsTls {
+        /// Where to.
+        endpoint: Endpoint,
+    },
+    /// TLS does not come about.
+    #[error("cannot connect to {endpoint}: {why}")]
+    Tls {
+        /// Where to.
+        endpoint: Endpoint,
+        /// Whose certificate is wrong, and why.
+        why: String,
+    },
+    /// A file of the client's own is of no use.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// A token would be sent for everybody to read.
+    #[error(
+        "{endpoint} is on another machine, and a token is not sent there unencrypted; write https:// in place of http://"
+    )]
+    TokenInPlaintext {
         /// Where to.
         endpoint: Endpoint,
     },

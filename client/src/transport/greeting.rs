@@ -19,14 +19,31 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADER_BYTES: usize = 9;
 /// The type of SETTINGS.
 const SETTINGS: u8 = 4;
+/// What an alert of TLS begins with: its type, and the version of old.
+const TLS_ALERT: [u8; 2] = [21, 3];
 
 /// Why a connection is of no use.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum NoGreeting {
     /// The peer closed it without a word.
     Closed,
     /// The peer speaks something else.
     Foreign,
+    /// The peer speaks TLS, which this connection is not.
+    SpeaksTls,
+    /// TLS ends here: of version 1.3, the server says no more than now what it thinks of its client's certificate.
+    Tls(rustls::Error),
+}
+
+impl NoGreeting {
+    /// The peer was not heard any further than `filled` bytes.
+    fn of(error: &io::Error, filled: usize) -> Self {
+        match super::tls::of(error) {
+            Some(error) => Self::Tls(error.clone()),
+            None if filled == 0 => Self::Closed,
+            None => Self::Foreign,
+        }
+    }
 }
 
 /// A connection whose peer speaks HTTP/2. What is written to it begins with the preface, as HTTP/2 has it.
@@ -72,9 +89,13 @@ where
     let _ = stream.write_all(PREFACE).await;
     while filled < HEADER_BYTES {
         match stream.read(&mut header[filled..]).await {
-            Ok(0) | Err(_) if filled == 0 => return Err(NoGreeting::Closed),
-            Ok(0) | Err(_) => return Err(NoGreeting::Foreign),
+            Ok(0) if filled == 0 => return Err(NoGreeting::Closed),
+            Ok(0) => return Err(NoGreeting::Foreign),
+            Err(error) => return Err(NoGreeting::of(&error, filled)),
             Ok(bytes) => filled += bytes,
+        }
+        if header[..filled].starts_with(&TLS_ALERT) {
+            return Err(NoGreeting::SpeaksTls);
         }
         if !is_settings(&header[..filled]) {
             return Err(NoGreeting::Foreign);
@@ -173,11 +194,11 @@ mod tests {
         assert_eq!(greeted_with(&EMPTY).await, Ok(()));
         assert_eq!(greeted_with(&[0, 0, 30, 4, 0, 0, 0, 0, 0, 9]).await, Ok(()));
         assert_eq!(greeted_with(b"").await, Err(NoGreeting::Closed));
+        let alert = greeted_with(&[21, 3, 3, 0, 2, 2, 10]).await;
+        assert_eq!(alert, Err(NoGreeting::SpeaksTls));
         for foreign in [
             &b"HTTP/1.1 400"[..],
             b"H",
-            // TLS's alert.
-            &[21, 3, 3, 0, 2, 2, 10],
             // A length of the old protocol, cut and whole.
             &[0, 0, 0],
             &[0, 0, 0, 5, b'h', b'e', b'l', b'l', b'o'],

@@ -2,7 +2,7 @@
 //!
 //! Hops of a call: [`pool`] finds a connection with room for it, [`call`] watches over it on tonic's `Channel`. Hops of a
 //! connection, where there is none: [`connector`] (not too soon after a failure), [`dial`] (a socket, by `crate::net`),
-//! [`greeting`] (the peer speaks HTTP/2); TLS will stand between the last two.
+//! [`tls`] over it if the address says so, [`greeting`] (the peer speaks HTTP/2).
 
 mod backoff;
 mod call;
@@ -12,6 +12,7 @@ mod dial;
 mod error;
 mod greeting;
 mod pool;
+mod tls;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, header::AUTHORIZATION};
 use tonic::{Status, body::Body, transport::Channel};
 use tower::Service;
 
@@ -16,7 +16,7 @@ use super::{
     connector::Connector,
     error::{ConnectError, Unsent, find},
 };
-use crate::Endpoint;
+use crate::{Credentials, Endpoint};
 
 /// Calls at once on one connection; one more opens another.
 pub const MAX_CALLS_PER_CONNECTION: usize = 100;
@@ -56,6 +56,7 @@ pub(crate) struct Pool(Arc<Shared>);
 struct Shared {
     endpoint: tonic::transport::Endpoint,
     connector: Connector,
+    credentials: Credentials,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -83,22 +84,44 @@ impl Connection {
 pub(super) struct Slot(Arc<()>);
 
 impl Pool {
-    /// With no connection yet.
+    /// With no connection yet, and no credentials.
     pub(crate) fn lazy(endpoint: &Endpoint) -> Self {
+        Self::new(endpoint, Credentials::default())
+    }
+
+    /// The same, with `credentials`. It is refused where a token would be for everybody to read.
+    pub(crate) fn lazy_with(
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<Self, ConnectError> {
+        if credentials.has_token() && !endpoint.is_private() {
+            return Err(ConnectError::TokenInPlaintext {
+                endpoint: endpoint.clone(),
+            });
+        }
+        Ok(Self::new(endpoint, credentials.clone()))
+    }
+
+    fn new(endpoint: &Endpoint, credentials: Credentials) -> Self {
         Self(Arc::new(Shared {
             endpoint: configured(endpoint),
-            connector: Connector::new(endpoint),
+            connector: Connector::new(endpoint, &credentials),
+            credentials,
             connections: Mutex::default(),
         }))
     }
 
     /// Opens the first connection now.
-    pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
-        let pool = Self::lazy(endpoint);
+    pub(crate) async fn connect(
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<Self, ConnectError> {
+        let pool = Self::lazy_with(endpoint, credentials)?;
         let Shared {
             endpoint: configured,
             connector,
             connections,
+            ..
         } = &*pool.0;
         let connected = configured.connect_with_connector(connector.clone()).await;
         let channel = connected.map_err(|error| match find::<ConnectError>(&error) {
@@ -145,10 +168,15 @@ impl Shared {
 }
 
 fn configured(endpoint: &Endpoint) -> tonic::transport::Endpoint {
-    let uri = Uri::try_from(format!("http://{}", endpoint.authority()));
-    // A host that is no authority has no address either, which its calls are told.
-    let uri = uri.unwrap_or(Uri::from_static("http://localhost"));
-    tonic::transport::Endpoint::from(uri)
+    let uri = |scheme| {
+        let uri = Uri::try_from(format!("{scheme}://{}", endpoint.authority()));
+        // A host that is no authority has no address either, which its calls are told.
+        uri.unwrap_or(Uri::from_static("http://localhost"))
+    };
+    let is_tls = matches!(endpoint, Endpoint::Https(_));
+    // TLS is the connector's, whatever tonic thinks of it; calls say how they come.
+    tonic::transport::Endpoint::from(uri("http"))
+        .origin(uri(if is_tls { "https" } else { "http" }))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
@@ -168,8 +196,11 @@ impl Service<Request<Body>> for Pool {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.0);
+        if let Some(authorization) = shared.credentials.authorization() {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
         Box::pin(async move {
             let (channel, slot) = shared.place()?;
             call(channel, &shared.connector, slot, request).await

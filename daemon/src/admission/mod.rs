@@ -24,5 +24,6 @@ fn peer(address: &str, uid: Option<u32>) -> crate::net::Caller {
         transport: crate::net::Transport::Tcp,
         address: Some(address.parse().unwrap()),
         uid,
+        identity: None,
     }
 }

@@ -26,11 +26,15 @@ pub enum Refused {
     Command,
     /// A datagram from where no client sends: a low port, broadcast, our own listeners.
     Source,
+    /// TLS that did not come about.
+    Handshake,
+    /// A call without a credential that is known.
+    Credential,
     /// Datagrams a second, or at once.
     Rate,
 }
 
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 12] = [
     "a cross-protocol attempt",
     "a peer that may not connect",
     "to accept more connections for now: as many are open as may",
@@ -40,6 +44,8 @@ const KINDS: [&str; 10] = [
     "a client that does not read its reply",
     "a malformed command",
     "a datagram from a forbidden source",
+    "a TLS handshake",
+    "a call without a valid credential",
     "a datagram beyond the rate limits",
 ];
 

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Backoff, BoundAddress, Caller, Identity, Listener, PeerStream, PeerUnknown, TcpInfo, Transport,
+    Backoff, BoundAddress, Caller, Listener, Locality, PeerStream, PeerUnknown, TcpInfo, Transport,
     identify_tcp, listener::Socket, socket_file::SocketFile,
 };
 use crate::logging::LineLimit;
@@ -221,10 +221,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn identify_stream(stream: &TcpStream, peer: SocketAddr) -> Result<Caller, PeerUnknown> {
-    let identity = identify_tcp(peer, stream.local_addr()?);
+    let locality = identify_tcp(peer, stream.local_addr()?);
     // Asked last: as long as our end is connected, nobody else can be at the other one.
-    if matches!(identity, Identity::Local { .. }) && TcpInfo::of(stream)?.is_closed() {
+    if matches!(locality, Locality::Local { .. }) && TcpInfo::of(stream)?.is_closed() {
         return Err(PeerUnknown::NoOwner(peer));
     }
-    identity.caller(Transport::Tcp, peer)
+    locality.caller(Transport::Tcp, peer)
 }

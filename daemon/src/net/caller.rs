@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr};
 
+use super::Identity;
+
 /// What a caller came over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -22,6 +24,8 @@ pub struct Caller {
     pub address: Option<SocketAddr>,
     /// The user that its process belongs to; `None` if that is on another machine.
     pub uid: Option<u32>,
+    /// Who it has proven to be; such a caller is known by that alone, and has no `uid`.
+    pub identity: Option<Identity>,
 }
 
 /// The peer is on this machine, and the kernel cannot tell (any more) whose it is. Such a one is refused.
@@ -47,6 +51,17 @@ impl Caller {
             transport: Transport::Unix,
             address: None,
             uid: Some(uid),
+            identity: None,
+        }
+    }
+
+    /// The same peer, known by `identity` alone, and if there is none by its address: never by its user.
+    #[must_use]
+    pub fn known_by(self, identity: Option<Identity>) -> Self {
+        Self {
+            uid: None,
+            identity,
+            ..self
         }
     }
 
@@ -63,12 +78,14 @@ impl Caller {
 }
 
 impl fmt::Display for Caller {
-    /// The text that executions are owned by: `unix:1000` for whom the kernel vouches, else `ip:192.0.2.7`.
+    /// The text that executions are owned by: its identity, else `unix:1000` for whom the kernel vouches, else
+    /// `ip:192.0.2.7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.uid, self.address) {
-            (Some(uid), _) => write!(f, "unix:{uid}"),
-            (None, Some(address)) => write!(f, "ip:{}", address.ip().to_canonical()),
-            (None, None) => f.write_str("unknown"),
+        match (&self.identity, self.uid, self.address) {
+            (Some(identity), _, _) => identity.fmt(f),
+            (None, Some(uid), _) => write!(f, "unix:{uid}"),
+            (None, None, Some(address)) => write!(f, "ip:{}", address.ip().to_canonical()),
+            (None, None, None) => f.write_str("unknown"),
         }
     }
 }
@@ -83,6 +100,7 @@ mod tests {
             transport: Transport::Tcp,
             address: Some(address.parse().unwrap()),
             uid,
+            identity: None,
         };
         assert_eq!(Caller::unix(1000).to_string(), "unix:1000");
         assert_eq!(caller("127.0.0.1:9", Some(0)).to_string(), "unix:0");
@@ -95,5 +113,9 @@ mod tests {
             caller("[2001:db8::7]:9", None).to_string(),
             "ip:2001:db8::7"
         );
+        let local = caller("127.0.0.1:9", Some(0));
+        let identity = Some(Identity::token("ci").unwrap());
+        assert_eq!(local.clone().known_by(identity).to_string(), "token:ci");
+        assert_eq!(local.known_by(None).to_string(), "ip:127.0.0.1");
     }
 }

@@ -1,7 +1,7 @@
 //! Who connects, and how.
 //!
 //! Hops: [`Address`] (what the user typed) -> [`Listener`] (bound) -> [`Acceptor`] (permit, accept, back off) ->
-//! [`identify_tcp`] or `SO_PEERCRED` (whose socket it is) -> [`Caller`] -> [`Users`] (may this one connect?).
+//! [`identify_tcp`] or `SO_PEERCRED` (whose socket it is) -> [`Caller`], with an [`Identity`] if it has proven one -> [`Users`] (may this one connect?).
 
 mod acceptor;
 mod address;
@@ -9,6 +9,7 @@ mod backoff;
 mod caller;
 mod identity;
 mod listener;
+mod locality;
 mod names;
 pub mod peer;
 mod socket_file;
@@ -21,10 +22,11 @@ pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
 pub use address::{Address, AddressError, UnixAddress, authority, zone_index};
 pub use backoff::Backoff;
 pub use caller::{Caller, PeerUnknown, Transport};
-pub use identity::{Identity, identify_tcp, identify_udp};
+pub use identity::{Identity, MAX_IDENTITY_BYTES, NoIdentity};
 pub use listener::{
     BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
 };
+pub use locality::{Locality, identify_tcp, identify_udp};
 pub use stream::PeerStream;
 pub use tcp_info::TcpInfo;
 pub use text::deserialize_text;

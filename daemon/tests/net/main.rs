@@ -6,7 +6,7 @@
 #![cfg(test)]
 
 mod accept;
-mod identity;
+mod locality;
 mod support;
 mod tcp;
 mod unix;

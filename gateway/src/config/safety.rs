@@ -31,8 +31,8 @@ pub enum Unsafe {
     UdpExec,
     /// Commands to the upstream that the network can read and change.
     #[error(
-        "it is on another machine, and http:// sends commands there unencrypted; use a tunnel to 127.0.0.1 or a Unix \
-         socket, or give --allow-plaintext"
+        "it is on another machine, and http:// sends commands there unencrypted; write https://, use a tunnel to 127.0.0.1 \
+         or a Unix socket, or give --allow-plaintext"
     )]
     PlaintextUpstream,
 }

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Parser;
 use remex::duration;
-use remex_client::Endpoint;
+use remex_client::{CredentialFiles, Credentials, Endpoint};
 use remex_daemon::{
     ConfigError, File, Origin, Text,
     logging::{LogFormat, LogLevel},
@@ -68,9 +68,21 @@ pub struct SharedArgs {
 #[derive(Debug, Default, Parser)]
 #[command(name = "remex-gateway", version, max_term_width = 100)]
 pub struct Args {
-    /// The server: http://HOST:PORT or unix:/PATH [default: http://127.0.0.1:50051]
+    /// The server: http://HOST:PORT, https://HOST:PORT or unix:/PATH [default: http://127.0.0.1:50051]
     #[arg(long, value_name = "URI")]
     pub upstream: Option<String>,
+    /// The CAs that the server's certificate may be signed by, in place of those that this machine trusts (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The certificate to show the server (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Its key (PEM), which nobody else may read
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The token to show the server, which nobody else may read
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// The rest.
     #[command(flatten)]
     pub shared: SharedArgs,
@@ -81,6 +93,10 @@ pub struct Args {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Settings {
     upstream: Option<Spanned<String>>,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    token_file: Option<PathBuf>,
     legacy: Option<Vec<Spanned<String>>>,
     users: Option<Spanned<String>>,
     allow_plaintext: bool,
@@ -97,6 +113,8 @@ struct Settings {
 pub struct Config {
     /// The server.
     pub upstream: Endpoint,
+    /// What it is shown.
+    pub credentials: Credentials,
     /// The listeners.
     pub legacy: Vec<Legacy>,
     /// Where the bound addresses are written.
@@ -155,7 +173,14 @@ impl Config {
             file,
             &DEFAULT_LISTENERS,
         );
+        let files = CredentialFiles {
+            ca: args.ca.clone().or(settings.ca),
+            cert: args.cert.clone().or(settings.cert),
+            key: args.key.clone().or(settings.key),
+            token: args.token_file.clone().or(settings.token_file),
+        };
         Ok(Self {
+            credentials: credentials(files, upstream.as_ref())?,
             upstream: upstream.map_or(Ok(Endpoint::default()), |text| endpoint(&text, allow))?,
             legacy: legacy(&urls, users.as_ref(), allow, &[])?,
             ready_file: shared.ready_file.clone().or(settings.ready_file),
@@ -206,10 +231,32 @@ pub fn check_spool(folder: &Path) -> Result<(), ConfigError> {
     })
 }
 
+/// The options are those of the library, whose messages begin with them.
+fn credentials(
+    files: CredentialFiles,
+    upstream: Option<&Text<'_>>,
+) -> Result<Credentials, ConfigError> {
+    let credentials = Credentials::load(files).map_err(|error| {
+        let (flag, error) = (error.option(), error.why());
+        Origin::Flag(flag).wrong(error)
+    })?;
+    if let Some((text, origin)) = upstream
+        && credentials.has_token()
+        && text
+            .parse()
+            .is_ok_and(|endpoint: Endpoint| !endpoint.is_private())
+    {
+        return Err(origin.wrong(format!(
+            "{text}: it is on another machine, and --token-file is not sent there unencrypted; write https://"
+        )));
+    }
+    Ok(credentials)
+}
+
 fn endpoint((text, origin): &Text<'_>, allow: Allow) -> Result<Endpoint, ConfigError> {
     let endpoint: Endpoint = text.parse().map_err(|error| origin.wrong(error))?;
     // A name other than localhost may be anybody's.
-    if allow.plaintext || endpoint.is_local() {
+    if allow.plaintext || endpoint.is_private() {
         return Ok(endpoint);
     }
     Err(origin.wrong(format!("{endpoint}: {}", Unsafe::PlaintextUpstream)))

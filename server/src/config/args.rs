@@ -6,10 +6,15 @@ use clap::{Parser, ValueEnum};
 use remex_gateway::config::SharedArgs;
 use serde::Deserialize;
 
+use crate::tools::Tool;
+
 /// Runs commands on this machine for callers elsewhere, over gRPC, and for clients of the old raw-socket protocol.
 #[derive(Debug, Parser)]
-#[command(name = "remexd", version = remex::VERSION, max_term_width = 100)]
+#[command(name = "remexd", version = remex::VERSION, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub tool: Option<Tool>,
     /// Serve gRPC here, such as 127.0.0.1:50051 or unix:/run/remex/remexd.sock; repeatable, replaces the default
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
@@ -34,9 +39,41 @@ pub struct Args {
     /// What of durable executions is on disk before it is told: nothing, the start, or all [default: none]
     #[arg(long, value_name = "WHAT")]
     pub sync: Option<SyncArg>,
+    /// What callers are known by.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// How process trees are kept together
     #[arg(long, value_name = "WAY", hide = true)]
     pub containment: Option<ContainmentArg>,
+}
+
+/// Flags of TLS and tokens.
+#[derive(Debug, Default, clap::Args)]
+pub struct TrustArgs {
+    /// Serve TCP over TLS, with this certificate and those between it and its CA (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key (PEM), which nobody else may read
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Callers over TLS are known by certificates that these CAs have signed (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Callers are known by the tokens whose hashes are here, a line each as `remexd token new` makes it
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    /// Callers are known by JWTs that these keys have signed, a JWK set
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+    /// The `iss` of those JWTs
+    #[arg(long, value_name = "TEXT")]
+    pub jwt_issuer: Option<String>,
+    /// The `aud` that is this server's
+    #[arg(long, value_name = "TEXT")]
+    pub jwt_audience: Option<String>,
+    /// Allow callers over TLS that have neither a certificate nor a token
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
 }
 
 /// See `crate::process::Choice`.

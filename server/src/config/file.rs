@@ -11,6 +11,7 @@ use super::args::SyncArg;
 /// What the file says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(clippy::struct_excessive_bools, reason = "the keys are the flags")]
 pub(super) struct Keys {
     pub(super) listen: Option<Vec<Spanned<String>>>,
     pub(super) legacy: Option<Vec<Spanned<String>>>,
@@ -28,4 +29,12 @@ pub(super) struct Keys {
     pub(super) pass_env: Option<Vec<Spanned<String>>>,
     pub(super) max_executions: Option<Spanned<usize>>,
     pub(super) sync: Option<SyncArg>,
+    pub(super) tls_cert: Option<Spanned<String>>,
+    pub(super) tls_key: Option<Spanned<String>>,
+    pub(super) tls_client_ca: Option<Spanned<String>>,
+    pub(super) tokens: Option<Spanned<String>>,
+    pub(super) jwks: Option<Spanned<String>>,
+    pub(super) jwt_issuer: Option<Spanned<String>>,
+    pub(super) jwt_audience: Option<Spanned<String>>,
+    pub(super) allow_unauthenticated: bool,
 }

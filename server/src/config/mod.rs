@@ -2,6 +2,7 @@
 
 mod args;
 mod file;
+mod trust;
 
 use std::{
     env,
@@ -24,8 +25,13 @@ pub use self::args::Args;
 use self::{
     args::{ContainmentArg, SyncArg},
     file::Keys,
+    trust::Trusted,
 };
-use crate::{execution::DEFAULT_MAX_EXECUTIONS, state_dir::default_path};
+use crate::{
+    execution::DEFAULT_MAX_EXECUTIONS,
+    identity::{TrustFiles, reload::Reloader},
+    state_dir::default_path,
+};
 use remex_supervisor::{journal::SyncMode, process::Choice};
 
 /// Where gRPC is served by default.
@@ -45,6 +51,9 @@ pub struct Config {
     pub legacy: Vec<Legacy>,
     pub ipv6: Ipv6Defaults,
     pub users: Users,
+    pub trust: TrustFiles,
+    /// What is in those files, and will be.
+    pub reloader: Reloader,
     /// `None`: the default, see [`crate::state_dir::default_path`].
     pub state_dir: Option<PathBuf>,
     /// `None`: the state folder.
@@ -79,12 +88,16 @@ impl Config {
         Self::build(args, keys, Some(&file))
     }
 
-    fn build(args: &Args, keys: Keys, file: Option<&File>) -> Result<Self, ConfigError> {
+    fn build(args: &Args, mut keys: Keys, file: Option<&File>) -> Result<Self, ConfigError> {
         let shared = &args.shared;
         let allow = Allow {
             plaintext: shared.allow_plaintext || keys.allow_plaintext,
             udp_exec: shared.allow_udp_exec || keys.allow_udp_exec,
         };
+        let Trusted {
+            files: trust,
+            reloader,
+        } = trust::trusted(&args.trust, &mut keys, file)?;
         let no_legacy = args.no_legacy || (keys.no_legacy && shared.legacy.is_empty());
         if !no_legacy
             && let Some(error) = none_listed(
@@ -119,15 +132,17 @@ impl Config {
             keys.drain_timeout,
             file,
         );
-        let listen = addresses(&listen, allow)?;
+        let listen = addresses(&listen, &trust, allow)?;
         Ok(Self {
             legacy: legacy(&urls, users.as_ref(), allow, &listen)?,
             listen,
             ipv6: Ipv6Defaults {
-                listen: ipv6_listen(defaults_of_listen, allow)?,
+                listen: ipv6_listen(defaults_of_listen, &trust, allow)?,
                 legacy: ipv6_legacy(defaults_of_legacy, users.as_ref(), allow)?,
             },
             users: checked(users, Users::parse)?.unwrap_or_else(Users::daemon),
+            trust,
+            reloader,
             state_dir: args.state_dir.clone().or(keys.state_dir),
             spool_dir: shared.spool_dir.clone().or(keys.spool_dir),
             ready_file: shared.ready_file.clone().or(keys.ready_file),
@@ -165,12 +180,18 @@ impl Config {
     /// What the configuration means, a sentence a line, for `--check`.
     pub fn explain(&self) -> String {
         let listen = self.listen.iter();
-        let grpc = listen
-            .map(|address| format!("gRPC on {address}, for {}.", address.explain(&self.users)));
+        let grpc = listen.map(|address| self.who_may_call(&address.to_string(), address));
         let legacy = self.legacy.iter();
         let legacy = legacy.map(|legacy| legacy.listener.explain(&legacy.users));
         let lines: Vec<_> = grpc.chain(legacy).collect();
         lines.join("\n") + "\n"
+    }
+}
+
+impl Config {
+    /// A sentence on who may call at `address`, which was bound to what is `shown`.
+    pub fn who_may_call(&self, shown: &str, address: &Address) -> String {
+        trust::explain(shown, address, &self.trust, &self.users)
     }
 }
 
@@ -193,10 +214,14 @@ fn spanned<T>(key: Spanned<T>, text: impl Fn(T) -> String) -> Spanned<String> {
 }
 
 /// Addresses that can be listened on side by side.
-fn addresses(texts: &[Text<'_>], allow: Allow) -> Result<Vec<Address>, ConfigError> {
+fn addresses(
+    texts: &[Text<'_>],
+    files: &TrustFiles,
+    allow: Allow,
+) -> Result<Vec<Address>, ConfigError> {
     let mut addresses: Vec<Address> = Vec::new();
     for text in texts {
-        let address = address(text, allow)?;
+        let address = address(text, files, allow)?;
         if let Some(other) = addresses.iter().find(|other| address.overlaps(other)) {
             let (text, origin) = text;
             return Err(origin.wrong(format!(
@@ -209,22 +234,27 @@ fn addresses(texts: &[Text<'_>], allow: Allow) -> Result<Vec<Address>, ConfigErr
     Ok(addresses)
 }
 
-fn address((text, origin): &Text<'_>, allow: Allow) -> Result<Address, ConfigError> {
+fn address(
+    (text, origin): &Text<'_>,
+    files: &TrustFiles,
+    allow: Allow,
+) -> Result<Address, ConfigError> {
     let wrong = |error: AddressError| origin.wrong(format!("{}: {error}", text.escape_debug()));
     let address: Address = text.parse().map_err(wrong)?;
-    if address.is_loopback() || allow.plaintext {
-        return Ok(address);
-    }
-    Err(origin.wrong(format!(
-        "{address}: other machines reach it, and without TLS whoever is in the network reads and changes what is said; \
-         listen on 127.0.0.1 and use a tunnel, or give --allow-plaintext"
-    )))
+    trust::check(&address, files, allow.plaintext)
+        .map_err(|why| origin.wrong(format!("{address}: {why}")))?;
+    Ok(address)
 }
 
-fn ipv6_listen(is_default: bool, allow: Allow) -> Result<Vec<Address>, ConfigError> {
+fn ipv6_listen(
+    is_default: bool,
+    files: &TrustFiles,
+    allow: Allow,
+) -> Result<Vec<Address>, ConfigError> {
     let text = (DEFAULT_LISTEN_IPV6.to_owned(), Origin::Flag("--listen"));
     let listen = is_default.then_some(text);
-    listen.iter().map(|text| address(text, allow)).collect()
+    let address = |text| address(text, files, allow);
+    listen.iter().map(address).collect()
 }
 
 fn ipv6_legacy(

@@ -36,6 +36,9 @@ struct Details {
     /// That client's address.
     #[prost(string, tag = "6")]
     client: String,
+    /// Who the caller had proven to be.
+    #[prost(string, tag = "7")]
+    identity: String,
 }
 
 /// What is known of a request again.
@@ -89,6 +92,12 @@ pub(super) fn encode(new: &NewExecution, durability: &Durability) -> Bytes {
         },
         gateway: new.through.gateway,
         client: new.through.client.map(text).unwrap_or_default(),
+        identity: new
+            .caller
+            .identity
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
     .encode_to_vec()
     .into()
@@ -116,6 +125,11 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Known> {
         _ => Transport::Unix,
     };
     let address = details.address.parse::<IpAddr>().ok();
+    // One whose owner's name this version does not understand is nobody's, rather than its address's.
+    let identity = match details.identity.as_str() {
+        "" => None,
+        text => Some(text.parse().ok()?),
+    };
     let (spec, until_end) = crate::service::command_of_record(request.command?)?;
     Some(Known {
         spec,
@@ -125,6 +139,7 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Known> {
             transport,
             address: address.map(|address| SocketAddr::new(address, 0)),
             uid: details.uid,
+            identity,
         },
         through: Through {
             transport,

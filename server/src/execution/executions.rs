@@ -384,8 +384,12 @@ impl Executions {
     }
 }
 
-/// A caller sees its own executions; the server's own user and root see all.
+/// A caller sees its own executions; the server's own user and root see all. Who has proven an identity is that, whatever
+/// its user and its address are.
 fn may_see(caller: &Caller, owner: &Caller) -> bool {
+    if caller.identity.is_some() || owner.identity.is_some() && caller.uid.is_none() {
+        return caller.identity == owner.identity;
+    }
     let own = rustix::process::geteuid().as_raw();
     match (caller.uid, owner.uid) {
         (Some(uid), _) if uid == 0 || uid == own => true,

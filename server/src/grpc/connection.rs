@@ -2,11 +2,17 @@
 
 use std::{convert::Infallible, future::Future, sync::Arc, task::Poll, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use remex_daemon::net::{Accepted, Acceptor, Caller, PeerUnknown, Users};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use remex_daemon::{
+    admission::Refused,
+    net::{Accepted, Acceptor, BoundAddress, Caller, PeerStream, PeerUnknown, Users},
+};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 
@@ -16,13 +22,21 @@ use super::{
     codec, deadline,
     fairness::{self, WaitingCall},
     gate,
+    handshake::{self, Handshakes, NoHandshake},
     peers::{Peers, Place},
-    preface::{self, Opened},
+    preface::{self, NoPreface, Opened},
     refused::{Refusal, RefusedRoom},
     request::Resettable,
+    revocation::{self, REVOKED_GRACE},
     routes::is_streaming,
+    stream::Stream,
     unsent::{Paced, Unsent},
+    until::until,
     with_version,
+};
+use crate::identity::{
+    Authenticated, Guesses, Now, Peer, Protection, Tls, authenticate::authenticate,
+    reload::CurrentTrust,
 };
 
 /// Connections of gRPC at once.
@@ -74,8 +88,11 @@ const MAX_LOCAL_RESETS: usize = 1024 * 1024;
 pub struct Server {
     routes: Routes,
     users: Arc<Users>,
+    trust: CurrentTrust,
+    guesses: Arc<Guesses>,
     tasks: TaskTracker,
     idle: Duration,
+    handshakes: Handshakes,
     peers: Peers,
     refused: RefusedRoom,
     budget: SharedBudget,
@@ -84,17 +101,29 @@ pub struct Server {
 
 /// A connection that is let in.
 struct Admitted {
-    caller: Caller,
     place: Place,
     permit: OwnedSemaphorePermit,
 }
 
+/// A connection that nothing came of.
+#[derive(Debug, thiserror::Error)]
+enum Unopened {
+    #[error(transparent)]
+    Handshake(#[from] NoHandshake),
+    #[error(transparent)]
+    Preface(#[from] NoPreface),
+}
+
 impl Server {
-    /// Over `routes`, for callers that `users` lets in; its tasks are tracked by `tasks`.
-    pub fn new(routes: Routes, users: Arc<Users>, tasks: TaskTracker) -> Self {
+    /// Over `routes`, for callers that `users` lets in or that `trust` knows; its tasks are tracked by `tasks`. TCP is served
+    /// over TLS if `trust` has some.
+    pub fn new(routes: Routes, users: Arc<Users>, trust: CurrentTrust, tasks: TaskTracker) -> Self {
         Self {
             routes,
             users,
+            trust,
+            guesses: Arc::default(),
+            handshakes: Handshakes::default(),
             refused: RefusedRoom::new(tasks.clone()),
             tasks,
             idle: MAX_IDLE,
@@ -113,6 +142,7 @@ impl Server {
 
     /// Takes connections until `stop`; those that are open then are asked to finish.
     pub async fn serve(self, mut acceptor: Acceptor, stop: CancellationToken) {
+        let is_tcp = matches!(acceptor.local(), BoundAddress::Tcp(_));
         loop {
             let accepted = tokio::select! {
                 accepted = acceptor.accept() => accepted,
@@ -120,71 +150,121 @@ impl Server {
             };
             let caller = accepted.identify();
             let Accepted { stream, permit, .. } = accepted;
-            let (caller, place) = match self.admit(caller) {
+            // From before the handshake: what changes while it lasts is heard of.
+            let mut trust = self.trust.clone();
+            let tls = trust.borrow_and_update().tls().filter(|_| is_tcp).cloned();
+            let (caller, place) = match self.admit(caller, tls.is_some()) {
                 Ok(admitted) => admitted,
                 Err(refusal) => {
-                    self.refused.show_in(stream, &refusal);
+                    self.refused.show_in(stream, tls, &refusal);
                     continue;
                 }
             };
-            let admitted = Admitted {
-                caller,
-                place,
-                permit,
-            };
+            let admitted = Admitted { place, permit };
             let (server, stop) = (self.clone(), stop.clone());
             self.tasks.spawn(async move {
                 let opened = tokio::select! {
-                    opened = preface::open(stream) => opened,
+                    opened = server.open(stream, &caller, tls) => opened,
                     () = stop.cancelled() => return,
                 };
                 match opened {
-                    Ok(opened) => server.drive(opened, admitted, stop).await,
-                    Err(error) => tracing::debug!(%error, "a connection was closed unserved"),
+                    Ok((opened, protection)) => {
+                        let peer = Peer::new(caller, protection);
+                        server.drive(opened, peer, trust, admitted, stop).await;
+                    }
+                    Err(error) => {
+                        if let Unopened::Handshake(_) = error {
+                            let refusals = server.refused.refusals();
+                            refusals.note(Refused::Handshake, &caller, &error);
+                        }
+                        tracing::debug!(%error, "a connection was closed unserved");
+                    }
                 }
             });
         }
     }
 
-    async fn drive(self, opened: Opened, admitted: Admitted, stop: CancellationToken) {
-        let Admitted {
-            caller,
-            place,
-            permit,
-        } = admitted;
+    /// What is said before HTTP/2 begins.
+    async fn open(
+        &self,
+        stream: PeerStream,
+        caller: &Caller,
+        tls: Option<Tls>,
+    ) -> Result<(Opened, Protection), Unopened> {
+        let (stream, protection) = match tls {
+            Some(tls) => {
+                let turn = self.handshakes.begin(caller);
+                let stream = handshake::shake(stream, &tls, turn).await?;
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
+                (Stream::Tls(Box::new(stream)), Protection::Tls(chain))
+            }
+            None if caller.is_local() => (Stream::Plain(stream), Protection::Local),
+            None => (Stream::Plain(stream), Protection::Plaintext),
+        };
+        Ok((preface::open(stream).await?, protection))
+    }
+
+    async fn drive(
+        self,
+        opened: Opened,
+        peer: Peer,
+        trust: CurrentTrust,
+        admitted: Admitted,
+        stop: CancellationToken,
+    ) {
+        let Admitted { place, permit } = admitted;
         let calls = Calls::new();
-        let scope = Scope {
+        let (opened, waiting) = fairness::in_turns(opened);
+        let builder = builder_beside(place.connections, self.tasks.clone());
+        let (protection, idle) = (peer.protection.clone(), self.idle);
+        let leave = CancellationToken::new();
+        let scope = Arc::new(Scope {
             budget: self.budget.of_connection(&place),
             unsent: self.unsent,
             calls: Arc::clone(&calls),
-            tasks: self.tasks.clone(),
-        };
-        let (opened, waiting) = fairness::in_turns(opened);
-        let (routes, caller) = (self.routes, Arc::new(caller));
-        let service = service_fn(move |request| {
-            let scope = scope.clone();
-            scope.answer(waiting.call(), routes.clone(), Arc::clone(&caller), request)
+            tasks: self.tasks,
+            trust: trust.clone(),
+            guesses: self.guesses,
+            users: self.users,
+            refused: self.refused,
+            peer,
+            leave: leave.clone(),
         });
-        let mut builder = builder(self.tasks);
-        builder.initial_connection_window_size(window(place.connections));
-        if place.connections <= WIDE_CONNECTIONS {
-            builder.max_frame_size(WIDE_FRAME_BYTES);
-        }
+        let routes = self.routes;
+        let service = service_fn(move |request| {
+            let scope = Arc::clone(&scope);
+            scope.answer(waiting.call(), routes.clone(), request)
+        });
         let connection = builder.serve_connection(TokioIo::new(opened), service);
         let mut connection = std::pin::pin!(connection);
+        let mut revoked = std::pin::pin!(revocation::certificate(&protection, trust));
+        let mut is_revoked = false;
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
             () = stop.cancelled() => None,
-            () = calls.idle(self.idle) => None,
+            () = leave.cancelled() => None,
+            () = revoked.as_mut() => {
+                is_revoked = true;
+                None
+            }
+            () = calls.idle(idle) => None,
         };
         let ended = if let Some(ended) = ended {
             ended
         } else {
             connection.as_mut().graceful_shutdown();
+            let cut = async {
+                if !is_revoked {
+                    revoked.await;
+                }
+                sleep(REVOKED_GRACE).await;
+            };
             tokio::select! {
                 ended = connection => ended,
                 // It was told, and does not go.
                 () = calls.idle(GOING) => Ok(()),
+                () = cut => Ok(()),
             }
         };
         if let Err(error) = ended {
@@ -193,10 +273,15 @@ impl Server {
         drop((permit, place));
     }
 
-    fn admit(&self, caller: Result<Caller, PeerUnknown>) -> Result<(Caller, Place), Refusal> {
+    /// Where TLS is served, a caller is known by what it shows there and in its calls, so its user is not asked yet.
+    fn admit(
+        &self,
+        caller: Result<Caller, PeerUnknown>,
+        is_tls: bool,
+    ) -> Result<(Caller, Place), Refusal> {
         let caller = caller?;
         match caller.uid {
-            Some(uid) if !self.users.allows(uid) => Err(Refusal::User(uid)),
+            Some(uid) if !is_tls && !self.users.allows(uid) => Err(Refusal::User(uid)),
             _ => match self.peers.enter(&caller) {
                 Some(place) => Ok((caller, place)),
                 None => Err(Refusal::TooMany(caller.to_string())),
@@ -221,26 +306,32 @@ async fn one_poll_later() {
 }
 
 /// What the calls of a connection share.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Scope {
     budget: Budget,
     unsent: Unsent,
     calls: Arc<Calls>,
     tasks: TaskTracker,
+    trust: CurrentTrust,
+    guesses: Arc<Guesses>,
+    users: Arc<Users>,
+    refused: RefusedRoom,
+    peer: Peer,
+    /// The connection is to be asked to go.
+    leave: CancellationToken,
 }
 
 impl Scope {
     /// A call, whose request and response stay within their bounds.
     async fn answer(
-        self,
+        self: Arc<Self>,
         waiting: WaitingCall,
         mut routes: Routes,
-        caller: Arc<Caller>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
         drop(waiting);
         let call = self.calls.begin();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if let Err(no_call) = gate::check(&parts) {
             return Ok(with_version(no_call.into_response()));
         }
@@ -249,14 +340,44 @@ impl Scope {
             Err(status) => return Ok(with_version(status.into_http())),
         };
         one_poll_later().await;
+        let mut trust = self.trust.clone();
+        let judged = {
+            let trust = Arc::clone(&trust.borrow_and_update());
+            let (users, guesses, peer) = (&self.users, &self.guesses, &self.peer);
+            authenticate(&trust, users, guesses, peer, &parts.headers, Now::get())
+        };
+        let Authenticated { caller, credential } = match judged {
+            Ok(authenticated) => authenticated,
+            Err(why) => return Ok(with_version(self.refused.denied(&self.peer.kernel, &why))),
+        };
+        // It has served, and is nobody else's to see.
+        parts.headers.remove(AUTHORIZATION);
         let streaming = is_streaming(parts.uri.path());
-        let body = Metered::new(Resettable(body), self.budget, streaming);
+        let body = Metered::new(Resettable(body), self.budget.clone(), streaming);
         let mut request = Request::from_parts(parts, Body::new(body));
-        request.extensions_mut().insert(Caller::clone(&caller));
+        request.extensions_mut().insert(caller);
         let answering = tower::Service::call(&mut routes, request);
-        let response = match deadline {
+        let tasks = &self.tasks;
+        let answering = async {
+            match deadline {
+                None => answering.await,
+                Some(deadline) => deadline::within(deadline, tasks, answering).await,
+            }
+        };
+        let response = match credential {
             None => answering.await?,
-            Some(deadline) => deadline::within(deadline, &self.tasks, answering).await?,
+            Some(credential) => {
+                let over = || {
+                    let leave = self.leave.clone();
+                    let over = revocation::credential(credential.clone(), trust.clone());
+                    async move {
+                        let status = over.await;
+                        leave.cancel();
+                        status
+                    }
+                };
+                until(over, tasks, answering).await?
+            }
         };
         let paced = |body| Body::new(Paced::new(body, &self.unsent, call));
         Ok(with_version(codec::with_reason(response)).map(paced))
@@ -272,6 +393,16 @@ const fn window(connections: usize) -> u32 {
     } else {
         NARROW_WINDOW
     }
+}
+
+/// For a connection beside which so many are open, itself among them.
+fn builder_beside(connections: usize, tasks: TaskTracker) -> http2::Builder<Tasks> {
+    let mut builder = builder(tasks);
+    builder.initial_connection_window_size(window(connections));
+    if connections <= WIDE_CONNECTIONS {
+        builder.max_frame_size(WIDE_FRAME_BYTES);
+    }
+    builder
 }
 
 /// No ping of HTTP/2: a peer that is stopped or asleep is not gone, and TCP's keepalive finds the one that is.
@@ -317,7 +448,8 @@ mod tests {
 
     fn server() -> Server {
         let users = Arc::new(Users::daemon());
-        Server::new(Routes::default(), users, TaskTracker::new())
+        let (_, trust) = tokio::sync::watch::channel(Arc::default());
+        Server::new(Routes::default(), users, trust, TaskTracker::new())
     }
 
     #[tokio::test]

@@ -1,18 +1,23 @@
 //! gRPC over HTTP/2: from an accepted connection to the services.
 //!
-//! Hops: `remex_daemon::net::Acceptor` (permit, peer) -> [`connection`] (caller admitted, or shown into [`refused`]; preface,
-//! HTTP/2) -> `fairness` (its turn) -> `gate` (whether it is a call) -> `deadline` -> [`budget`] (what its request may take) -> [`routes`] (which
+//! Hops: `remex_daemon::net::Acceptor` (permit, peer) -> [`connection`] (peer admitted, or shown into [`refused`]; TLS by
+//! [`handshake`]; preface, HTTP/2) -> `fairness` (its turn) -> `gate` (whether it is a call) -> [`crate::identity`] (who makes
+//! it, until [`revocation`]) -> `deadline` -> [`budget`] (what its request may take) -> [`routes`] (which
 //! service) -> `crate::service` -> [`unsent`] (what waits of its response).
 
 pub mod connection;
 pub mod peers;
 pub mod refused;
+pub mod handshake;
+mod stream;
 mod preface;
 pub mod authority;
 mod calls;
 mod fairness;
 mod gate;
 mod deadline;
+pub mod revocation;
+mod until;
 pub mod budget;
 mod message;
 mod request;

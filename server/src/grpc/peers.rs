@@ -17,13 +17,13 @@ pub const MAX_CONNECTIONS_OF_A_PEER: usize = 1024;
 
 /// Whom connections are counted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Peer {
+pub(super) enum Peer {
     User(u32),
     Address(IpAddr),
 }
 
 impl Peer {
-    fn of(caller: &Caller) -> Self {
+    pub(super) fn of(caller: &Caller) -> Self {
         match (caller.uid, caller.address) {
             (None, Some(address)) => Self::Address(address.ip().to_canonical()),
             // Over a Unix socket the kernel always names a user.
@@ -111,6 +111,7 @@ mod tests {
             transport: Transport::Tcp,
             address: Some(address.parse().unwrap()),
             uid: None,
+            identity: None,
         }
     }
 

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use remex_daemon::net::PeerStream;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::timeout,
 };
+
+use super::stream::Stream;
 
 /// A connection has to send its preface within this time.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +32,7 @@ const HTTP_1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
 pub(super) struct Opened {
     /// Bytes of the preface that were given out.
     given: usize,
-    stream: PeerStream,
+    stream: Stream,
 }
 
 /// Why a connection is of no use.
@@ -46,13 +47,13 @@ pub(super) enum NoPreface {
 }
 
 /// Reads the preface.
-pub(super) async fn open(mut stream: PeerStream) -> Result<Opened, NoPreface> {
+pub(super) async fn open(mut stream: Stream) -> Result<Opened, NoPreface> {
     let read = timeout(PREFACE_TIMEOUT, read(&mut stream)).await;
     read.map_err(|_| NoPreface::Late)??;
     Ok(Opened { given: 0, stream })
 }
 
-async fn read(stream: &mut PeerStream) -> Result<(), NoPreface> {
+async fn read(stream: &mut Stream) -> Result<(), NoPreface> {
     let mut bytes = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < bytes.len() {

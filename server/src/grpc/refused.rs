@@ -3,22 +3,26 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use http::Request;
+use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use remex::error::Reason;
 use remex_daemon::{
     admission::{Refusals, Refused},
-    net::{PeerStream, PeerUnknown},
+    net::{Caller, PeerStream, PeerUnknown},
 };
 use tokio::{
     sync::{Notify, Semaphore},
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 
-use super::{connection::builder, peers::MAX_CONNECTIONS_OF_A_PEER, preface, with_version};
+use super::{
+    connection::builder, peers::MAX_CONNECTIONS_OF_A_PEER, preface, stream::Stream, with_version,
+};
+use crate::identity::{NoCaller, Tls};
 
 /// Refused connections that are told so at once.
 pub const REFUSED_AT_ONCE: usize = 64;
@@ -68,8 +72,21 @@ impl RefusedRoom {
         }
     }
 
-    /// Answers each call of `stream` that `refusal` is why it is not run, and closes it soon.
-    pub(super) fn show_in(&self, stream: PeerStream, refusal: &Refusal) {
+    /// What was refused so far.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// The answer to a call of `peer` that has no caller.
+    pub(super) fn denied(&self, peer: &Caller, why: &NoCaller) -> Response<Body> {
+        let (kind, status) = status(why);
+        self.refusals.note(kind, peer, why);
+        status.into_http()
+    }
+
+    /// Answers each call of `stream`, which is served over `tls` if there is any, that `refusal` is why it is not run, and
+    /// closes it soon.
+    pub(super) fn show_in(&self, stream: PeerStream, tls: Option<Tls>, refusal: &Refusal) {
         self.refusals
             .note(refusal.kind(), &"a client of gRPC", refusal);
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -79,13 +96,39 @@ impl RefusedRoom {
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
             // Whoever does not go by itself is cut off.
-            let _ = timeout(REFUSED_STAY, tell(stream, status, tasks)).await;
+            let _ = timeout(REFUSED_STAY, tell(stream, tls, status, tasks)).await;
             drop(place);
         });
     }
 }
 
-async fn tell(stream: PeerStream, status: tonic::Status, tasks: TaskTracker) {
+/// The status of a call that has no caller, and as what it is counted.
+fn status(why: &NoCaller) -> (Refused, Status) {
+    let message = why.to_string();
+    match why {
+        NoCaller::User(_) => (Refused::Peer, Reason::PeerNotAllowed.status(message)),
+        NoCaller::Guessing(left) => {
+            let status = Reason::TokenInvalid.retry_after(*left, message);
+            (Refused::Credential, status)
+        }
+        NoCaller::NoCredential(_)
+        | NoCaller::Malformed
+        | NoCaller::Exposed
+        | NoCaller::Unknown
+        | NoCaller::Expired
+        | NoCaller::Jwt(_)
+        | NoCaller::Nameless(_) => (Refused::Credential, Reason::TokenInvalid.status(message)),
+    }
+}
+
+async fn tell(stream: PeerStream, tls: Option<Tls>, status: Status, tasks: TaskTracker) {
+    let stream = match tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match TlsAcceptor::from(tls.config()).accept(stream).await {
+            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Err(_) => return,
+        },
+    };
     let Ok(opened) = preface::open(stream).await else {
         return;
     };
@@ -125,7 +168,7 @@ mod tests {
         let peer = greet(to);
         let stream = acceptor.accept().await.stream;
         let begun = Instant::now();
-        RefusedRoom::new(TaskTracker::new()).show_in(stream, &Refusal::User(7));
+        RefusedRoom::new(TaskTracker::new()).show_in(stream, None, &Refusal::User(7));
         let asked = read_to_end(peer).await.expect("it was asked to go");
         assert_eq!((asked - begun).as_millis(), 500);
         assert_eq!(begun.elapsed().as_millis(), 1000);
@@ -140,7 +183,7 @@ mod tests {
         for _ in 0..=64 {
             peers.push(greet(to));
             let stream = acceptor.accept().await.stream;
-            room.show_in(stream, &Refusal::User(7));
+            room.show_in(stream, None, &Refusal::User(7));
         }
         let mut last = peers.pop().unwrap();
         // Closed with what it said unread, so that it may be reset.

@@ -18,8 +18,10 @@ use crate::{
     },
 };
 
-/// Fields of the API that a server without them would drop unseen; in alphabetical order.
-const FEATURES: [&str; 6] = ["drain", "durable", "limits", "refused", "terminal", "user"];
+/// What of the API a server without it would drop unseen; in alphabetical order.
+const FEATURES: [&str; 7] = [
+    "drain", "durable", "limits", "refused", "terminal", "tokens", "user",
+];
 
 pub(super) fn server_info(executions: &Executions) -> v1::GetServerInfoResponse {
     v1::GetServerInfoResponse {

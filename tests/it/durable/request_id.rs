@@ -16,6 +16,9 @@ use crate::{
     supervision::support::{RequestExt, Server, argv, count, duration, ending, shell},
 };
 
+/// What makes another request of one.
+type Change = fn(&mut StartRequest);
+
 fn named(mut request: StartRequest, id: &str) -> StartRequest {
     id.clone_into(&mut request.request_id);
     request
@@ -69,7 +72,6 @@ async fn the_same_request_joins_and_another_is_a_conflict() {
     assert_eq!((&record.execution_id, record.attached), (&id, 2));
     assert_eq!(record.request_id, "nightly");
     assert_eq!(record.on_disconnect(), OnDisconnect::Grace);
-    type Change = fn(&mut StartRequest);
     let changes: [(&str, Change); 7] = [
         ("command", |request| {
             request.command.as_mut().unwrap().shell.push(' ');
@@ -79,17 +81,17 @@ async fn the_same_request_joins_and_another_is_a_conflict() {
             environment.insert("SECRET".into(), "hunter2".into());
         }),
         ("stdin_data", |request| {
-            request.stdin_data = b"x".as_slice().into()
+            request.stdin_data = b"x".as_slice().into();
         }),
         ("stdin_open", |request| request.stdin_open = false),
         ("labels", |request| {
             request.labels.insert("a".into(), "c".into());
         }),
         ("on_disconnect", |request| {
-            request.on_disconnect = OnDisconnect::Detach.into()
+            request.on_disconnect = OnDisconnect::Detach.into();
         }),
         ("disconnect_grace", |request| {
-            request.disconnect_grace = Some(duration(7000))
+            request.disconnect_grace = Some(duration(7000));
         }),
     ];
     for (field, change) in changes {

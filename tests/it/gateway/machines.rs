@@ -19,7 +19,7 @@ use crate::harness::tools::{self, Missing};
 /// The narrowest that every host of IPv4 has to take.
 const MTU: &str = "576";
 /// Addresses for documentation: no real machine has them.
-const SERVER: &str = "192.0.2.1";
+pub(crate) const SERVER: &str = "192.0.2.1";
 const CLIENT: &str = "192.0.2.2";
 /// Packets in a hundred that are lost, each way.
 const LOST: &str = "2";
@@ -28,7 +28,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// What lies between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
+pub(crate) enum Path {
     /// Nothing but a small MTU.
     Narrow,
     /// It loses packets.
@@ -38,7 +38,7 @@ pub(super) enum Path {
 }
 
 /// The two machines.
-pub(super) struct Machines {
+pub(crate) struct Machines {
     id: String,
     carrier: Option<Carrier>,
 }
@@ -75,7 +75,7 @@ impl Drop for Carrier {
 
 impl Machines {
     /// What they need.
-    pub(super) fn possible() -> Result<(), Missing> {
+    pub(crate) fn possible() -> Result<(), Missing> {
         tools::root()?;
         for program in ["ip", "nft", "python3"] {
             tools::program(program)?;
@@ -88,7 +88,7 @@ impl Machines {
             .map_err(|_| Missing::new("/dev/net/tun"))
     }
 
-    pub(super) fn new(path: Path) -> Self {
+    pub(crate) fn new(path: Path) -> Self {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         // Names of devices have 15 bytes at most.
         let id = format!("rx{}.{next}", process::id());
@@ -134,12 +134,12 @@ impl Machines {
     }
 
     /// Where a listener of the server's is, on a port of its own choice.
-    pub(super) fn url(service: &str) -> String {
+    pub(crate) fn url(service: &str) -> String {
         format!("tcp://{SERVER}:0/{service}")
     }
 
     /// Runs `scenario` on the server: what it starts is there too.
-    pub(super) fn on_server(&self, scenario: impl Future<Output = ()> + Send) {
+    pub(crate) fn on_server(&self, scenario: impl Future<Output = ()> + Send) {
         on(&self.server(), || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -149,7 +149,7 @@ impl Machines {
     }
 
     /// A connection from the client.
-    pub(super) fn connect(&self, address: SocketAddr) -> Legacy {
+    pub(crate) fn connect(&self, address: SocketAddr) -> Legacy {
         let stream = on(&self.client(), || TcpStream::connect(address));
         let stream = stream.expect("a connection");
         stream.set_nonblocking(true).expect("a socket");
@@ -159,7 +159,7 @@ impl Machines {
     }
 
     /// A process on the client.
-    pub(super) fn on_client(&self, mut start: tokio::process::Command) -> Child {
+    pub(crate) fn on_client(&self, mut start: tokio::process::Command) -> Child {
         // It is the current runtime that has to hear of its end.
         let runtime = tokio::runtime::Handle::current();
         on(&self.client(), move || {
@@ -169,14 +169,14 @@ impl Machines {
     }
 
     /// Shortens how long the client's kernel remembers what a process that is gone has left half-closed.
-    pub(super) fn forget_soon(&self) {
+    pub(crate) fn forget_soon(&self) {
         on(&self.client(), || {
             fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").expect("a setting");
         });
     }
 
     /// The packets that were lost so far.
-    pub(super) fn lost_packets(&self) -> u64 {
+    pub(crate) fn lost_packets(&self) -> u64 {
         let list = |machine: String| {
             let text = nft(&machine, &["list", "ruleset"]);
             let (_, counter) = text.split_once("counter packets ").expect("a counter");

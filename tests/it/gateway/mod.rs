@@ -6,7 +6,7 @@ mod crowd;
 mod flood;
 mod foreign;
 mod gone;
-mod machines;
+pub(crate) mod machines;
 mod memory;
 mod network;
 mod options;

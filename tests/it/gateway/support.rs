@@ -140,11 +140,24 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// One that calls the server at `upstream`; its files are in `home`.
     pub(crate) async fn start(home: &Home, upstream: &str, urls: &[&str]) -> Self {
+        Self::start_with(home, upstream, urls, &[]).await
+    }
+
+    /// The same, with `flags`.
+    pub(crate) async fn start_with(
+        home: &Home,
+        upstream: &str,
+        urls: &[&str],
+        flags: &[&str],
+    ) -> Self {
         let ready = home.path("gateway-ready");
+        // One before it may have left its own.
+        let _ = fs::remove_file(&ready);
         let log = fs::File::create(home.path("gateway-log")).expect("a log file");
         let mut child = Command::new(binary("remex-gateway"))
             .args(["--upstream", upstream])
             .args(urls.iter().flat_map(|url| ["--legacy", url]))
+            .args(flags)
             .arg("--ready-file")
             .arg(&ready)
             .stdin(Stdio::null())

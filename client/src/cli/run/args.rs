@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use remex_client::{Command, v1};
 
 use super::session::Hold;
-use crate::cli::{args::ServerArgs, command::CommandArgs};
+use crate::cli::{command::CommandArgs, server::ServerArgs};
 
 /// The shape of what `--json` prints, in lines that no terminal of 80 columns breaks.
 const JSON_HELP: &str = "\

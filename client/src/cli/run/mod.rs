@@ -16,7 +16,7 @@ mod why;
 
 use std::{env, time::Duration};
 
-use remex_client::{Client, Command, Endpoint, Error, Interaction};
+use remex_client::{Command, Error, Interaction};
 
 pub(crate) use self::args::RunArgs;
 pub(super) use self::{
@@ -27,9 +27,9 @@ use self::{
     session::{Local, Outcome, Session},
     terminal::LocalTerminal,
 };
-use super::{Failure, command::refused, failure::status_of, print};
+use super::{Failure, command::refused, failure::status_of, print, server::Server};
 
-pub(crate) async fn run(server: &Endpoint, args: RunArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(server: &Server, args: RunArgs) -> Result<u8, Failure> {
     // Watched before anything is sent, so that nothing is missed.
     let mut signals = Signals::watch()?;
     let changes = Changes::watch(args.terminal)?;
@@ -48,8 +48,8 @@ pub(crate) async fn run(server: &Endpoint, args: RunArgs) -> Result<u8, Failure>
     converse(interaction, &how, signals, changes).await
 }
 
-async fn begin(server: &Endpoint, command: Command) -> Result<Interaction, Error> {
-    Client::connect(server).await?.interact(command).await
+async fn begin(server: &Server, command: Command) -> Result<Interaction, Error> {
+    server.connect().await?.interact(command).await
 }
 
 /// How this side goes along with a command.

@@ -144,7 +144,7 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["attach"], "ID is missing; see `remex attach --help`"),
     (
         &["ps", "--token-file", "x"],
-        "--token-file is not yet in this version; leave it out; see `remex ps --help`",
+        "--token-file: x: cannot be read: No such file or directory; see `remex ps --help`",
     ),
     (
         &["ps", "-q", "--json"],
@@ -197,12 +197,8 @@ const WRONG: &[(&[&str], &str)] = &[
         "--wait \"x\" is no duration: write for example 30s, 500ms, 1h30m, 1.5s or a number of seconds; see `remex ping --help`",
     ),
     (
-        &["ps", "--server", "build:1"],
-        "--server: https://build:1 needs TLS, which this version does not speak: write http://build:1 to go without it; see `remex ps --help`",
-    ),
-    (
-        &["ps", "--server", "https://x"],
-        "--server: https://x:50051 needs TLS, which this version does not speak: write http://x:50051 to go without it; see `remex ps --help`",
+        &["ps", "--server", "https://x", "--cert", "x"],
+        "--cert: --cert and --key belong together: give both, or none; see `remex ps --help`",
     ),
     (
         &["--server", "h:99999", "ps"],
@@ -267,7 +263,7 @@ fn the_environment_is_blamed_for_what_it_says_and_empty_says_nothing() {
     assert_eq!(code, 255);
     assert_eq!(
         stderr,
-        "remex: REMEX_SERVER: \"ftp\" is no scheme of remex: write http://HOST:PORT, unix:/PATH or HOST:PORT; see `remex ps --help`\n"
+        "remex: REMEX_SERVER: \"ftp\" is no scheme of remex: write http://HOST:PORT, https://HOST:PORT, unix:/PATH or HOST:PORT; see `remex ps --help`\n"
     );
     let uri = server.endpoint.to_string();
     let mut command = remex(&server, ["ps", "--server", &uri]);

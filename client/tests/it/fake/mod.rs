@@ -71,7 +71,7 @@ impl Fake {
 
     pub(crate) fn port(&self) -> u16 {
         match &self.endpoint {
-            Endpoint::Http(server) => server.port,
+            Endpoint::Http(server) | Endpoint::Https(server) => server.port,
             Endpoint::Unix(path) => panic!("{} has no port", path.display()),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use remex_daemon::net::{
-    Accepted, Acceptor, Identity, PeerUnknown, Transport, Users, identify_udp,
+    Accepted, Acceptor, Locality, PeerUnknown, Transport, Users, identify_udp,
 };
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
@@ -140,10 +140,10 @@ fn a_datagram_of_either_user() {
     };
     let expect = |uid| {
         let (_, peer) = server.recv_from(&mut [0; 1]).unwrap();
-        let identity = identify_udp(peer, local, own_inode);
+        let locality = identify_udp(peer, local, own_inode);
         assert!(
-            matches!(identity, Identity::Local { uid: found } if found == uid),
-            "{identity:?}"
+            matches!(locality, Locality::Local { uid: found } if found == uid),
+            "{locality:?}"
         );
     };
     let clients = [send(), send_mapped()];

@@ -1,0 +1,101 @@
+//! Local with a user, remote with an address, or unknown: where a peer is, decided by the kernel's answers alone.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{
+    caller::{Caller, PeerUnknown, Transport},
+    peer::{self, Owner},
+};
+
+/// What the kernel says of a peer.
+#[derive(Debug)]
+pub enum Locality {
+    /// A process of this machine, of that user.
+    Local {
+        /// The user.
+        uid: u32,
+    },
+    /// Of this machine, but nobody's: to be refused.
+    Unknown(PeerUnknown),
+    /// On another machine.
+    Remote(IpAddr),
+}
+
+/// Whose the TCP connection from `peer` to our `local` address is. The own socket must still be connected afterwards:
+/// if not, the port may have found another owner meanwhile, and the answer is void.
+pub fn identify_tcp(peer: SocketAddr, local: SocketAddr) -> Locality {
+    classify(peer, local, peer::tcp_owner(peer, local))
+}
+
+/// Whose the datagram from `peer` to our `local` address is, received on the socket of inode `own_inode`.
+pub fn identify_udp(peer: SocketAddr, local: SocketAddr, own_inode: u64) -> Locality {
+    classify(peer, local, peer::udp_owner(peer, local, own_inode))
+}
+
+fn classify(peer: SocketAddr, local: SocketAddr, owner: io::Result<Option<Owner>>) -> Locality {
+    if let Ok(Some(owner)) = owner {
+        return Locality::Local { uid: owner.uid };
+    }
+    if !peer::is_this_host(peer, local) {
+        return Locality::Remote(peer.ip().to_canonical());
+    }
+    Locality::Unknown(match owner {
+        Err(error) => PeerUnknown::Kernel(error),
+        Ok(_) => PeerUnknown::NoOwner(peer),
+    })
+}
+
+impl Locality {
+    /// The caller at `peer`, unless it is unknown.
+    pub fn caller(self, transport: Transport, peer: SocketAddr) -> Result<Caller, PeerUnknown> {
+        let uid = match self {
+            Self::Local { uid } => Some(uid),
+            Self::Remote(_) => None,
+            Self::Unknown(why) => return Err(why),
+        };
+        Ok(Caller {
+            transport,
+            address: Some(peer),
+            uid,
+            identity: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classified(peer: &str, owner: io::Result<Option<Owner>>) -> Locality {
+        let local = "127.0.0.1:1".parse().unwrap();
+        classify(peer.parse().unwrap(), local, owner)
+    }
+
+    #[test]
+    fn an_owner_makes_it_local() {
+        let owner = Some(Owner { uid: 7, inode: 1 });
+        let locality = classified("127.0.0.1:9", Ok(owner));
+        assert!(matches!(locality, Locality::Local { uid: 7 }));
+    }
+
+    #[test]
+    fn an_own_address_without_owner_is_unknown() {
+        let nobody = classified("127.0.0.1:9", Ok(None));
+        assert!(matches!(nobody, Locality::Unknown(PeerUnknown::NoOwner(_))));
+        let error = || Err(io::ErrorKind::PermissionDenied.into());
+        let silent = classified("127.0.0.1:9", error());
+        assert!(matches!(silent, Locality::Unknown(PeerUnknown::Kernel(_))));
+        let mapped = classified("[::ffff:127.0.0.1]:9", Ok(None));
+        assert!(matches!(mapped, Locality::Unknown(_)));
+    }
+
+    #[test]
+    fn another_address_is_remote_even_if_sock_diag_fails() {
+        let error = Err(io::ErrorKind::PermissionDenied.into());
+        let remote = classified("[::ffff:192.0.2.1]:9", error);
+        assert!(matches!(remote, Locality::Remote(ip) if ip.to_string() == "192.0.2.1"));
+    }
+}
