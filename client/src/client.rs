@@ -17,7 +17,8 @@ pub const MAX_REPLY_BYTES: usize = 2 * (16 << 20) + (1 << 20);
 /// A client of one server. Clones share its connections: one for each [`MAX_CALLS_PER_CONNECTION`] calls at once, up to
 /// [`MAX_CONNECTIONS`].
 ///
-/// A call is sent once, and never again. If it fails, [`never_ran`] says whether its command can have run.
+/// A call is sent once, and never again, unless [`Command::resume`](crate::Command::resume) asks for that. If it fails,
+/// [`never_ran`] says whether its command can have run.
 ///
 /// Any number of calls may be left unread: none holds up another. Each has up to [`STREAM_WINDOW_BYTES`] of output in this
 /// process, in up to 32,768 events of some 256 bytes besides, and its command waits.

@@ -4,6 +4,7 @@ use std::{collections::HashMap, ffi::OsString, fmt, os::unix::ffi::OsStringExt, 
 
 use bytes::Bytes;
 use remex::v1;
+use uuid::Uuid;
 
 /// A command to run on the server's machine.
 ///
@@ -26,6 +27,18 @@ pub struct Command {
     stdin: Bytes,
     labels: HashMap<String, String>,
     max_output_bytes: u64,
+    durability: Durability,
+}
+
+/// What becomes of it without its caller.
+#[derive(Clone, Default, PartialEq)]
+struct Durability {
+    request_id: String,
+    on_disconnect: v1::OnDisconnect,
+    grace: Option<Duration>,
+    keep: Option<v1::Keep>,
+    stdin_open: bool,
+    resumes: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -52,6 +65,7 @@ impl Command {
             stdin: Bytes::new(),
             labels: HashMap::new(),
             max_output_bytes: 0,
+            durability: Durability::default(),
         }
     }
 
@@ -158,11 +172,81 @@ impl Command {
         self
     }
 
+    /// What happens to it when its last caller goes: it is killed, unless this or [`Self::request_id`] says otherwise.
+    #[must_use]
+    pub fn on_disconnect(mut self, what: v1::OnDisconnect) -> Self {
+        self.durability.on_disconnect = what;
+        self
+    }
+
+    /// How long [`OnDisconnect::Grace`](v1::OnDisconnect::Grace) waits for somebody to attach: 60 s unless set.
+    #[must_use]
+    pub fn disconnect_grace(mut self, grace: Duration) -> Self {
+        self.durability.grace = Some(grace);
+        self
+    }
+
+    /// An id of the caller's own, of at most 1,024 bytes. The same command under the same id is never run twice: whoever
+    /// asks for it again joins it from its first event, or gets its result.
+    #[must_use]
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.durability.request_id = id.into();
+        self
+    }
+
+    /// How much of its output is kept for those who attach later; only if it outlives its caller.
+    #[must_use]
+    pub fn keep(mut self, keep: v1::Keep) -> Self {
+        self.durability.keep = Some(keep);
+        self
+    }
+
+    /// Keeps its stdin open after what [`Self::stdin`] gave, for those who attach to it.
+    /// [`Client::interact`](crate::Client::interact) implies it.
+    #[must_use]
+    pub fn stdin_open(mut self) -> Self {
+        self.durability.stdin_open = true;
+        self
+    }
+
+    /// Rides through lost connections, and through a restart of the server: the call looks for the server for up to
+    /// [`RESUME_TIMEOUT`](crate::RESUME_TIMEOUT), and goes on at the exact next event, and at the exact next byte of stdin.
+    /// The command gets an id if it has none, so that it is never run twice, and a grace, if nothing else was said of its
+    /// callers' going. A signal that was on its way when the connection was lost may have been lost with it.
+    #[must_use]
+    pub fn resume(mut self) -> Self {
+        let durability = &mut self.durability;
+        durability.resumes = true;
+        if durability.request_id.is_empty() {
+            durability.request_id = Uuid::now_v7().to_string();
+        }
+        if durability.on_disconnect == v1::OnDisconnect::Unspecified {
+            durability.on_disconnect = v1::OnDisconnect::Grace;
+        }
+        self
+    }
+
+    /// Whether it is to be joined, rather than run again, by whoever asks for it under the same id.
+    pub(crate) fn has_request_id(&self) -> bool {
+        !self.durability.request_id.is_empty()
+    }
+
+    /// Whether it has a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.base.terminal.is_some()
+    }
+
+    /// Whether it rides through lost connections.
+    pub(crate) fn resumes(&self) -> bool {
+        self.durability.resumes
+    }
+
     /// What of it a server may be too old to heed.
     pub(crate) fn features(&self) -> Vec<&'static str> {
         let given = [
             ("user", !self.base.user.is_empty()),
             ("drain", self.base.drain != 0),
+            ("durable", self.durability.is_given()),
         ];
         let given = given.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(name, _)| name).collect()
@@ -173,7 +257,7 @@ impl Command {
         self.stdin.len() as u64
     }
 
-    fn split(self) -> (v1::Command, Bytes, HashMap<String, String>, u64) {
+    fn into_parts(self) -> Parts {
         let mut command = self.base;
         match self.program {
             Program::Shell(text) => command.shell = text,
@@ -185,8 +269,33 @@ impl Command {
                 command.argv_raw = argv.into_iter().map(|arg| arg.into_vec().into()).collect();
             }
         }
-        (command, self.stdin, self.labels, self.max_output_bytes)
+        Parts {
+            command,
+            stdin: self.stdin,
+            labels: self.labels,
+            max_output_bytes: self.max_output_bytes,
+            durability: self.durability,
+        }
     }
+}
+
+impl Durability {
+    /// Whether any of it has to be heeded.
+    fn is_given(&self) -> bool {
+        !self.request_id.is_empty()
+            || self.on_disconnect != v1::OnDisconnect::Unspecified
+            || self.grace.is_some()
+            || self.keep.is_some()
+    }
+}
+
+/// A command as the API has it, and what goes with it.
+struct Parts {
+    command: v1::Command,
+    stdin: Bytes,
+    labels: HashMap<String, String>,
+    max_output_bytes: u64,
+    durability: Durability,
 }
 
 /// Shows the program alone: arguments, environment and stdin may hold secrets.
@@ -204,12 +313,22 @@ impl fmt::Debug for Command {
 
 impl From<Command> for v1::RunRequest {
     fn from(command: Command) -> Self {
-        let (command, stdin_data, labels, max_output_bytes) = command.split();
-        Self {
-            command: Some(command),
-            stdin_data,
+        let Parts {
+            command,
+            stdin,
             labels,
             max_output_bytes,
+            durability,
+        } = command.into_parts();
+        Self {
+            command: Some(command),
+            stdin_data: stdin,
+            labels,
+            max_output_bytes,
+            request_id: durability.request_id,
+            on_disconnect: durability.on_disconnect.into(),
+            disconnect_grace: durability.grace.map(duration),
+            keep: durability.keep,
             ..Self::default()
         }
     }
@@ -217,11 +336,22 @@ impl From<Command> for v1::RunRequest {
 
 impl From<Command> for v1::StartRequest {
     fn from(command: Command) -> Self {
-        let (command, stdin_data, labels, _) = command.split();
+        let Parts {
+            command,
+            stdin,
+            labels,
+            durability,
+            ..
+        } = command.into_parts();
         Self {
             command: Some(command),
-            stdin_data,
+            stdin_data: stdin,
             labels,
+            request_id: durability.request_id,
+            on_disconnect: durability.on_disconnect.into(),
+            disconnect_grace: durability.grace.map(duration),
+            keep: durability.keep,
+            stdin_open: durability.stdin_open,
             ..Self::default()
         }
     }
@@ -290,6 +420,25 @@ mod tests {
             .stdin("SECRET");
         assert!(!format!("{command:?}").contains("SECRET"));
         assert!(!format!("{:?}", Command::shell("SECRET")).contains("SECRET"));
+    }
+
+    #[test]
+    fn what_rides_has_an_id_of_its_own_and_a_grace() {
+        let request = |command: Command| v1::StartRequest::from(command);
+        let [one, other] = [(); 2].map(|()| request(Command::new("x").resume()));
+        assert_ne!(one.request_id, "");
+        assert_ne!(one.request_id, other.request_id);
+        assert_eq!(one.on_disconnect(), v1::OnDisconnect::Grace);
+        // The same command is the same request.
+        let command = Command::new("x").resume();
+        assert_eq!(request(command.clone()), request(command));
+        let given = Command::new("x")
+            .request_id("mine")
+            .on_disconnect(v1::OnDisconnect::Detach)
+            .resume();
+        let given = request(given);
+        assert_eq!(given.request_id, "mine");
+        assert_eq!(given.on_disconnect(), v1::OnDisconnect::Detach);
     }
 
     #[test]

@@ -65,6 +65,25 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether another connection may do what this one did not: it, or the server behind it, was lost or shuts down.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Incomplete => true,
+            Self::Refused { reason, .. } => *reason == Reason::Draining,
+            Self::Failed(status) => matches!(
+                status.code(),
+                Code::Unavailable
+                    | Code::Cancelled
+                    | Code::Internal
+                    | Code::Unknown
+                    | Code::Aborted
+            ),
+            Self::Unheeded(_) => false,
+        }
+    }
+}
+
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         match Reason::of(&status) {
@@ -92,6 +111,24 @@ mod tests {
         assert_eq!(error.reason(), None);
         assert_eq!(error.to_string(), "no such page (NotFound)");
         assert!(!error.never_ran());
+    }
+
+    #[test]
+    fn only_a_lost_connection_is_followed_by_another() {
+        let endpoint = Endpoint::default();
+        for (error, is_lost) in [
+            (Error::Connect(ConnectError::TimedOut { endpoint }), true),
+            (Error::Incomplete, true),
+            (Status::unavailable("lost").into(), true),
+            (Reason::Draining.status("it ends").into(), true),
+            (Status::unimplemented("no such method").into(), false),
+            (Status::permission_denied("not you").into(), false),
+            (Reason::ExecutionNotFound.status("none").into(), false),
+            (Reason::NotDurable.status("not kept").into(), false),
+            (Error::Unheeded("durable"), false),
+        ] {
+            assert_eq!(error.is_lost(), is_lost, "{error}");
+        }
     }
 
     #[test]

@@ -34,6 +34,13 @@ pub enum Event {
     },
     /// It ended, and all of its output has been delivered.
     Exited(Exit),
+    /// The connection was lost, and is looked for; only where that was [asked for](crate::Command::resume).
+    Interrupted {
+        /// Why.
+        why: String,
+    },
+    /// It was found, and the events go on behind the last.
+    Resumed,
 }
 
 /// Where a command wrote.
@@ -60,6 +67,21 @@ impl Stream {
 }
 
 impl Event {
+    /// How many bytes of output a [`Gap`](Self::Gap) stands for; `None` of other events.
+    pub fn missing_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Gap {
+                stdout_bytes,
+                stderr_bytes,
+                terminal_bytes,
+            } => {
+                let bytes = stdout_bytes.saturating_add(*stderr_bytes);
+                Some(bytes.saturating_add(*terminal_bytes))
+            }
+            _ => None,
+        }
+    }
+
     /// `None` for a kind of event that this version does not know.
     pub(crate) fn of(event: v1::Event) -> Option<Self> {
         Some(match event.kind? {

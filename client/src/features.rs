@@ -50,5 +50,7 @@ mod tests {
         assert!(Command::new("x").features().is_empty());
         let command = Command::new("x").user("1").drain_to_eof();
         assert_eq!(command.features(), ["user", "drain"]);
+        let command = Command::new("x").request_id("1");
+        assert_eq!(command.features(), ["durable"]);
     }
 }

@@ -1,27 +1,28 @@
 //! [`Interaction`]: a command that runs, with its stdin, signals and window sizes, seen through Interact.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::time::Instant;
 
 use bytes::Bytes;
-use remex::v1::{
-    InteractRequest, InteractResponse, StartRequest, StdinChunk, WindowSize,
-    interact_request::Message,
-};
+use remex::v1::{AttachRequest, WindowSize, interact_request::Message};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::Stream;
-use tonic::Streaming;
 
-use crate::{Client, Command, Error, Event, Signal, execution::started, window::Window};
+use crate::{
+    Attach, Client, Command, Error, Event, Signal,
+    events::{Events, Next, Source},
+    execution::{STARTED, next_reply, started},
+    outgoing::Outgoing,
+    position::Position,
+    resumption::{Resumption, Retries},
+    unaccepted::Unaccepted,
+    window::Window,
+};
 
 /// Messages that wait to be sent, of stdin and of everything else each.
 const QUEUE_MESSAGES: usize = 16;
 
-/// A command that was started and is talked to. Dropping it is this caller's going away, which kills the command.
+/// A command that was started, or attached to, and is talked to. Dropping it is this caller's going away, which kills the
+/// command unless [`Command::on_disconnect`] says otherwise.
 #[derive(Debug)]
 pub struct Interaction {
     /// Its stdin, to be taken. It ends when this is dropped.
@@ -29,42 +30,148 @@ pub struct Interaction {
     id: String,
     control: Control,
     first: Option<Event>,
-    events: Streaming<InteractResponse>,
+    events: Events,
+    /// `None` unless stdin is sent at its positions.
+    outgoing: Option<Outgoing>,
     /// Dropped at the end, which ends a write that waits.
     accepted: Option<watch::Sender<u64>>,
 }
 
-impl Client {
-    /// Starts `command` with its stdin open.
-    pub async fn interact(&self, command: Command) -> Result<Interaction, Error> {
-        self.check_features(&command).await?;
-        let sent = command.stdin_bytes();
+/// What a caller of Interact has in its hands, and what of it goes out.
+struct Pipes {
+    stdin: Stdin,
+    control: Control,
+    accepted: watch::Sender<u64>,
+    outgoing: Outgoing,
+}
+
+impl Pipes {
+    /// stdin goes on at `position`, up to which it has been sent. With `at_positions` it is sent so that whatever of it
+    /// the execution has already is passed over.
+    fn new(position: u64, at_positions: bool) -> Self {
         let (stdin, chunks) = mpsc::channel(QUEUE_MESSAGES);
         let (control, messages) = mpsc::channel(QUEUE_MESSAGES);
-        let requests = Requests {
-            start: Some(Box::new(command.into())),
-            messages,
-            chunks: Some(chunks),
-        };
-        let mut events = self.exec().interact(requests).await?.into_inner();
-        let (accepted, position) = watch::channel(0);
+        let (accepted, told) = watch::channel(0);
+        let unaccepted = at_positions.then(|| Unaccepted::from(position));
+        Self {
+            stdin: Stdin {
+                chunks: stdin,
+                position: told,
+                window: Window::new(position, Instant::now()),
+            },
+            control: Control(control),
+            accepted,
+            outgoing: Outgoing::new(messages, chunks, unaccepted),
+        }
+    }
+
+    /// stdin goes on where it has been accepted up to, whoever has written it.
+    fn append(&mut self) {
+        let position = *self.accepted.borrow();
+        self.stdin.window = Window::new(position, Instant::now());
+        self.outgoing.begin_at(position);
+    }
+}
+
+impl Client {
+    /// Starts `command` with its stdin open. Where it has been started before, under its
+    /// [`request_id`](Command::request_id), it is joined: stdin is given from its first byte, and what the command has of it
+    /// is passed over; on a terminal, what is typed comes behind what was typed before.
+    pub async fn interact(&self, command: Command) -> Result<Interaction, Error> {
+        let mut retries = Retries::new(command.resumes());
         loop {
-            let response = events.message().await?.ok_or(Error::Incomplete)?;
-            accepted.send_replace(response.stdin_accepted_bytes);
-            if let Some((id, first)) = response.event.and_then(started) {
+            match self.interact_once(command.clone()).await {
+                Err(error) => retries.again(error).await?,
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn interact_once(&self, command: Command) -> Result<Interaction, Error> {
+        self.check_features(&command).await?;
+        let (resumes, is_typed) = (command.resumes(), command.has_terminal());
+        let position = command.stdin_bytes();
+        let mut pipes = Pipes::new(position, command.has_request_id());
+        let start = Message::Start(Box::new(command.into()));
+        let requests = pipes.outgoing.begin(start);
+        let mut source = Source::Interact(self.exec().interact(requests).await?.into_inner());
+        loop {
+            let reply = next_reply(&mut source).await?;
+            let accepted = reply.accepted.unwrap_or(0);
+            pipes.accepted.send_replace(accepted);
+            if let Some((id, first)) = reply.event.and_then(started) {
+                if is_typed && accepted > position {
+                    pipes.append();
+                }
+                let attach = AttachRequest {
+                    execution_id: id,
+                    ..AttachRequest::default()
+                };
+                let events =
+                    |resumption| Events::started(source, Position::after(STARTED), resumption);
+                let interaction = self.talk(pipes, attach, resumes, events);
                 return Ok(Interaction {
-                    stdin: Some(Stdin {
-                        chunks: stdin,
-                        position,
-                        window: Window::new(sent, Instant::now()),
-                    }),
-                    id,
-                    control: Control(control),
                     first: Some(first),
-                    events,
-                    accepted: Some(accepted),
+                    ..interaction
                 });
             }
+        }
+    }
+
+    /// Joins an execution that outlives its callers, as [`Self::attach`] does, and talks to it: stdin goes on where it has
+    /// been accepted up to, which [`Stdin::accepted`] tells.
+    pub async fn attach_interactive(&self, attach: Attach) -> Result<Interaction, Error> {
+        let (attach, resumes) = attach.into_request();
+        let mut retries = Retries::new(resumes);
+        loop {
+            match self.attach_interactive_once(attach.clone(), resumes).await {
+                Err(error) => retries.again(error).await?,
+                joined => return joined,
+            }
+        }
+    }
+
+    async fn attach_interactive_once(
+        &self,
+        attach: AttachRequest,
+        resumes: bool,
+    ) -> Result<Interaction, Error> {
+        let record = self.get(attach.execution_id.clone()).await?;
+        let pipes = Pipes::new(record.stdin_accepted_bytes, resumes);
+        pipes.accepted.send_replace(record.stdin_accepted_bytes);
+        let after = attach.after_sequence;
+        let resumption = self.resumption(&pipes, attach.clone());
+        let source = resumption.open(after).await?;
+        let events = |resumption| Events::attached(source, Position::after(after), resumption);
+        Ok(self.talk(pipes, attach, resumes, events))
+    }
+
+    fn resumption(&self, pipes: &Pipes, attach: AttachRequest) -> Resumption {
+        Resumption {
+            client: self.clone(),
+            attach,
+            outgoing: Some(pipes.outgoing.clone()),
+        }
+    }
+
+    fn talk(
+        &self,
+        pipes: Pipes,
+        attach: AttachRequest,
+        resumes: bool,
+        events: impl FnOnce(Option<Resumption>) -> Events,
+    ) -> Interaction {
+        let id = attach.execution_id.clone();
+        let resumption = resumes.then(|| self.resumption(&pipes, attach));
+        let keeps = pipes.outgoing.keeps_unaccepted();
+        Interaction {
+            stdin: Some(pipes.stdin),
+            id,
+            control: pipes.control,
+            first: None,
+            events: events(resumption),
+            outgoing: keeps.then_some(pipes.outgoing),
+            accepted: Some(pipes.accepted),
         }
     }
 }
@@ -80,23 +187,60 @@ impl Interaction {
         self.control.clone()
     }
 
-    /// The next event; `None` after [`Event::Exited`]. Cancel-safe. As long as this is not called, [`Stdin::write`] waits
-    /// once as much is on its way as may be: [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) at first.
+    /// The sequence of the last event that [`Self::next`] gave: whoever [attaches](Attach::after) behind it misses nothing.
+    pub fn position(&self) -> u64 {
+        if self.first.is_some() {
+            0
+        } else {
+            self.events.sequence()
+        }
+    }
+
+    /// The next event; `None` after [`Event::Exited`], or where the position to attach from was the end. Cancel-safe. As
+    /// long as this is not called, [`Stdin::write`] waits once as much is on its way as may be:
+    /// [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) at first.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
         while let Some(accepted) = &self.accepted {
-            let response = self.events.message().await?.ok_or(Error::Incomplete)?;
-            accepted.send_replace(response.stdin_accepted_bytes);
-            if let Some(event) = response.event.and_then(Event::of) {
+            let reply = match self.events.next().await {
+                Ok(Next::Reply(reply)) => reply,
+                Ok(Next::Lost(error)) => {
+                    let why = error.to_string();
+                    return Ok(Some(Event::Interrupted { why }));
+                }
+                Ok(Next::Resumed) => return Ok(Some(Event::Resumed)),
+                Ok(Next::Over) => {
+                    self.end();
+                    break;
+                }
+                Err(error) => {
+                    self.end();
+                    return Err(error);
+                }
+            };
+            if let Some(position) = reply.accepted {
+                accepted.send_replace(position);
+                if let Some(outgoing) = &self.outgoing {
+                    outgoing.accepted(position);
+                }
+            }
+            if let Some(event) = reply.event.and_then(Event::of) {
                 if let Event::Exited(_) = event {
-                    self.accepted = None;
+                    self.end();
                 }
                 return Ok(Some(event));
             }
         }
         Ok(None)
+    }
+
+    /// Nothing more comes, and nothing more is sent.
+    fn end(&mut self) {
+        self.accepted = None;
+        self.outgoing = None;
+        self.events.end();
     }
 }
 
@@ -114,6 +258,11 @@ pub struct Stdin {
 }
 
 impl Stdin {
+    /// Position up to which the server has accepted stdin, counted from its first byte, whoever wrote it.
+    pub fn accepted(&self) -> u64 {
+        *self.position.borrow()
+    }
+
     /// Sends `data`, waiting whenever as much is on its way as may be: [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES),
     /// and up to [`MAX_STDIN_WINDOW_BYTES`](crate::MAX_STDIN_WINDOW_BYTES) for a command that reads fast. What the command
     /// does not read before it ends is discarded.
@@ -151,50 +300,5 @@ impl Control {
         let (rows, columns) = (rows.into(), columns.into());
         let message = Message::Resize(WindowSize { rows, columns });
         self.0.send(message).await.map_err(|_| Ended)
-    }
-}
-
-/// What goes out: the start, then control messages before stdin. The end of stdin is said, so that signals can follow.
-struct Requests {
-    start: Option<Box<StartRequest>>,
-    messages: mpsc::Receiver<Message>,
-    chunks: Option<mpsc::Receiver<Bytes>>,
-}
-
-impl Requests {
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        if let Some(start) = self.start.take() {
-            return Poll::Ready(Some(Message::Start(start)));
-        }
-        let messages = self.messages.poll_recv(cx);
-        if let Poll::Ready(Some(_)) = &messages {
-            return messages;
-        }
-        let Some(chunks) = &mut self.chunks else {
-            return messages;
-        };
-        chunks.poll_recv(cx).map(|data| {
-            let eof = data.is_none();
-            if eof {
-                self.chunks = None;
-            }
-            Some(Message::StdinChunk(StdinChunk {
-                data: data.unwrap_or_default(),
-                eof,
-                ..StdinChunk::default()
-            }))
-        })
-    }
-}
-
-impl Stream for Requests {
-    type Item = InteractRequest;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<InteractRequest>> {
-        self.poll_message(cx).map(|message| {
-            message.map(|message| InteractRequest {
-                message: Some(message),
-            })
-        })
     }
 }

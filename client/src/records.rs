@@ -36,6 +36,25 @@ impl Client {
         }
     }
 
+    /// What the server knows of the execution that this caller gave the id `request_id`.
+    pub async fn find(&self, request_id: impl Into<String>) -> Result<v1::Execution, Error> {
+        let request = v1::GetRequest {
+            request_id: request_id.into(),
+            ..v1::GetRequest::default()
+        };
+        let response = self.exec().get(request).await?.into_inner();
+        response.execution.ok_or(Error::Incomplete)
+    }
+
+    /// Forgets an execution that has ended, and its output.
+    pub async fn delete(&self, execution_id: impl Into<String>) -> Result<(), Error> {
+        let execution_id = execution_id.into();
+        self.exec()
+            .delete(v1::DeleteRequest { execution_id })
+            .await?;
+        Ok(())
+    }
+
     /// Sends `signal` to an execution that runs.
     pub async fn kill(&self, execution_id: impl Into<String>, signal: Signal) -> Result<(), Error> {
         let request = v1::SignalRequest {

@@ -17,8 +17,14 @@ struct Options {
   bool gzip = false;
   // Of head.
   int lines = 10;
+  // Of attach, whose argv is the id: the event that was seen last, and behind how many outputs the
+  // command is left alone again (0: never).
+  uint64_t after = 0;
+  int outputs = 0;
 };
 
 int Run(const Options& options);
 int Capture(const Options& options);
 int Head(const Options& options);
+int Start(const Options& options);
+int Attach(const Options& options);

@@ -14,6 +14,9 @@ constexpr char kUsage[] =
   run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
   capture  to its end, then print its output; --max-bytes N, --gzip
   head     print the first lines of stdout, and break off; --lines N
+  start    start what runs on by itself, and print its id
+usage: client attach [--server HOST:PORT|unix:/PATH] [--after EVENT] [--outputs N] -- ID
+           join it, behind the event that was seen last; leave it alone again behind N outputs
 )";
 
 int ExitWithUsage() {
@@ -25,7 +28,7 @@ int ExitWithUsage() {
 
 int main(int argc, char** argv) {
   const std::map<std::string, int (*)(const Options&)> verbs = {
-      {"run", Run}, {"capture", Capture}, {"head", Head}};
+      {"run", Run}, {"capture", Capture}, {"head", Head}, {"start", Start}, {"attach", Attach}};
   const auto verb = verbs.find(argc > 1 ? argv[1] : "");
   if (verb == verbs.end()) return ExitWithUsage();
 
@@ -33,7 +36,8 @@ int main(int argc, char** argv) {
       {"server", required_argument, nullptr, 's'},    {"timeout", required_argument, nullptr, 't'},
       {"terminal", no_argument, nullptr, 'T'},        {"user", required_argument, nullptr, 'u'},
       {"max-bytes", required_argument, nullptr, 'm'}, {"gzip", no_argument, nullptr, 'z'},
-      {"lines", required_argument, nullptr, 'n'},     {}};
+      {"lines", required_argument, nullptr, 'n'},     {"after", required_argument, nullptr, 'a'},
+      {"outputs", required_argument, nullptr, 'o'},   {}};
   Options options;
   optind = 2;
   for (int flag; (flag = getopt_long(argc, argv, "+", flags, nullptr)) != -1;) {
@@ -58,6 +62,12 @@ int main(int argc, char** argv) {
         break;
       case 'n':
         options.lines = std::stoi(optarg);
+        break;
+      case 'a':
+        options.after = std::stoull(optarg);
+        break;
+      case 'o':
+        options.outputs = std::stoi(optarg);
         break;
       default:
         return ExitWithUsage();

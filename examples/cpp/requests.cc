@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <iostream>
 #include <vector>
 
+#include "outcome.h"
 #include "terminal.h"
 
 namespace {
@@ -40,13 +42,15 @@ void Requests::ForwardStdin() {
     const ssize_t length = read(STDIN_FILENO, buffer.data(), buffer.size());
     remex::v1::InteractRequest request;
     if (length <= 0) {
+      request.mutable_stdin_chunk()->set_offset(sent);
       request.mutable_stdin_chunk()->set_eof(true);
       return Put(request);
     }
     {
       std::unique_lock lock(mutex_);
-      moved_.wait(lock, [&] { return sent - accepted_ < kWindowBytes; });
+      moved_.wait(lock, [&] { return sent < accepted_ + kWindowBytes; });
     }
+    request.mutable_stdin_chunk()->set_offset(sent);
     request.mutable_stdin_chunk()->set_data(buffer.data(), length);
     Put(request);
     sent += length;
@@ -64,4 +68,22 @@ void Requests::ForwardSignals(const sigset_t& signals) {
     }
     Put(request);
   }
+}
+
+std::optional<int> Receive(InteractStream& stream, Requests& requests, int outputs) {
+  remex::v1::InteractResponse response;
+  while (stream.Read(&response)) {
+    requests.Accepted(response.stdin_accepted_bytes());
+    const remex::v1::Event& event = response.event();
+    if (event.has_output()) {
+      Write(event.output());
+      if (--outputs == 0) {
+        std::cerr << "client: left behind event " << event.sequence() << std::endl;
+        return 0;
+      }
+    } else if (event.has_exited()) {
+      return ExitCode(event.exited().exit());
+    }
+  }
+  return std::nullopt;
 }

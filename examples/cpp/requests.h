@@ -1,4 +1,4 @@
-// The messages of an Interact that follow its start.
+// The messages of an Interact.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "remex/v1/exec.grpc.pb.h"
 
@@ -37,3 +38,7 @@ class Requests {
   std::condition_variable moved_;
   uint64_t accepted_ = 0;
 };
+
+// Writes output as it comes. Returns our exit code once the command has ended, or 0 once so many
+// outputs were seen (0: never); nothing if the call ended before, which Finish tells about.
+std::optional<int> Receive(InteractStream& stream, Requests& requests, int outputs);

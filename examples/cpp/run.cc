@@ -1,8 +1,6 @@
 // Interact: a command as if it were local, with live output, stdin, signals, a terminal.
 #include <google/protobuf/util/time_util.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <thread>
@@ -14,48 +12,6 @@
 #include "terminal.h"
 
 using google::protobuf::util::TimeUtil;
-using remex::v1::ExecService;
-using remex::v1::Output;
-
-namespace {
-
-// A server that is older than a field drops it unseen, and would run the command as its own user.
-grpc::Status Require(ExecService::Stub& stub, const std::string& feature) {
-  grpc::ClientContext context;
-  remex::v1::GetServerInfoResponse info;
-  const grpc::Status status = stub.GetServerInfo(&context, {}, &info);
-  if (!status.ok()) return status;
-  const auto& features = info.features();
-  if (std::find(features.begin(), features.end(), feature) != features.end()) return status;
-  return {grpc::StatusCode::UNIMPLEMENTED,
-          "the server is of version " + info.version() + ", which has no " + feature};
-}
-
-void WriteAll(int fd, const std::string& data) {
-  for (size_t written = 0; written < data.size();) {
-    const ssize_t length = write(fd, data.data() + written, data.size() - written);
-    if (length < 0) return;
-    written += length;
-  }
-}
-
-// Writes output as it comes; the exit is in the last event.
-std::optional<remex::v1::Exit> Receive(InteractStream& stream, Requests& requests) {
-  remex::v1::InteractResponse response;
-  while (stream.Read(&response)) {
-    requests.Accepted(response.stdin_accepted_bytes());
-    const remex::v1::Event& event = response.event();
-    if (event.has_output()) {
-      const bool is_stderr = event.output().stream() == Output::STREAM_STDERR;
-      WriteAll(is_stderr ? STDERR_FILENO : STDOUT_FILENO, event.output().data());
-    } else if (event.has_exited()) {
-      return event.exited().exit();
-    }
-  }
-  return std::nullopt;
-}
-
-}  // namespace
 
 int Run(const Options& options) {
   // Before gRPC has threads, which inherit it.
@@ -88,8 +44,7 @@ int Run(const Options& options) {
   // They end with the process: nothing wakes a thread that waits for stdin.
   std::thread([&] { requests.ForwardStdin(); }).detach();
   std::thread([&] { requests.ForwardSignals(signals); }).detach();
-  const auto exit = Receive(*stream, requests);
+  const auto code = Receive(*stream, requests, 0);
   raw.reset();
-  const int code = exit ? ExitCode(*exit) : Report(stream->Finish(), context);
-  std::_Exit(code);
+  std::_Exit(code ? *code : Report(stream->Finish(), context));
 }

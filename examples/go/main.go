@@ -11,7 +11,10 @@ import (
 const usage = `usage: client VERB [-server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
   run      with live output, stdin and signals; -timeout SECONDS, -terminal, -user USER
   capture  to its end, then print its output; -max-bytes N, -gzip
-  head     print the first lines of stdout, and break off; -lines N`
+  head     print the first lines of stdout, and break off; -lines N
+  start    start what runs on by itself, and print its id
+usage: client attach [-server HOST:PORT|unix:/PATH] [-after EVENT] [-outputs N] -- ID
+           join it, behind the event that was seen last; leave it alone again behind N outputs`
 
 // An action does what a verb says, and returns the exit code.
 type action func(ctx context.Context, server string, argv []string) (int, error)
@@ -30,6 +33,10 @@ func main() {
 		act = captureVerb(flags)
 	case "head":
 		act = headVerb(flags)
+	case "start":
+		act = startVerb(flags)
+	case "attach":
+		act = attachVerb(flags)
 	default:
 		exitWithUsage()
 	}

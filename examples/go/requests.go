@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+	"google.golang.org/protobuf/proto"
 
 	remexv1 "remex.example/client/gen/remex/v1"
 )
@@ -18,7 +19,7 @@ const (
 	windowBytes = 256 << 10
 )
 
-// requests are the messages that follow the start. One goroutine sends them all: a stream takes one Send at a time.
+// requests are the messages that follow the first. One goroutine sends them all: a stream takes one Send at a time.
 type requests chan *remexv1.InteractRequest
 
 func (r requests) send(ctx context.Context, stream remexv1.ExecService_InteractClient) {
@@ -70,10 +71,12 @@ func windowSize() (*remexv1.WindowSize, error) {
 }
 
 func (r requests) forwardStdin(ctx context.Context, window *window) {
+	var offset uint64
 	for {
 		data := make([]byte, chunkBytes)
 		n, err := os.Stdin.Read(data)
-		chunk := &remexv1.StdinChunk{Data: data[:n], Eof: err != nil}
+		chunk := &remexv1.StdinChunk{Offset: proto.Uint64(offset), Data: data[:n], Eof: err != nil}
+		offset += uint64(n)
 		window.sent(n)
 		r.put(ctx, &remexv1.InteractRequest{Message: &remexv1.InteractRequest_StdinChunk{StdinChunk: chunk}})
 		if err != nil {

@@ -74,10 +74,10 @@ func run(ctx context.Context, server string, command *remexv1.Command) (int, err
 	go requests.forwardSignals(ctx, command.GetTerminal() != nil)
 	window := newWindow()
 	go requests.forwardStdin(ctx, window)
-	return receive(stream, window)
+	return receive(stream, window, 0)
 }
 
-// require fails if the server is older than a field: it would drop it unseen, and run the command as its own user.
+// require fails if the server is older than a field: it would drop it unseen, and do something else than was asked for.
 func require(ctx context.Context, client remexv1.ExecServiceClient, feature string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -91,8 +91,9 @@ func require(ctx context.Context, client remexv1.ExecServiceClient, feature stri
 	return nil
 }
 
-// receive writes output as it comes; the exit code is in the last event.
-func receive(stream remexv1.ExecService_InteractClient, window *window) (int, error) {
+// receive writes output as it comes; the exit code is in the last event. It leaves the command behind so many outputs; 0:
+// never.
+func receive(stream remexv1.ExecService_InteractClient, window *window, outputs int) (int, error) {
 	for {
 		response, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -104,15 +105,24 @@ func receive(stream remexv1.ExecService_InteractClient, window *window) (int, er
 		window.accepted(response.GetStdinAcceptedBytes())
 		switch event := response.GetEvent().GetKind().(type) {
 		case *remexv1.Event_Output:
-			out := os.Stdout
-			if event.Output.GetStream() == remexv1.Output_STREAM_STDERR {
-				out = os.Stderr
-			}
-			if _, err := out.Write(event.Output.GetData()); err != nil {
+			if err := write(event.Output); err != nil {
 				return failure, err
+			}
+			if outputs--; outputs == 0 {
+				fmt.Fprintln(os.Stderr, "client: left behind event", response.GetEvent().GetSequence())
+				return 0, nil
 			}
 		case *remexv1.Event_Exited:
 			return exitCode(event.Exited.GetExit())
 		}
 	}
+}
+
+func write(output *remexv1.Output) error {
+	out := os.Stdout
+	if output.GetStream() == remexv1.Output_STREAM_STDERR {
+		out = os.Stderr
+	}
+	_, err := out.Write(output.GetData())
+	return err
 }

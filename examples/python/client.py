@@ -7,10 +7,12 @@ import sys
 
 import grpc
 
+from attach import attach
 from capture import capture
 from head import head
 from outcome import ClientError, describe
 from run import run
+from start import start
 
 
 def parse():
@@ -32,9 +34,20 @@ def parse():
     verb.set_defaults(verb=head)
     verb.add_argument("--lines", type=int, default=10)
 
+    verb = verbs.add_parser("start", help="start a command that runs on by itself, and print its id")
+    verb.set_defaults(verb=start)
+
+    for verb in verbs.choices.values():
+        verb.add_argument("argv", nargs="+", metavar="PROGRAM ARG", help="behind --")
+
+    verb = verbs.add_parser("attach", help="join what was started, with live output, stdin and signals")
+    verb.set_defaults(verb=attach)
+    verb.add_argument("--after", type=int, default=0, metavar="EVENT", help="the one that was seen last")
+    verb.add_argument("--outputs", type=int, default=0, help="leave it alone again behind so many")
+    verb.add_argument("argv", nargs=1, metavar="ID", help="behind --")
+
     for verb in verbs.choices.values():
         verb.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT|unix:/PATH")
-        verb.add_argument("argv", nargs="+", metavar="PROGRAM ARG", help="behind --")
     return parser.parse_args()
 
 

@@ -37,6 +37,13 @@ def reason_of(error):
     return dict(error.trailing_metadata() or ()).get("remex-reason")
 
 
+def require(stub, feature):
+    """A server that is older than a field drops it unseen, and would do something else than was asked for."""
+    info = stub.GetServerInfo(exec_pb2.GetServerInfoRequest())
+    if feature not in info.features:
+        raise ClientError(f"the server is of version {info.version}, which has no {feature}")
+
+
 def describe(error):
     """What to tell the user of an error, and the exit code for it."""
     if not isinstance(error, grpc.RpcError):

@@ -11,7 +11,7 @@ import threading
 import tty
 
 from connect import connect
-from outcome import ClientError, exit_code
+from outcome import ClientError, exit_code, require
 from remex.v1 import exec_pb2, exec_pb2_grpc
 
 CHUNK_BYTES = 64 * 1024
@@ -31,44 +31,45 @@ def run(args):
         stub = exec_pb2_grpc.ExecServiceStub(channel)
         if command.user:
             require(stub, "user")
-        requests = Requests(exec_pb2.StartRequest(command=command))
+        requests = Requests(start=exec_pb2.StartRequest(command=command))
         forward_signals(requests, args.terminal)
         responses = stub.Interact(iter(requests))
         threading.Thread(target=requests.forward_stdin, daemon=True).start()
         return receive(responses, requests)
 
 
-def require(stub, feature):
-    """A server that is older than a field drops it unseen, and would run the command as its own user."""
-    info = stub.GetServerInfo(exec_pb2.GetServerInfoRequest())
-    if feature not in info.features:
-        raise ClientError(f"the server is of version {info.version}, which has no {feature}")
-
-
-def receive(responses, requests):
-    """Writes output as it comes; the exit code is in the last event."""
+def receive(responses, requests, outputs=0):
+    """Writes output as it comes; the exit code is in the last event. Leaves the command behind so many outputs."""
     for response in responses:
         requests.accepted(response.stdin_accepted_bytes)
         event = response.event
         match event.WhichOneof("kind"):
             case "output":
-                is_stderr = event.output.stream == exec_pb2.Output.STREAM_STDERR
-                out = sys.stderr.buffer if is_stderr else sys.stdout.buffer
-                out.write(event.output.data)
-                out.flush()
+                write(event.output)
+                outputs -= 1
+                if outputs == 0:
+                    print(f"client: left behind event {event.sequence}", file=sys.stderr)
+                    return 0
             case "exited":
                 return exit_code(event.exited.exit)
     raise ClientError("the server stopped telling what the command does")
 
 
-class Requests:
-    """The messages to be sent, in order: the start, then whatever is put."""
+def write(output):
+    is_stderr = output.stream == exec_pb2.Output.STREAM_STDERR
+    out = sys.stderr.buffer if is_stderr else sys.stdout.buffer
+    out.write(output.data)
+    out.flush()
 
-    def __init__(self, start):
+
+class Requests:
+    """The messages to be sent, in order: the start or the attach, then whatever is put."""
+
+    def __init__(self, **first):
         self._queue = queue.SimpleQueue()
         self._moved = threading.Condition()
         self._accepted = 0
-        self.put(start=start)
+        self.put(**first)
 
     def put(self, **message):
         self._queue.put(exec_pb2.InteractRequest(**message))
@@ -87,9 +88,9 @@ class Requests:
             with self._moved:
                 while sent - self._accepted >= WINDOW_BYTES:
                     self._moved.wait()
-            self.put(stdin_chunk=exec_pb2.StdinChunk(data=data))
+            self.put(stdin_chunk=exec_pb2.StdinChunk(offset=sent, data=data))
             sent += len(data)
-        self.put(stdin_chunk=exec_pb2.StdinChunk(eof=True))
+        self.put(stdin_chunk=exec_pb2.StdinChunk(offset=sent, eof=True))
 
 
 def forward_signals(requests, terminal):

@@ -1,22 +1,16 @@
 //! What signals mean: PITFALLS 62, and what a second one does.
 
-use std::{
-    fs::File,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use remex::{
     error::Reason,
     v1::{Command, RunRequest, StartRequest},
 };
 use remex_client::Client;
-use rustix::{
-    process::Signal,
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-};
+use rustix::process::Signal;
 use tonic::Code;
 
-use crate::harness::{Daemon, Home, Marker, eventually, soon, tools::program};
+use crate::harness::{Daemon, Home, Marker, eventually, soon, terminal::terminal, tools::program};
 
 /// A second, and some for a busy machine; far less than any drain here.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -76,15 +70,7 @@ async fn pitfall_62_hup_reloads_where_there_is_no_terminal() {
 #[tokio::test]
 async fn pitfall_62_hup_drains_where_there_is_a_terminal() {
     skip_unless!(program("setsid"));
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let slave = ptsname(&master, Vec::new()).unwrap();
-    let slave = File::options()
-        .read(true)
-        .write(true)
-        .open(slave.to_str().unwrap())
-        .unwrap();
+    let (_master, slave) = terminal(24, 80);
     let home = Home::new();
     let mut command = home.remexd_under(&["setsid", "--ctty"], &[]);
     command.stdin(slave);

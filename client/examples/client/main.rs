@@ -2,10 +2,12 @@
 
 #![expect(clippy::print_stderr, reason = "a command line")]
 
+mod attach;
 mod capture;
 mod head;
 mod options;
 mod run;
+mod start;
 mod terminal;
 
 use std::{env, process::ExitCode};
@@ -39,6 +41,8 @@ async fn call(verb: &str, options: Options) -> Outcome {
         "run" => run::run(&client, options).await,
         "capture" => capture::capture(&client, options).await,
         "head" => head::head(&client, options).await,
+        "start" => start::start(&client, options).await,
+        "attach" => attach::attach(&client, options).await,
         _ => Err(format!("no verb {verb}").into()),
     }
 }

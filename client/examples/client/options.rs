@@ -6,7 +6,10 @@ pub(crate) const USAGE: &str =
     "usage: client VERB [--server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
   run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
   capture  to its end, then print its output; --max-bytes N, --gzip
-  head     print the first lines of stdout, and break off; --lines N";
+  head     print the first lines of stdout, and break off; --lines N
+  start    start what runs on by itself, and print its id
+usage: client attach [--server HOST:PORT|unix:/PATH] [--after EVENT] [--outputs N] -- ID
+           join it, behind the event that was seen last; leave it alone again behind N outputs";
 
 pub(crate) struct Options {
     pub(crate) server: String,
@@ -18,6 +21,10 @@ pub(crate) struct Options {
     pub(crate) max_bytes: u64,
     pub(crate) gzip: bool,
     pub(crate) lines: usize,
+    /// The event that was seen last.
+    pub(crate) after: u64,
+    /// Behind so many, the command is left alone again.
+    pub(crate) outputs: Option<usize>,
 }
 
 /// The verb, and what stands behind it; `None` if they make no sense.
@@ -33,6 +40,8 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Option<(String, 
         max_bytes: 1024 * 1024,
         gzip: false,
         lines: 10,
+        after: 0,
+        outputs: None,
     };
     loop {
         match &*words.next()? {
@@ -46,6 +55,8 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Option<(String, 
             "--max-bytes" => options.max_bytes = words.next()?.parse().ok()?,
             "--gzip" => options.gzip = true,
             "--lines" => options.lines = words.next()?.parse().ok()?,
+            "--after" => options.after = words.next()?.parse().ok()?,
+            "--outputs" => options.outputs = Some(words.next()?.parse().ok()?),
             "--" => break,
             _ => return None,
         }

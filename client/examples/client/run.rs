@@ -39,16 +39,8 @@ pub(crate) async fn run(client: &Client, options: Options) -> Outcome {
     }
     while let Some(event) = interaction.next().await? {
         match event {
-            Event::Output {
-                stream: Stream::Stderr,
-                data,
-                ..
-            } => {
-                stderr().write_all(&data)?;
-            }
-            Event::Output { data, .. } => {
-                stdout().write_all(&data)?;
-                stdout().flush()?;
+            Event::Output { stream, data, .. } => {
+                write(stream, &data)?;
             }
             Event::Exited(exit) => {
                 return exit_code(&exit);
@@ -59,8 +51,17 @@ pub(crate) async fn run(client: &Client, options: Options) -> Outcome {
     Err("the server stopped telling what the command does".into())
 }
 
+/// Passes on what the command wrote.
+pub(crate) fn write(stream: Stream, data: &[u8]) -> io::Result<()> {
+    if stream == Stream::Stderr {
+        return stderr().write_all(data);
+    }
+    stdout().write_all(data)?;
+    stdout().flush()
+}
+
 /// Its own, 128+n if signal n ended it, 124 if its timeout did.
-fn exit_code(exit: &Exit) -> Outcome {
+pub(crate) fn exit_code(exit: &Exit) -> Outcome {
     match exit.reason {
         ExitReason::Own | ExitReason::Signal | ExitReason::Timeout => Ok(exit.status_code()),
         reason => Err(format!("the command was lost: {}", reason.as_str()).into()),
@@ -68,7 +69,7 @@ fn exit_code(exit: &Exit) -> Outcome {
 }
 
 /// The command's stdin ends when this returns, and drops it.
-async fn forward_stdin(mut to: Stdin) -> io::Result<()> {
+pub(crate) async fn forward_stdin(mut to: Stdin) -> io::Result<()> {
     loop {
         let read = spawn_blocking(|| {
             let mut data = vec![0; CHUNK_BYTES];
@@ -84,7 +85,7 @@ async fn forward_stdin(mut to: Stdin) -> io::Result<()> {
     }
 }
 
-fn forward_signals(control: &Control) -> io::Result<()> {
+pub(crate) fn forward_signals(control: &Control) -> io::Result<()> {
     for kind in [
         SignalKind::interrupt(),
         SignalKind::terminate(),

@@ -3,10 +3,10 @@
 use std::{env, ffi::OsString, process::ExitCode};
 
 use super::{
-    Failure, echo, kill, later, legacy, ping, print, ps, rm,
+    Failure, attach, echo, kill, legacy, logs, ping, print, ps, rm,
     run::{self, RunArgs},
     server::{Server, ServerArgs},
-    usage, version, wait,
+    start, usage, version, wait,
 };
 use clap::{ArgAction, Command, CommandFactory, Parser, error::ErrorKind};
 
@@ -34,6 +34,9 @@ struct CommandLine {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Run(Box<RunArgs>),
+    Start(Box<start::Args>),
+    Attach(attach::Args),
+    Logs(logs::Args),
     Ps(ps::Args),
     Wait(wait::Args),
     Kill(kill::Args),
@@ -42,8 +45,6 @@ enum Verb {
     Ping(ping::Args),
     Legacy(legacy::Args),
     Version(version::Args),
-    #[command(flatten)]
-    Later(later::Verb),
 }
 
 impl Verb {
@@ -51,6 +52,9 @@ impl Verb {
     fn server(&self) -> Option<&ServerArgs> {
         match self {
             Self::Run(args) => Some(&args.server),
+            Self::Start(args) => Some(&args.server),
+            Self::Attach(args) => Some(&args.server),
+            Self::Logs(args) => Some(&args.server),
             Self::Ps(args) => Some(&args.server),
             Self::Wait(args) => Some(&args.server),
             Self::Kill(args) => Some(&args.server),
@@ -58,7 +62,7 @@ impl Verb {
             Self::Echo(args) => Some(&args.server),
             Self::Ping(args) => Some(&args.server),
             Self::Version(args) => Some(&args.server),
-            Self::Legacy(_) | Self::Later(_) => None,
+            Self::Legacy(_) => None,
         }
     }
 }
@@ -123,10 +127,15 @@ impl Asked {
             }
             _ => Refusal::Wrong(Failure::new(typed.refusal(&error))),
         })?;
-        if let Verb::Run(args) = &mut line.verb {
+        let command = match &mut line.verb {
+            Verb::Run(args) => Some(&mut args.command),
+            Verb::Start(args) => Some(&mut args.command),
+            _ => None,
+        };
+        if let Some(command) = command {
             // Behind them is the command's own.
-            let options = words.len() - args.argv.len();
-            args.typed = usage::Typed(words[..options].to_vec());
+            let options = words.len() - command.argv.len();
+            command.typed = usage::Typed(words[..options].to_vec());
         }
         line.check(environment).map_err(|what| {
             let help = typed.help();
@@ -139,6 +148,9 @@ impl Asked {
         let server = &self.server;
         match self.verb {
             Verb::Run(args) => run::run(server, *args).await,
+            Verb::Start(args) => start::start(server, &args).await,
+            Verb::Attach(args) => attach::attach(server, &args).await,
+            Verb::Logs(args) => logs::logs(server, &args).await,
             Verb::Ps(args) => ps::ps(server, &args).await,
             Verb::Wait(args) => wait::wait(server, &args).await,
             Verb::Kill(args) => kill::kill(server, &args).await,
@@ -147,7 +159,6 @@ impl Asked {
             Verb::Ping(args) => ping::ping(server, &args).await,
             Verb::Legacy(args) => legacy::legacy(args).await,
             Verb::Version(args) => version::version(server, &args).await,
-            Verb::Later(verb) => Err(Failure::new(verb.to_string())),
         }
     }
 }

@@ -58,12 +58,12 @@ fn the_server_stands_before_or_after_the_subcommand_or_in_the_environment() {
 #[test]
 fn what_follows_the_program_is_its_own() {
     let args = run_args(&["remex", "run", "-n", "--", "ls", "-l", "--", "--server"]);
-    assert_eq!(args.argv, ["ls", "-l", "--", "--server"]);
+    assert_eq!(args.command.argv, ["ls", "-l", "--", "--server"]);
     assert!(args.no_stdin);
     let args = run_args(&["remex", "run", "ls", "-n", "--json", "-h"]);
-    assert_eq!(args.argv, ["ls", "-n", "--json", "-h"]);
+    assert_eq!(args.command.argv, ["ls", "-n", "--json", "-h"]);
     let args = run_args(&["remex", "run", "--", "-x"]);
-    assert_eq!(args.argv, ["-x"]);
+    assert_eq!(args.command.argv, ["-x"]);
 }
 
 #[test]
@@ -73,7 +73,10 @@ fn habits_of_others_work_where_they_mean_one_thing() {
     let args = run_args(&[
         "remex", "run", "-e", "A=1", "-eB=2", "-w", "/", "-u", "x", "sh",
     ]);
-    assert_eq!((args.env.len(), args.cwd.as_deref()), (2, Some("/")));
+    assert_eq!(
+        (args.command.env.len(), args.command.cwd.as_deref()),
+        (2, Some("/"))
+    );
     for words in [
         &["remex", "kill", "-9", "x", "y"][..],
         &["remex", "kill", "-KILL", "x"],

@@ -44,6 +44,13 @@ impl Failure {
         ))
     }
 
+    /// stdin of a command that goes on without this side cannot be read.
+    pub(crate) fn stdin_of(error: &io::Error, id: &str) -> Self {
+        Self::new(format!(
+            "cannot read stdin: {error}; the command goes on: `remex attach -n {id}` joins it"
+        ))
+    }
+
     /// The same, said in other words.
     pub(crate) fn saying(self, message: String) -> Self {
         Self {
@@ -74,6 +81,16 @@ impl Failure {
         Self::new(format!(
             "{error}; the command ends with the connection, so check what it did before you run it again"
         ))
+    }
+
+    /// The call broke, and the command goes on without it.
+    pub(crate) fn while_attached(error: Error, id: &str) -> Self {
+        match error.reason() {
+            None | Some(Reason::Draining) => Self::new(format!(
+                "{error}; the command goes on by itself: `remex attach {id}` joins it again"
+            )),
+            Some(_) => error.into(),
+        }
     }
 
     /// Prints the line, and answers with the exit code.
@@ -136,6 +153,18 @@ fn known(error: &Error) -> Option<String> {
     let said = match reason {
         Reason::ExecutionNotFound => "there is no such execution; see `remex ps -a`",
         Reason::ExecutionEnded => "it has ended; see `remex ps -a`",
+        Reason::NotDurable => {
+            "its output is not kept, since it ends with its caller; `remex start` and `remex run --resume` run what can be attached to"
+        }
+        Reason::PositionGone => {
+            "output behind that position is no longer kept; without --after, what is kept is shown"
+        }
+        Reason::PositionAhead => {
+            "it has not got that far; --after takes a sequence that was seen of this execution"
+        }
+        Reason::StorageFull => {
+            "the server has no room for another one that outlives its caller; `remex rm` makes some, and so does time"
+        }
         Reason::ExecutionRunning => "it runs; end it first with `remex kill`",
         _ => return None,
     };
@@ -199,7 +228,14 @@ mod tests {
             };
             assert_eq!(failure.status, status, "{reason}");
             let said = failure.to_string();
-            let own = ["see `remex ps -a`", "end it first with `remex kill`"];
+            let own = [
+                "see `remex ps -a`",
+                "end it first with `remex kill`",
+                "`remex start` and",
+                "without --after",
+                "--after takes",
+                "`remex rm` makes",
+            ];
             let is_known = own.iter().any(|own| said.contains(own));
             assert!(is_known || said.starts_with("so it is ("), "{said}");
             assert!(said.ends_with(&format!("({reason})")), "{said}");

@@ -60,6 +60,13 @@ pub(crate) async fn look_up(
     Ok(typed.iter().map(|typed| the_one(typed, &known)).collect())
 }
 
+/// The id that `typed` stands for.
+pub(crate) async fn one(client: &Client, typed: &str) -> Result<String, Failure> {
+    let mut found = look_up(client, &[typed.to_owned()]).await?;
+    let id = found.pop().unwrap_or(Err(IdError::Empty));
+    id.map_err(|error| Failure::new(error.to_string()))
+}
+
 /// Does `act` to each, one after the other. What fails is told, a line each, and is no reason to leave out the others.
 pub(crate) async fn each<T>(
     client: &Client,

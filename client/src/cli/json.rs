@@ -6,9 +6,17 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use remex::v1::{Execution, execution::State};
+use remex::v1::{Execution, OnDisconnect, execution::State};
 use remex_client::{Event, Exit};
 use serde::Serialize;
+
+/// An event, and which it is.
+#[derive(Serialize)]
+struct Numbered<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
+    sequence: u64,
+}
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -76,6 +84,13 @@ struct Record<'a> {
     shell: Option<&'a str>,
     labels: BTreeMap<&'a str, &'a str>,
     exit: Option<ExitFields>,
+    request_id: Option<&'a str>,
+    on_disconnect: &'static str,
+    last_sequence: u64,
+    attached: u32,
+    blocked: bool,
+    stored_bytes: u64,
+    storage_error: Option<&'a str>,
 }
 
 /// The name of a state, in tables and in JSON.
@@ -104,10 +119,20 @@ pub(super) fn record(record: &Execution) -> String {
         shell: record
             .command
             .as_ref()
-            .map(|command| command.shell.as_str())
-            .filter(|shell| !shell.is_empty()),
+            .and_then(|command| given(&command.shell)),
         labels: labels.map(|(key, value)| (&**key, &**value)).collect(),
         exit: record.exit.map(|exit| ExitFields::from(&Exit::from(exit))),
+        request_id: given(&record.request_id),
+        on_disconnect: match record.on_disconnect() {
+            OnDisconnect::Grace => "grace",
+            OnDisconnect::Detach => "detach",
+            OnDisconnect::Kill | OnDisconnect::Unspecified => "kill",
+        },
+        last_sequence: record.last_sequence,
+        attached: record.attached,
+        blocked: record.blocked,
+        stored_bytes: record.stored_bytes,
+        storage_error: given(&record.storage_error),
     };
     text(&line)
 }
@@ -151,6 +176,10 @@ pub(super) fn echoed(echo: &str) -> String {
     text(&Echoed { text: echo })
 }
 
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
 /// As RFC 3339 has it.
 fn time(time: Option<prost_types::Timestamp>) -> Option<String> {
     let time = time?;
@@ -165,8 +194,8 @@ fn text(line: &impl Serialize) -> String {
     text
 }
 
-/// `event` of the execution `id` as a line.
-pub(super) fn event(id: &str, event: &Event) -> Bytes {
+/// `event` of the execution `id` as a line; empty for what is none of its events.
+pub(super) fn event(id: &str, sequence: u64, event: &Event) -> Bytes {
     let line = match event {
         Event::Started { pid } => Line::Started {
             execution_id: id,
@@ -197,8 +226,9 @@ pub(super) fn event(id: &str, event: &Event) -> Bytes {
             terminal_bytes: *terminal_bytes,
         },
         Event::Exited(exit) => Line::Exited(exit.into()),
+        Event::Interrupted { .. } | Event::Resumed => return Bytes::new(),
     };
-    text(&line).into()
+    text(&Numbered { line, sequence }).into()
 }
 
 #[cfg(test)]
@@ -251,7 +281,8 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(super::event("x", &event), format!("{text}\n"));
+            let text = text.replace('}', r#","sequence":9}"#);
+            assert_eq!(super::event("x", 9, &event), format!("{text}\n"));
         }
     }
     #[test]
@@ -277,7 +308,8 @@ mod tests {
             concat!(
                 r#"{"execution_id":"x","state":"ended","caller":"unix:0","pid":null,"#,
                 r#""create_time":"1970-01-01T00:00:01.5Z","end_time":null,"argv":["printf","\u001b"],"#,
-                r#""shell":null,"labels":{"job":"7"},"exit":null}"#,
+                r#""shell":null,"labels":{"job":"7"},"exit":null,"request_id":null,"on_disconnect":"kill","#,
+                r#""last_sequence":0,"attached":0,"blocked":false,"stored_bytes":0,"storage_error":null}"#,
                 "\n"
             )
         );

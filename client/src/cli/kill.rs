@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use remex::v1::SignalRequest;
-use remex_client::Signal;
+use remex::v1::{SignalRequest, execution::State};
+use remex_client::{Error, Reason, Signal};
 
 use super::{
     Failure, complete, ids,
@@ -14,7 +14,7 @@ use super::{
 /// Send a signal to executions.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "remex kill [-s SIGNAL | -SIGNAL] ID...",
+    override_usage = "remex kill [-s SIGNAL | -SIGNAL] ID...\n       remex kill [-s SIGNAL | -SIGNAL] --all",
     // Behind `kill` it is the signal's, as everywhere.
     mut_arg("server", |server| server.short(None))
 )]
@@ -24,8 +24,11 @@ pub(crate) struct Args {
     /// The signal: TERM, SIGTERM or 15; -9 and -KILL do as well [default: TERM]
     #[arg(short, long, value_name = "SIGNAL", value_parser = values::signal, allow_hyphen_values = true)]
     signal: Option<Signal>,
+    /// Everything that runs and may be seen by you, what outlives its callers too.
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
     /// The executions: their ids, or the beginning of one.
-    #[arg(value_name = "ID", required = true, add = complete::ids(&complete::ACTIVE))]
+    #[arg(value_name = "ID", required_unless_present = "all", add = complete::ids(&complete::ACTIVE))]
     ids: Vec<String>,
 }
 
@@ -61,16 +64,33 @@ fn is_signal(word: &str) -> bool {
 pub(crate) async fn kill(server: &Server, args: &Args) -> Result<u8, Failure> {
     let client = server.connect().await?;
     let signal = i32::from(args.signal.unwrap_or(Signal::TERM).number());
-    let signalled = ids::each(&client, &args.ids, async |execution_id| {
+    let named = if args.all {
+        let running = ids::list(&client, &[State::Starting, State::Running]).await?;
+        running
+            .into_iter()
+            .map(|record| record.execution_id)
+            .collect()
+    } else {
+        args.ids.clone()
+    };
+    let signalled = ids::each(&client, &named, async |execution_id| {
         let request = SignalRequest {
             execution_id,
             signal,
         };
-        client.exec().signal(request).await?;
-        Ok(())
+        match client.exec().signal(request).await.map_err(Error::from) {
+            // It was listed, and ended by itself.
+            Err(error) if args.all && has_gone(&error) => Ok(()),
+            sent => sent.map(drop).map_err(Failure::from),
+        }
     });
     ids::all(signalled.await?)?;
     Ok(0)
+}
+
+fn has_gone(error: &Error) -> bool {
+    let gone = [Reason::ExecutionEnded, Reason::ExecutionNotFound];
+    error.reason().is_some_and(|reason| gone.contains(&reason))
 }
 
 #[cfg(test)]

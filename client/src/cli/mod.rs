@@ -2,6 +2,8 @@
 //! line on stderr and an exit code.
 
 mod args;
+mod attach;
+mod command;
 mod complete;
 mod config;
 mod echo;
@@ -10,8 +12,8 @@ mod failure;
 mod ids;
 mod json;
 mod kill;
-mod later;
 mod legacy;
+mod logs;
 mod ping;
 mod print;
 mod ps;
@@ -19,6 +21,7 @@ mod quote;
 mod rm;
 mod run;
 mod server;
+mod start;
 mod usage;
 mod values;
 mod version;

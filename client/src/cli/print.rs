@@ -29,6 +29,12 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::stdout(&error))
 }
 
+/// Prints `bytes` on stderr as they are.
+pub(crate) fn error_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let written = io::stderr().lock().write_all(bytes);
+    written.map_err(|error| Failure::stdout(&error))
+}
+
 /// Prints one line on stderr, escaped already.
 pub(crate) fn note(line: &str) {
     let _ = io::stderr()

@@ -92,7 +92,12 @@ fn row(record: &Execution, all: bool, now: SystemTime) -> Vec<String> {
     let runs = record.state() == State::Running;
     let mut row = vec![
         escape::line(&record.execution_id),
-        json::state(record.state()).to_owned(),
+        // It waits for somebody to take its output.
+        if record.blocked {
+            "blocked".to_owned()
+        } else {
+            json::state(record.state()).to_owned()
+        },
     ];
     if all {
         let exit = record.exit.map(Exit::from);

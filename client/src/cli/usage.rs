@@ -25,11 +25,23 @@ pub(super) struct Typed(pub(super) Vec<OsString>);
 impl Typed {
     /// The name of `--user` that was typed, such as `-u`.
     pub(super) fn name(&self, option: &str) -> String {
-        let line = Line {
-            definition: &definition(),
+        self.line(&definition()).as_typed(option)
+    }
+
+    /// The subcommand that was typed, behind `remex`.
+    pub(super) fn subcommand(&self) -> String {
+        let definition = definition();
+        match self.line(&definition).verb() {
+            Some((_, verb)) => format!("remex {}", verb.get_name()),
+            None => "remex".to_owned(),
+        }
+    }
+
+    fn line<'a>(&'a self, definition: &'a Command) -> Line<'a> {
+        Line {
+            definition,
             words: &self.0,
-        };
-        line.as_typed(option)
+        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Backoff {
 }
 
 /// The pause after `failures` earlier failures.
-pub(super) fn pause(failures: u32) -> Duration {
+pub(crate) fn pause(failures: u32) -> Duration {
     FIRST_PAUSE
         .saturating_mul(2_u32.saturating_pow(failures))
         .min(LONGEST_PAUSE)

@@ -20,4 +20,4 @@ pub use dial::CONNECT_TIMEOUT;
 pub use error::{ConnectError, never_ran};
 pub use pool::{MAX_CALLS_PER_CONNECTION, MAX_CONNECTIONS, STREAM_WINDOW_BYTES};
 
-pub(crate) use pool::Pool;
+pub(crate) use {backoff::pause as pause_after_failures, pool::Pool};

@@ -3,15 +3,20 @@
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
 
+import { attach } from "./attach.js";
 import { capture } from "./capture.js";
 import { head } from "./head.js";
 import { describe } from "./outcome.js";
 import { run } from "./run.js";
+import { start } from "./start.js";
 
 const USAGE = `usage: client VERB [--server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
   run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
   capture  to its end, then print its output; --max-bytes N, --gzip
-  head     print the first lines of stdout, and break off; --lines N`;
+  head     print the first lines of stdout, and break off; --lines N
+  start    start what runs on by itself, and print its id
+usage: client attach [--server HOST:PORT|unix:/PATH] [--after EVENT] [--outputs N] -- ID
+           join it, behind the event that was seen last; leave it alone again behind N outputs`;
 
 function parse() {
   return parseArgs({
@@ -24,6 +29,8 @@ function parse() {
       "max-bytes": { type: "string", default: "0" },
       gzip: { type: "boolean", default: false },
       lines: { type: "string", default: "10" },
+      after: { type: "string", default: "0" },
+      outputs: { type: "string", default: "0" },
     },
   });
 }
@@ -40,6 +47,10 @@ async function main(): Promise<number> {
         return capture(argv, { server, gzip, maxBytes: BigInt(values["max-bytes"] ?? 0) });
       case "head":
         return head(argv, Number(values.lines), server);
+      case "start":
+        return start(argv, server);
+      case "attach":
+        return attach(argv[0] ?? "", { server, after: BigInt(values.after ?? 0), outputs: Number(values.outputs) });
     }
   }
   console.error(USAGE);

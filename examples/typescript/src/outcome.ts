@@ -1,7 +1,7 @@
 import { enumToJson } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
 
-import { type Exit, Exit_Reason, Exit_ReasonSchema, Signal } from "./gen/remex/v1/exec_pb.js";
+import { type ExecService, type Exit, Exit_Reason, Exit_ReasonSchema, Signal } from "./gen/remex/v1/exec_pb.js";
 
 const FAILURE = 255;
 const CODE_OF_REASON: Record<string, number> = {
@@ -26,6 +26,14 @@ export function exitCode(exit: Exit | undefined): number {
 export function reasonName(exit: Exit | undefined): string {
   const reason = exit?.reason ?? Exit_Reason.UNSPECIFIED;
   return reason in Exit_Reason ? String(enumToJson(Exit_ReasonSchema, reason)) : String(reason);
+}
+
+/** A server that is older than a field drops it unseen, and would do something else than was asked for. */
+export async function require(client: Client<typeof ExecService>, feature: string): Promise<void> {
+  const { features, version } = await client.getServerInfo({});
+  if (!features.includes(feature)) {
+    throw new Error(`the server is of version ${version}, which has no ${feature}`);
+  }
 }
 
 /** What to tell the user of an error, and the exit code for it. */

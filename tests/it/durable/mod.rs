@@ -8,4 +8,7 @@ mod presence;
 mod records;
 mod request_id;
 mod restart;
+mod resume;
 mod start;
+mod typed;
+mod user;

@@ -6,11 +6,14 @@ use std::{future::Future, time::Duration};
 pub(crate) mod tools;
 
 pub(crate) mod binaries;
+pub(crate) mod command_line;
 pub(crate) mod daemon;
 pub(crate) mod examples;
 pub(crate) mod home;
 pub(crate) mod http2;
 pub(crate) mod processes;
+pub(crate) mod relay;
+pub(crate) mod terminal;
 
 pub(crate) use self::{daemon::Daemon, home::Home, processes::Marker};
 

@@ -4,11 +4,11 @@ use std::fs;
 
 use super::{
     language::{Language, fed, finished, told},
-    relay::Relay,
     streams::many_bytes,
 };
 use crate::harness::{
     Daemon, Home,
+    relay::Relay,
     tools::{self, OTHER_USER},
 };
 

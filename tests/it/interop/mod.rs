@@ -2,9 +2,9 @@
 //! A new language is a line of [`Language::of`] and of the matrix below; a new scenario is a function, and its name.
 
 mod calls;
+mod durable;
 mod ends;
 mod language;
-mod relay;
 mod streams;
 
 /// The tests of one language, each of which is skipped, or fails in CI, where the machine lacks its toolchain.
@@ -39,6 +39,7 @@ macro_rules! matrix {
                 ends::breaking_off_ends_the_whole_tree
                 ends::a_client_that_is_killed_takes_its_tree_along
                 ends::the_server_shuts_down
+                durable::another_goes_on_at_the_exact_byte_of_output_and_stdin
                 calls::refusals_have_their_reasons
                 calls::another_user
                 calls::answers_above_4_mib

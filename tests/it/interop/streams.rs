@@ -3,19 +3,18 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::fd::OwnedFd,
     process::Stdio,
 };
 
-use rustix::{
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
-};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::language::{Language, fed, finished, started};
 use crate::{
-    harness::{Daemon, soon, tools},
+    harness::{
+        Daemon, soon,
+        terminal::{resize, terminal},
+        tools,
+    },
     parity,
 };
 
@@ -85,17 +84,7 @@ pub(crate) async fn a_terminal_and_its_size(language: &Language) {
         "stty size; trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.05; done";
     skip_unless!(tools::program("setsid"));
     let daemon = Daemon::start(&[]).await;
-    let master =
-        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
-    grantpt(&master).expect("it is ours");
-    unlockpt(&master).expect("it is ours");
-    tcsetwinsize(&master, size(31, 101)).expect("a size");
-    let name = ptsname(&master, Vec::new()).expect("a name");
-    let slave = File::options()
-        .read(true)
-        .write(true)
-        .open(name.to_str().expect("a path"))
-        .expect("its other end");
+    let (master, slave) = terminal(31, 101);
     let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
 
     let client = language.call(&daemon, "run", &["--terminal"], &["sh", "-c", SCRIPT]);
@@ -115,7 +104,7 @@ pub(crate) async fn a_terminal_and_its_size(language: &Language) {
 
     let screen = tokio::task::spawn_blocking(move || {
         let seen = read_until(&master, String::new(), "ready");
-        tcsetwinsize(&master, size(42, 132)).expect("a size");
+        resize(&master, 42, 132);
         let seen = read_until(&master, seen, "42 132");
         // Without it the terminal would hang up.
         (master, seen)
@@ -127,18 +116,9 @@ pub(crate) async fn a_terminal_and_its_size(language: &Language) {
     daemon.stop().await;
 }
 
-fn size(rows: u16, columns: u16) -> Winsize {
-    Winsize {
-        ws_row: rows,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    }
-}
-
 /// What a terminal shows, `seen` first, until `text` is in it, or until nobody writes any more.
-fn read_until(master: &OwnedFd, mut seen: String, text: &str) -> String {
-    let mut reader = File::from(master.try_clone().expect("a descriptor"));
+fn read_until(master: &File, mut seen: String, text: &str) -> String {
+    let mut reader = master;
     let mut buffer = [0; 4096];
     while !seen.contains(text) {
         // A terminal that nobody holds ends with an error.

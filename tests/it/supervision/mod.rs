@@ -25,5 +25,5 @@ mod stdin;
 mod streams;
 mod tails;
 mod terminal;
-mod tmux;
+pub(crate) mod tmux;
 mod trees;

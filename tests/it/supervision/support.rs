@@ -3,7 +3,6 @@
 use std::{
     env, fs,
     hash::{BuildHasher, RandomState},
-    process::Stdio,
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use remex_client::{Channel, Client};
 use tokio::process::Command;
 use tonic::{Status, Streaming};
 
-use crate::harness::{Daemon, Home, binaries::binary, soon};
+use crate::harness::{Daemon, Home, command_line, soon};
 
 /// Most bytes of one Output.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
@@ -148,15 +147,7 @@ impl Server {
 
     /// `remex ARGS`, at this server.
     pub(crate) fn remex(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary("remex"));
-        command
-            .args(args)
-            .env("REMEX_SERVER", self.daemon.endpoint().to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+        command_line::remex(&self.daemon.endpoint().to_string(), args)
     }
 
     /// CPU time that remexd has used.

@@ -12,12 +12,12 @@ use crate::harness::{Marker, PATIENCE, binaries::binary, eventually, soon, tools
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A terminal of 80 x 24 with a shell in it.
-pub(super) struct Tmux {
+pub(crate) struct Tmux {
     folder: std::path::PathBuf,
 }
 
 impl Tmux {
-    pub(super) async fn start(server: &Server) -> Self {
+    pub(crate) async fn start(server: &Server) -> Self {
         let tmux = Self {
             folder: server.daemon.home().folder().to_owned(),
         };
@@ -48,11 +48,11 @@ impl Tmux {
     }
 
     /// A key as tmux names it, or a text.
-    async fn types(&self, keys: &[&str]) {
+    pub(crate) async fn types(&self, keys: &[&str]) {
         self.command(&[&["send-keys"], keys].concat()).await;
     }
 
-    async fn enters(&self, line: &str) {
+    pub(crate) async fn enters(&self, line: &str) {
         self.command(&["send-keys", "-l", line]).await;
         self.types(&["Enter"]).await;
     }
@@ -62,12 +62,12 @@ impl Tmux {
     }
 
     /// Waits until `text` is on the screen.
-    async fn sees(&self, text: &str) {
+    pub(crate) async fn sees(&self, text: &str) {
         self.shows(text, |screen| screen.contains(text)).await;
     }
 
     /// Waits until `text` is off the screen.
-    async fn sees_no(&self, text: &str) {
+    pub(crate) async fn sees_no(&self, text: &str) {
         self.shows(text, |screen| !screen.contains(text)).await;
     }
 
@@ -86,7 +86,7 @@ impl Tmux {
     }
 
     /// What a command that is entered writes into a file.
-    pub(super) async fn asks(&self, command: &str) -> String {
+    pub(crate) async fn asks(&self, command: &str) -> String {
         let file = self.folder.join("answer");
         let draft = self.folder.join("answer.draft");
         let _ = fs::remove_file(&file);
@@ -99,7 +99,7 @@ impl Tmux {
         eventually(command, || fs::read_to_string(&file).ok()).await
     }
 
-    pub(super) async fn quits(self) {
+    pub(crate) async fn quits(self) {
         self.command(&["kill-server"]).await;
     }
 }

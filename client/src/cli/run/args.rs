@@ -1,16 +1,10 @@
 //! What is typed behind `remex run`.
 
-use std::{ffi::OsString, time::Duration};
-
 use clap::ValueEnum;
-use remex::duration;
+use remex_client::{Command, v1};
 
-use crate::cli::{
-    later,
-    server::ServerArgs,
-    usage::Typed,
-    values::{self, EnvVar, Label},
-};
+use super::session::Hold;
+use crate::cli::{command::CommandArgs, server::ServerArgs};
 
 /// The shape of what `--json` prints, in lines that no terminal of 80 columns breaks.
 const JSON_HELP: &str = "\
@@ -25,7 +19,7 @@ With --json each event is one line, an object whose \"event\" is one of
            \"lost_start\", \"lost_exit\", \"lost_reboot\", \"unknown\"),
            core_dumped, oom_killed, wall_seconds, user_seconds,
            system_seconds, max_rss_bytes (or null)
-started is the first line, exited the last.
+and each has its sequence. started is the first line, exited the last.
 
 With -t, at the beginning of a line:
   ~.   ends the command, and remex
@@ -46,9 +40,8 @@ With -t, at the beginning of a line:
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(in crate::cli) server: ServerArgs,
-    /// Run this text with /bin/sh.
-    #[arg(long, value_name = "TEXT", value_parser = values::shell, conflicts_with = "argv")]
-    pub(in crate::cli) shell: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) command: CommandArgs,
     /// Read no stdin; the command's is empty.
     #[arg(short = 'n', long)]
     pub(in crate::cli) no_stdin: bool,
@@ -58,61 +51,22 @@ pub(crate) struct RunArgs {
     /// Give the command a terminal.
     #[arg(short = 't', long, alias = "tty", conflicts_with_all = ["no_stdin", "json"], overrides_with = "terminal")]
     pub(in crate::cli) terminal: bool,
-    /// Run it as this user: a name, a number or UID:GID.
-    #[arg(short, long, value_parser = values::user)]
-    pub(in crate::cli) user: Option<String>,
-    /// End it after so long, such as 30s, 1h30m or 90.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    pub(in crate::cli) timeout: Option<Duration>,
-    /// Run it in this folder, an absolute path.
-    #[arg(long, alias = "workdir", short_alias = 'w', value_name = "FOLDER", value_parser = values::folder)]
-    pub(in crate::cli) cwd: Option<String>,
-    /// Set a variable of its environment; NAME alone takes the local value.
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
-    pub(in crate::cli) env: Vec<EnvVar>,
-    /// How long output of what it left in the background is waited for: bounded (at most 1 s), or eof, as ssh does.
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "bounded",
-        hide_possible_values = true
-    )]
-    pub(in crate::cli) drain: Drain,
-    /// Label the execution.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(in crate::cli) label: Vec<Label>,
-    /// What happens when remex goes, or its connection.
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "kill",
-        hide_possible_values = true
-    )]
-    on_disconnect: OnDisconnect,
+    /// What happens when remex goes, or its connection: kill (the default), grace (killed unless somebody attaches within
+    /// 60 s; the default with --request-id), or detach (it runs on).
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    on_disconnect: Option<OnDisconnect>,
+    /// Ride through lost connections and restarts of remexd, with nothing lost and nothing run twice; implies
+    /// --on-disconnect grace.
+    #[arg(long)]
+    resume: bool,
+    #[arg(short, long, hide = true)]
+    detach: bool,
     /// Print events as JSON, one a line, in place of the output.
     #[arg(long)]
     pub(in crate::cli) json: bool,
     /// Do not say why the command was ended if it was not by itself.
     #[arg(short, long)]
     pub(in crate::cli) quiet: bool,
-    #[command(flatten)]
-    later: later::Durability,
-    /// The program and its arguments.
-    #[arg(
-        value_name = "PROGRAM",
-        trailing_var_arg = true,
-        required_unless_present = "shell"
-    )]
-    pub(in crate::cli) argv: Vec<OsString>,
-    #[arg(skip)]
-    pub(in crate::cli) typed: Typed,
-}
-
-/// How long output is waited for that others than the command itself may still write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Drain {
-    Bounded,
-    Eof,
 }
 
 /// What happens to the command when nobody is connected to it.
@@ -124,18 +78,45 @@ enum OnDisconnect {
 }
 
 impl RunArgs {
-    /// Nothing of it is for a later version.
+    /// What clap cannot check.
     pub(in crate::cli) fn check(&self) -> Result<(), String> {
-        self.later.check()?;
-        later::refuse([
-            (
-                "--on-disconnect grace",
-                self.on_disconnect == OnDisconnect::Grace,
-            ),
-            (
-                "--on-disconnect detach",
-                self.on_disconnect == OnDisconnect::Detach,
-            ),
-        ])
+        if self.detach {
+            return Err(
+                "-d is not for run; write `remex start`, which leaves it running".to_owned(),
+            );
+        }
+        let kills = self.on_disconnect == Some(OnDisconnect::Kill);
+        if self.resume && kills {
+            return Err(
+                "--resume cannot be used with --on-disconnect kill, which leaves nothing to go on with"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// `command`, with what becomes of it without remex.
+    pub(super) fn durable(&self, mut command: Command) -> Command {
+        if let Some(what) = self.on_disconnect {
+            command = command.on_disconnect(match what {
+                OnDisconnect::Kill => v1::OnDisconnect::Kill,
+                OnDisconnect::Grace => v1::OnDisconnect::Grace,
+                OnDisconnect::Detach => v1::OnDisconnect::Detach,
+            });
+        }
+        if self.resume {
+            command.resume()
+        } else {
+            command
+        }
+    }
+
+    /// What a lost connection means for it.
+    pub(super) fn hold(&self) -> Hold {
+        match self.on_disconnect {
+            Some(OnDisconnect::Kill) => Hold::Ends,
+            None if !self.resume && self.command.request_id.is_none() => Hold::Ends,
+            _ => Hold::Outlives,
+        }
     }
 }

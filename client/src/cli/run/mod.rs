@@ -1,7 +1,7 @@
 //! `remex run`: a command with stdin, stdout, stderr and signals as if it were local.
 //!
 //! Hops: a thread reads stdin, [`session`] is the one loop between it, the call, the signals and the thread that writes.
-//! No thread is waited for at the end, but the writer for what it has left.
+//! No thread is waited for at the end, but the writer for what it has left. `remex attach` goes the same way.
 
 mod args;
 mod escapes;
@@ -11,31 +11,23 @@ mod patience;
 mod session;
 mod signals;
 mod stdin;
-mod terminal;
-mod words;
+pub(super) mod terminal;
+mod why;
 
-use std::{
-    env::{self, VarError},
-    ffi::OsString,
-};
+use std::{env, time::Duration};
 
 use remex_client::{Command, Error, Interaction};
 
 pub(crate) use self::args::RunArgs;
-use self::{
-    args::Drain,
-    session::{Local, Session},
+pub(super) use self::{
+    session::Hold,
     signals::{Changes, Signals},
+};
+use self::{
+    session::{Local, Outcome, Session},
     terminal::LocalTerminal,
 };
-use super::{
-    Failure,
-    failure::status_of,
-    print,
-    server::Server,
-    usage::Typed,
-    values::{EnvVar, Label},
-};
+use super::{Failure, command::refused, failure::status_of, print, server::Server};
 
 pub(crate) async fn run(server: &Server, args: RunArgs) -> Result<u8, Failure> {
     // Watched before anything is sent, so that nothing is missed.
@@ -43,96 +35,103 @@ pub(crate) async fn run(server: &Server, args: RunArgs) -> Result<u8, Failure> {
     let changes = Changes::watch(args.terminal)?;
     let command = command(&args)?;
     let interaction = tokio::select! {
-        begun = begin(server, command) => begun.map_err(|error| words::refused(error, &args))?,
+        begun = begin(server, command) => begun.map_err(|error| refused(error, &args.command))?,
         signal = signals.next() => return Err(Failure::signal(signal)),
     };
-    let ended = converse(interaction, &args, signals, changes).await?;
-    if !args.quiet
-        && let Some(why) = words::why_ended(&ended, args.timeout)
-    {
-        print::note(&why);
-    }
-    status_of(&ended.exit)
+    let how = How {
+        input: Input::of(args.terminal, args.no_stdin),
+        hold: args.hold(),
+        json: args.json,
+        quiet: args.quiet,
+        timeout: args.command.timeout,
+    };
+    converse(interaction, &how, signals, changes).await
 }
 
 async fn begin(server: &Server, command: Command) -> Result<Interaction, Error> {
     server.connect().await?.interact(command).await
 }
 
-/// Goes between the command and this side until it has ended; the terminal is as before when this returns.
-async fn converse(
+/// How this side goes along with a command.
+pub(super) struct How {
+    pub(super) input: Input,
+    pub(super) hold: Hold,
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// What is given to a command from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    Nothing,
+    /// What is read on stdin.
+    Stdin,
+    /// The same, of the local terminal, which is lent to the command.
+    Terminal,
+}
+
+impl Input {
+    pub(super) fn of(terminal: bool, no_stdin: bool) -> Self {
+        match (terminal, no_stdin) {
+            (_, true) => Self::Nothing,
+            (true, false) => Self::Terminal,
+            (false, false) => Self::Stdin,
+        }
+    }
+}
+
+/// Goes between the command and this side until it has ended, or is left, and answers with the exit code; the terminal is as
+/// before when this returns.
+pub(super) async fn converse(
     mut interaction: Interaction,
-    args: &RunArgs,
+    how: &How,
     signals: Signals,
     changes: Changes,
-) -> Result<session::Ended, Failure> {
+) -> Result<u8, Failure> {
     let output = output::start()?;
-    let terminal = args.terminal.then(LocalTerminal::new).transpose()?;
-    let reading = (!args.no_stdin).then(|| stdin::start(args.terminal));
+    let (on_terminal, reads) = (how.input == Input::Terminal, how.input != Input::Nothing);
+    let terminal = on_terminal.then(LocalTerminal::new).transpose()?;
+    let leaves = how.hold == Hold::Attached;
+    let reading = reads.then(|| stdin::start(on_terminal, leaves));
     let (held, keys) = reading.transpose()?.unzip();
-    let stdin = interaction.stdin.take();
+    // Of one that was attached to, stdin that is not ours to give is not ours to end.
+    let stdin = if reads || !leaves {
+        interaction.stdin.take()
+    } else {
+        None
+    };
     let local = Local {
         signals,
         terminal,
         changes,
         keys,
     };
-    let session = Session::new(interaction, output, local, args.json);
-    session.run(stdin::feed(held, stdin)).await
+    let id = interaction.id().to_owned();
+    let session = Session::new(interaction, output, local, how);
+    match session.run(stdin::feed(held, stdin)).await? {
+        Outcome::Ended(ended) => {
+            if !how.quiet
+                && let Some(why) = why::why_ended(&ended, how.timeout)
+            {
+                print::note(&why);
+            }
+            status_of(&ended.exit)
+        }
+        Outcome::Left => {
+            if !how.quiet {
+                print::note(&format!("left {id}; `remex attach {id}` joins it again"));
+            }
+            Ok(0)
+        }
+    }
 }
 
 fn command(args: &RunArgs) -> Result<Command, Failure> {
-    let mut command = match &args.shell {
-        Some(text) => Command::shell(text),
-        None => program(&args.argv)?,
-    };
-    if let Some(user) = &args.user {
-        command = command.user(user);
-    }
-    if let Some(timeout) = args.timeout {
-        command = command.timeout(timeout);
-    }
-    if args.drain == Drain::Eof {
-        command = command.drain_to_eof();
-    }
-    if let Some(folder) = &args.cwd {
-        command = command.current_dir(folder);
-    }
-    for variable in &args.env {
-        let (name, value) = variable_of(variable, &args.typed)?;
-        command = command.env(name, value);
-    }
-    for Label { key, value } in &args.label {
-        command = command.label(key, value);
-    }
+    let mut command = args.durable(args.command.command()?);
     if args.terminal {
         let (rows, columns) = terminal::size()?;
         command = command.terminal(rows, columns, env::var("TERM").unwrap_or_default());
     }
     Ok(command)
-}
-
-fn program(argv: &[OsString]) -> Result<Command, Failure> {
-    match argv {
-        [program, args @ ..] if !program.is_empty() => Ok(Command::new(program).args(args)),
-        _ => Err(Failure::new(
-            "PROGRAM is empty; write what to run behind --; see `remex run --help`",
-        )),
-    }
-}
-
-fn variable_of<'a>(variable: &'a EnvVar, typed: &Typed) -> Result<(&'a str, String), Failure> {
-    let EnvVar { name, value } = variable;
-    if let Some(value) = value {
-        return Ok((name, value.clone()));
-    }
-    let what = match env::var(name) {
-        Ok(value) => return Ok((name, value)),
-        Err(VarError::NotPresent) => "is not set here; set it",
-        Err(VarError::NotUnicode(_)) => "is not UTF-8 here and cannot be passed on; change it",
-    };
-    let option = typed.name("--env");
-    Err(Failure::new(format!(
-        "{option} {name} {what}, or write {option} {name}=VALUE"
-    )))
 }

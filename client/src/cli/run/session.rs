@@ -12,6 +12,7 @@ use remex_client::{Control, Error, Event, Exit, Interaction, Signal, Stream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
+    How,
     escapes::Key,
     output::{Output, Target, Written},
     patience::{Action, Patience},
@@ -19,7 +20,7 @@ use super::{
     stdin::{Keys, Unread},
     terminal::{self, LOOK_AGAIN, LocalTerminal},
 };
-use crate::cli::{Failure, json};
+use crate::cli::{Failure, escape, json};
 
 /// How long a command that was killed from here may take to be gone.
 const KILL_WAIT: Duration = Duration::from_secs(2);
@@ -34,9 +35,22 @@ pub(super) struct Session {
     written: Written,
     local: Local,
     patience: Patience,
+    hold: Hold,
     json: bool,
+    quiet: bool,
     forwarded: Vec<Signal>,
     leaving: Option<Leaving>,
+}
+
+/// What this side is to the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Hold {
+    /// Its caller, without whom it ends.
+    Ends,
+    /// Its caller, without whom it goes on, for a while at least.
+    Outlives,
+    /// Somebody who has joined it, and may leave it.
+    Attached,
 }
 
 /// What comes from this side.
@@ -52,6 +66,13 @@ pub(super) struct Local {
 struct Leaving {
     deadline: Instant,
     failure: Failure,
+}
+
+/// How it came to an end here.
+pub(super) enum Outcome {
+    Ended(Ended),
+    /// It was left, as was asked for.
+    Left,
 }
 
 /// How a command ended.
@@ -77,7 +98,7 @@ impl Session {
         interaction: Interaction,
         (output, written): (Output, Written),
         local: Local,
-        json: bool,
+        how: &How,
     ) -> Self {
         Self {
             control: interaction.control(),
@@ -86,7 +107,9 @@ impl Session {
             written,
             local,
             patience: Patience::default(),
-            json,
+            hold: how.hold,
+            json: how.json,
+            quiet: how.quiet,
             forwarded: Vec::new(),
             leaving: None,
         }
@@ -96,12 +119,12 @@ impl Session {
     pub(super) async fn run(
         mut self,
         feed: impl Future<Output = Result<(), Unread>>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Outcome, Failure> {
         let mut feed = pin!(feed);
         let mut feeding = true;
         loop {
             let step = tokio::select! {
-                event = next(&self.output, &mut self.interaction) => Step::Event(event.map_err(Failure::while_running)?),
+                event = next(&self.output, &mut self.interaction) => Step::Event(event.map_err(|error| self.broken(error))?),
                 signal = self.local.signals.next() => Step::Signal(signal),
                 change = self.local.changes.next() => Step::Change(change),
                 key = next_key(&mut self.local.keys) => Step::Key(key),
@@ -113,13 +136,22 @@ impl Session {
             match step {
                 Step::Event(Some(Event::Exited(exit))) => return self.finish(exit).await,
                 Step::Event(Some(event)) => self.show(&event).await,
-                Step::Event(None) => return Err(Failure::while_running(Error::Incomplete)),
+                Step::Event(None) => return Err(self.broken(Error::Incomplete)),
+                Step::Signal(signal) if self.hangs_up(signal) => return self.leave().await,
                 Step::Signal(signal) => self.on_signal(signal).await?,
                 Step::Change(change) => self.on_change(change).await?,
+                Step::Key(key) if self.leaves_by(key) => return self.leave().await,
                 Step::Key(key) => self.on_key(key).await,
                 Step::LookAgain => self.on_change(Change::Continued).await?,
                 Step::StdinEnded(Ok(())) => feeding = false,
-                Step::StdinEnded(Err(unread)) => return Err(Failure::stdin(&unread.error)),
+                Step::StdinEnded(Err(unread)) => {
+                    return Err(match self.hold {
+                        Hold::Ends => Failure::stdin(&unread.error),
+                        Hold::Outlives | Hold::Attached => {
+                            Failure::stdin_of(&unread.error, self.interaction.id())
+                        }
+                    });
+                }
                 Step::OutputEnded(written) => return Err(ended(written)),
                 Step::Deadline => return Err(self.left()),
             }
@@ -128,7 +160,7 @@ impl Session {
 
     async fn show(&self, event: &Event) {
         if self.json {
-            let line = json::event(self.interaction.id(), event);
+            let line = json::event(self.interaction.id(), self.interaction.position(), event);
             return self.output.write(Target::Stdout, line).await;
         }
         match event {
@@ -139,17 +171,49 @@ impl Session {
                 };
                 self.output.write(target, data.clone()).await;
             }
-            Event::Gap {
-                stdout_bytes,
-                stderr_bytes,
-                terminal_bytes,
-            } => {
-                let bytes = stdout_bytes + stderr_bytes + terminal_bytes;
-                let line = format!("remex: {bytes} bytes of output are missing here\n");
-                self.output.write(Target::Stderr, Bytes::from(line)).await;
+            Event::Gap { .. } => {
+                if let Some(bytes) = event.missing_bytes() {
+                    self.note(&format!("{bytes} bytes of output are missing here"))
+                        .await;
+                }
             }
+            Event::Interrupted { why } if !self.quiet => {
+                let said = escape::line(why);
+                self.note(&format!("{said}; looking for the server")).await;
+            }
+            Event::Resumed if !self.quiet => self.note("connected again").await,
             _ => {}
         }
+    }
+
+    /// A line for people, in its place among the output.
+    async fn note(&self, said: &str) {
+        // Where the terminal is raw, a line has to begin at its beginning.
+        let line = match &self.local.terminal {
+            Some(_) => format!("\r\nremex: {said}\r\n"),
+            None => format!("remex: {said}\n"),
+        };
+        self.output.write(Target::Stderr, Bytes::from(line)).await;
+    }
+
+    /// The events have broken off.
+    fn broken(&self, error: Error) -> Failure {
+        match self.hold {
+            Hold::Ends => Failure::while_running(error),
+            Hold::Outlives | Hold::Attached => {
+                Failure::while_attached(error, self.interaction.id())
+            }
+        }
+    }
+
+    /// Whether the command is left alone with this key.
+    fn leaves_by(&self, key: Key) -> bool {
+        key == Key::Detach || (key == Key::Leave && self.hold == Hold::Attached)
+    }
+
+    /// Whether `signal` says that the terminal is gone of somebody who has attached: the command outlives that.
+    fn hangs_up(&self, signal: Signal) -> bool {
+        signal == Signal::HUP && self.hold == Hold::Attached && self.local.terminal.is_some()
     }
 
     async fn on_signal(&mut self, signal: Signal) -> Result<(), Failure> {
@@ -170,6 +234,8 @@ impl Session {
                 let said = "the command was ended by ~. as typed";
                 self.kill(Failure::new(said)).await;
             }
+            // It leaves, and is not for here.
+            Key::Detach => {}
             Key::Suspend => {
                 if let Some(terminal) = &mut self.local.terminal {
                     terminal.suspend();
@@ -209,8 +275,19 @@ impl Session {
         leaving.map_or_else(|| Failure::signal(Signal::INT), |leaving| leaving.failure)
     }
 
+    /// Goes, without the command; what was read of it is delivered.
+    async fn leave(mut self) -> Result<Outcome, Failure> {
+        drop(self.output);
+        let written = tokio::select! {
+            written = self.written.wait() => written,
+            signal = self.local.signals.next() => return Err(Failure::signal(signal)),
+        };
+        written.map_err(|error| Failure::stdout(&error))?;
+        Ok(Outcome::Left)
+    }
+
     /// Delivers what is left.
-    async fn finish(mut self, exit: Exit) -> Result<Ended, Failure> {
+    async fn finish(mut self, exit: Exit) -> Result<Outcome, Failure> {
         if self.json {
             self.show(&Event::Exited(exit.clone())).await;
         }
@@ -224,10 +301,10 @@ impl Session {
         written.map_err(|error| Failure::stdout(&error))?;
         match leaving {
             Some(leaving) => Err(leaving.failure),
-            None => Ok(Ended {
+            None => Ok(Outcome::Ended(Ended {
                 exit,
                 forwarded: self.forwarded,
-            }),
+            })),
         }
     }
 }

@@ -15,11 +15,11 @@ use crate::cli::Failure;
 const FORWARDED: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
 /// The signals to be forwarded.
-pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
+pub(in crate::cli) struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
     /// From now on they end remex no more.
-    pub(super) fn watch() -> Result<Self, Failure> {
+    pub(in crate::cli) fn watch() -> Result<Self, Failure> {
         // A system without /proc ignores nothing as far as we can tell.
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let watched = FORWARDED
@@ -33,7 +33,7 @@ impl Signals {
     }
 
     /// The next one. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(in crate::cli) async fn next(&mut self) -> Signal {
         poll_fn(|cx| {
             for (number, signal) in &mut self.0 {
                 if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
@@ -47,7 +47,7 @@ impl Signals {
 }
 
 /// What happens to the local terminal, if the command has it.
-pub(super) struct Changes(Option<(unix::Signal, unix::Signal)>);
+pub(in crate::cli) struct Changes(Option<(unix::Signal, unix::Signal)>);
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) enum Change {
 }
 
 impl Changes {
-    pub(super) fn watch(on_terminal: bool) -> Result<Self, Failure> {
+    pub(in crate::cli) fn watch(on_terminal: bool) -> Result<Self, Failure> {
         let continued = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
         let changes = on_terminal
             .then(|| Ok::<_, Failure>((watch(SignalKind::window_change())?, watch(continued)?)));

@@ -20,8 +20,9 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Where the keys for remex itself come out.
 pub(super) type Keys = mpsc::UnboundedReceiver<Key>;
 
-/// Starts reading. With `on_terminal` the keys that are for remex itself are taken out of it.
-pub(super) fn start(on_terminal: bool) -> Result<(Held, Keys), Failure> {
+/// Starts reading. With `on_terminal` the keys that are for remex itself are taken out of it, with `detaches` also those
+/// that leave the command alone.
+pub(super) fn start(on_terminal: bool, detaches: bool) -> Result<(Held, Keys), Failure> {
     let max_bytes = if on_terminal {
         held::TERMINAL_BYTES_MAX
     } else {
@@ -30,10 +31,16 @@ pub(super) fn start(on_terminal: bool) -> Result<(Held, Keys), Failure> {
     let (filler, held) = held::held(max_bytes);
     // A person types few of them.
     let (sender, keys) = mpsc::unbounded_channel();
-    let escapes = on_terminal.then(|| (Escapes::default(), sender));
-    let read = move || {
-        let end = read_all(&filler, escapes);
-        filler.end(end);
+    let escapes = on_terminal.then(|| (Escapes::new(detaches), sender));
+    let leaves = escapes.as_ref().filter(|_| detaches);
+    let leaves = leaves.map(|(_, sender)| sender.clone());
+    let read = move || match (read_all(&filler, escapes), leaves) {
+        // Whoever attached has gone with the terminal, which is no end of the command's stdin.
+        (Ok(()), Some(leaves)) => {
+            // Nobody listens any more when remex has left.
+            let _ = leaves.send(Key::Detach);
+        }
+        (end, _) => filler.end(end),
     };
     thread::Builder::new()
         .name("stdin".to_owned())

@@ -43,7 +43,7 @@ pub(super) fn may_not_write(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// Rows and columns of the terminal on stdin; 0 where it does not know.
-pub(super) fn size() -> Result<(u16, u16), Failure> {
+pub(in crate::cli) fn size() -> Result<(u16, u16), Failure> {
     let size = tcgetwinsize(stdin()).map_err(no_terminal)?;
     Ok((size.ws_row, size.ws_col))
 }

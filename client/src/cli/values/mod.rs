@@ -10,6 +10,8 @@ use thiserror::Error;
 
 pub(crate) use self::legacy::{LegacyAddress, StreamAddress, WireArgs};
 
+/// The longest id that a caller may choose.
+const REQUEST_ID_BYTES_MAX: usize = 1024;
 /// The longest key of a label.
 const LABEL_KEY_BYTES_MAX: usize = 63;
 /// The longest value of a label.
@@ -24,6 +26,8 @@ pub(crate) enum ValueError {
     NoCommand,
     #[error("is empty: write a name, a number or UID:GID")]
     NoUser,
+    #[error("is no id: write 1 to 1,024 bytes, the same ones for the same run")]
+    RequestId,
     #[error("is no label: write KEY=VALUE")]
     Label,
     #[error("has a key that no label may have: write 1 to 63 characters of a-z, 0-9 and ._/-")]
@@ -64,6 +68,14 @@ pub(crate) fn shell(text: &str) -> Result<String, ValueError> {
 /// A user of the server's machine, which knows whether there is one.
 pub(crate) fn user(name: &str) -> Result<String, ValueError> {
     not_empty(name, ValueError::NoUser)
+}
+
+/// An id of the caller's own.
+pub(crate) fn request_id(id: &str) -> Result<String, ValueError> {
+    if id.len() > REQUEST_ID_BYTES_MAX {
+        return Err(ValueError::RequestId);
+    }
+    not_empty(id, ValueError::RequestId)
 }
 
 fn not_empty(text: &str, error: ValueError) -> Result<String, ValueError> {

@@ -24,6 +24,8 @@ pub(super) struct Reply {
 pub(super) enum Input {
     Stdin(Bytes),
     Eof,
+    /// The caller has gone, which is no end of stdin.
+    Gone,
     Signal(i32),
     Resize(WindowSize),
 }
@@ -34,7 +36,12 @@ pub(super) async fn read_input(
     input: mpsc::Sender<Input>,
 ) {
     use interact_request::Message;
-    while let Ok(Some(request)) = requests.message().await {
+    let end = loop {
+        let request = match requests.message().await {
+            Ok(Some(request)) => request,
+            Ok(None) => break Input::Eof,
+            Err(_) => break Input::Gone,
+        };
         let message = match request.message.unwrap() {
             Message::StdinChunk(chunk) => {
                 if !chunk.data.is_empty() {
@@ -50,8 +57,8 @@ pub(super) async fn read_input(
             Message::Start(_) | Message::Attach(_) => panic!("not the first message"),
         };
         let _ = input.send(message).await;
-    }
-    let _ = input.send(Input::Eof).await;
+    };
+    let _ = input.send(end).await;
 }
 
 pub(super) fn signal(pid: i32, signal: i32) {
@@ -205,7 +212,7 @@ async fn deaf(mut input: mpsc::Receiver<Input>) -> Exit {
         match input.recv().await {
             Some(Input::Signal(signal)) => return killed(signal, exit::Reason::Signal),
             // The caller has gone.
-            None => return killed(9, exit::Reason::Disconnect),
+            Some(Input::Gone) | None => return killed(9, exit::Reason::Disconnect),
             Some(_) => {}
         }
     }
@@ -228,7 +235,7 @@ async fn play_terminal(
             }
             Some(Input::Resize(size)) => format!("<{}x{}>", size.rows, size.columns),
             Some(Input::Signal(signal)) => format!("<signal {signal}>"),
-            Some(Input::Eof) | None => return killed(1, exit::Reason::Disconnect),
+            Some(Input::Eof | Input::Gone) | None => return killed(1, exit::Reason::Disconnect),
         };
     }
 }
@@ -319,6 +326,8 @@ async fn feed(
                 let _ = to.send(Happening::Accepted(data.len())).await;
             }
             Input::Eof => stdin = None,
+            // Whoever sees that its replies go nowhere ends the command, with its stdin as it is.
+            Input::Gone => return to.closed().await,
             Input::Signal(number) => {
                 let _ = to.send(Happening::Signalled).await;
                 signal(pid, number);

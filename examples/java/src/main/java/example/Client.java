@@ -16,7 +16,10 @@ public final class Client {
       usage: client VERB [--server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
         run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
         capture  to its end, then print its output; --max-bytes N, --gzip
-        head     print the first lines of stdout, and break off; --lines N\
+        head     print the first lines of stdout, and break off; --lines N
+        start    start what runs on by itself, and print its id
+      usage: client attach [--server HOST:PORT|unix:/PATH] [--after EVENT] [--outputs N] -- ID
+                 join it, behind the event seen last; leave it alone again behind N outputs\
       """;
 
   private String server = "127.0.0.1:50051";
@@ -25,6 +28,8 @@ public final class Client {
   private long maxBytes;
   private boolean gzip;
   private int lines = 10;
+  private long after;
+  private int outputs;
 
   private Client() {}
 
@@ -45,6 +50,8 @@ public final class Client {
         case "run" -> Run.run(connection, command.build(), terminal);
         case "capture" -> Capture.capture(connection, command.getArgvList(), maxBytes, gzip);
         case "head" -> Head.head(connection, command.getArgvList(), lines);
+        case "start" -> Start.start(connection, command.getArgvList());
+        case "attach" -> Attach.attach(connection, command.getArgv(0), after, outputs);
         default -> throw new IllegalArgumentException("no verb " + args.get(0));
       };
     } catch (UncheckedIOException error) {
@@ -66,6 +73,8 @@ public final class Client {
         case "--timeout" -> command.setTimeout(Run.seconds(Double.parseDouble(flag.next())));
         case "--max-bytes" -> maxBytes = Long.parseUnsignedLong(flag.next());
         case "--lines" -> lines = Integer.parseInt(flag.next());
+        case "--after" -> after = Long.parseUnsignedLong(flag.next());
+        case "--outputs" -> outputs = Integer.parseInt(flag.next());
         default -> {
           return false;
         }

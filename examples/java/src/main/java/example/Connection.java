@@ -10,6 +10,8 @@ import java.util.concurrent.TimeUnit;
 import remex.v1.ExecServiceGrpc;
 import remex.v1.ExecServiceGrpc.ExecServiceBlockingStub;
 import remex.v1.ExecServiceGrpc.ExecServiceStub;
+import remex.v1.GetServerInfoRequest;
+import remex.v1.GetServerInfoResponse;
 
 /**
  * A channel to remexd. Closing it ends the calls that are still open, and with them their commands.
@@ -46,6 +48,19 @@ final class Connection implements AutoCloseable {
 
   ExecServiceStub async() {
     return ExecServiceGrpc.newStub(channel);
+  }
+
+  /**
+   * A server that is older than a field drops it unseen, and would do something else than was asked
+   * for.
+   */
+  void require(String feature) {
+    GetServerInfoResponse info =
+        blocking().getServerInfo(GetServerInfoRequest.getDefaultInstance());
+    if (!info.getFeaturesList().contains(feature)) {
+      throw new IllegalStateException(
+          "the server is of version %s, which has no %s".formatted(info.getVersion(), feature));
+    }
   }
 
   @Override

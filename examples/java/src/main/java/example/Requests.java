@@ -5,7 +5,6 @@ import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.util.List;
 import remex.v1.InteractRequest;
-import remex.v1.StartRequest;
 import remex.v1.StdinChunk;
 import sun.misc.Signal;
 
@@ -18,9 +17,9 @@ final class Requests {
   private StreamObserver<InteractRequest> observer;
   private long accepted;
 
-  synchronized void start(StreamObserver<InteractRequest> observer, StartRequest start) {
+  synchronized void begin(StreamObserver<InteractRequest> observer, InteractRequest.Builder first) {
     this.observer = observer;
-    put(InteractRequest.newBuilder().setStart(start));
+    put(first);
   }
 
   synchronized void put(InteractRequest.Builder request) {
@@ -44,9 +43,10 @@ final class Requests {
     try {
       for (int length; (length = System.in.read(buffer)) >= 0; sent += length) {
         awaitRoom(sent);
-        put(chunk(StdinChunk.newBuilder().setData(ByteString.copyFrom(buffer, 0, length))));
+        ByteString data = ByteString.copyFrom(buffer, 0, length);
+        put(chunk(StdinChunk.newBuilder().setOffset(sent).setData(data)));
       }
-      put(chunk(StdinChunk.newBuilder().setEof(true)));
+      put(chunk(StdinChunk.newBuilder().setOffset(sent).setEof(true)));
     } catch (IOException error) {
       System.exit(Outcome.report(error));
     } catch (InterruptedException | IllegalStateException error) {

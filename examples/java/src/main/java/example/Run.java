@@ -1,15 +1,9 @@
 package example;
 
 import com.google.protobuf.Duration;
-import io.grpc.stub.StreamObserver;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import remex.v1.Command;
-import remex.v1.Event;
-import remex.v1.GetServerInfoRequest;
-import remex.v1.GetServerInfoResponse;
-import remex.v1.InteractResponse;
-import remex.v1.Output.Stream;
+import remex.v1.InteractRequest;
 import remex.v1.StartRequest;
 import remex.v1.WindowSize;
 
@@ -27,85 +21,42 @@ final class Run {
 
   static int run(Connection connection, Command command, boolean terminal) throws Throwable {
     if (!command.getUser().isEmpty()) {
-      require(connection, "user");
+      connection.require("user");
     }
     if (!terminal) {
-      return interact(connection, command, new Requests());
+      return interact(connection, start(command), new Requests(), 0);
     }
     WindowSize size = Terminal.size();
     var like = remex.v1.Terminal.newBuilder().setRows(size.getRows()).setColumns(size.getColumns());
     try (Terminal ours = new Terminal()) {
       Requests requests = new Requests();
       requests.forwardResizes();
-      return interact(connection, command.toBuilder().setTerminal(like).build(), requests);
+      var first = start(command.toBuilder().setTerminal(like).build());
+      return interact(connection, first, requests, 0);
     }
+  }
+
+  private static InteractRequest.Builder start(Command command) {
+    return InteractRequest.newBuilder().setStart(StartRequest.newBuilder().setCommand(command));
   }
 
   /**
-   * A server that is older than a field drops it unseen, and would run the command as its own user.
+   * Sends the first message, then our stdin and signals; the command is left behind so many
+   * outputs.
    */
-  private static void require(Connection connection, String feature) {
-    GetServerInfoResponse info =
-        connection.blocking().getServerInfo(GetServerInfoRequest.getDefaultInstance());
-    if (!info.getFeaturesList().contains(feature)) {
-      throw new IllegalStateException(
-          "the server is of version %s, which has no %s".formatted(info.getVersion(), feature));
-    }
-  }
-
-  private static int interact(Connection connection, Command command, Requests requests)
+  static int interact(
+      Connection connection, InteractRequest.Builder first, Requests requests, int outputs)
       throws Throwable {
-    CompletableFuture<Integer> code = new CompletableFuture<>();
-    var observer = connection.async().interact(new Responses(requests, code));
-    requests.start(observer, StartRequest.newBuilder().setCommand(command).build());
+    Responses responses = new Responses(requests, outputs);
+    requests.begin(connection.async().interact(responses), first);
     requests.forwardSignals();
     Thread stdin = new Thread(requests::forwardStdin, "stdin");
     stdin.setDaemon(true);
     stdin.start();
     try {
-      return code.get();
+      return responses.code().get();
     } catch (ExecutionException error) {
       throw error.getCause();
-    }
-  }
-
-  /**
-   * Writes output as it comes; the exit code is in the last event. A slow write slows the command,
-   * not the memory.
-   */
-  private record Responses(Requests requests, CompletableFuture<Integer> code)
-      implements StreamObserver<InteractResponse> {
-    @Override
-    public void onNext(InteractResponse response) {
-      requests.accepted(response.getStdinAcceptedBytes());
-      try {
-        handle(response.getEvent());
-      } catch (RuntimeException error) {
-        // Thrown from here, it would become a status without its cause.
-        code.completeExceptionally(error);
-      }
-    }
-
-    private void handle(Event event) {
-      switch (event.getKindCase()) {
-        case OUTPUT -> {
-          boolean isStderr = event.getOutput().getStream() == Stream.STREAM_STDERR;
-          Output.write(isStderr ? Output.STDERR : Output.STDOUT, event.getOutput().getData());
-        }
-        case EXITED -> code.complete(Outcome.exitCode(event.getExited().getExit()));
-        default -> {}
-      }
-    }
-
-    @Override
-    public void onError(Throwable error) {
-      code.completeExceptionally(error);
-    }
-
-    @Override
-    public void onCompleted() {
-      code.completeExceptionally(
-          new IllegalStateException("the server stopped telling what the command does"));
     }
   }
 }

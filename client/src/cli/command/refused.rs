@@ -1,4 +1,4 @@
-//! What is said of a command, in the words in which it was typed. Pure.
+//! Why a command was not run, in the words in which it was typed. Pure.
 
 use std::time::Duration;
 
@@ -6,29 +6,13 @@ use jiff::{
     SignedDuration,
     fmt::friendly::{Designator, Spacing, SpanPrinter},
 };
-use remex_client::{Error, ExitReason, Reason};
+use remex_client::{Error, Reason};
 
-use super::{RunArgs, session::Ended};
+use super::CommandArgs;
 use crate::cli::{Failure, failure::field_of, quote::quote};
 
-/// Why a command was ended, if it was not by itself, nor by a signal from here.
-pub(super) fn why_ended(ended: &Ended, timeout: Option<Duration>) -> Option<String> {
-    let exit = &ended.exit;
-    match (exit.reason, exit.signal) {
-        (ExitReason::Timeout, _) => Some(match timeout {
-            Some(timeout) => format!("ended by its timeout of {}", spoken(timeout)),
-            None => "ended by its timeout".to_owned(),
-        }),
-        (ExitReason::Signal, Some(signal)) if !ended.forwarded.contains(&signal) => {
-            Some(format!("ended by {signal}, which another caller sent"))
-        }
-        _ if exit.oom_killed => Some("ended by the kernel, for want of memory".to_owned()),
-        _ => None,
-    }
-}
-
 /// `2 s`, `1 h 30 m`.
-fn spoken(duration: Duration) -> String {
+pub(in crate::cli) fn spoken(duration: Duration) -> String {
     let printer = SpanPrinter::new()
         .designator(Designator::Compact)
         .spacing(Spacing::BetweenUnitsAndDesignators);
@@ -39,8 +23,11 @@ fn spoken(duration: Duration) -> String {
 }
 
 /// Why the command was not run.
-pub(super) fn refused(error: Error, args: &RunArgs) -> Failure {
+pub(in crate::cli) fn refused(error: Error, args: &CommandArgs) -> Failure {
     let said = match (&error, error.reason()) {
+        (Error::Unheeded("durable"), _) => Some(
+            "the server is of an older version, whose commands end with their callers; bring it up to date".to_owned(),
+        ),
         (Error::Unheeded(feature), _) => {
             let option = args.typed.name(&format!("--{feature}"));
             Some(format!("{option}: {error}"))
@@ -55,7 +42,7 @@ pub(super) fn refused(error: Error, args: &RunArgs) -> Failure {
     }
 }
 
-fn in_typed_words(error: &Error, reason: Reason, args: &RunArgs) -> Option<String> {
+fn in_typed_words(error: &Error, reason: Reason, args: &CommandArgs) -> Option<String> {
     let said = error.to_string();
     match reason {
         Reason::ProgramNotFound => Some(format!("{said}{}", shell_hint(args)?)),
@@ -66,6 +53,14 @@ fn in_typed_words(error: &Error, reason: Reason, args: &RunArgs) -> Option<Strin
                 "{option} {user:?}: there is no such user on the server ({reason})"
             ))
         }
+        Reason::RequestIdConflict => Some(format!(
+            "{}: {said}; repeat what was run under this id, or choose another one",
+            args.typed.name("--request-id")
+        )),
+        Reason::RequestIdRetired => Some(format!(
+            "{}: {said}; it has run, and is to run again only under another id",
+            args.typed.name("--request-id")
+        )),
         Reason::UserSwitchUnavailable => Some(format!("{}: {said}", args.typed.name("--user"))),
         Reason::WorkingDirectoryNotFound => {
             let folder = args.cwd.as_ref()?;
@@ -82,7 +77,7 @@ fn in_typed_words(error: &Error, reason: Reason, args: &RunArgs) -> Option<Strin
 }
 
 /// What a program with blanks in its name was probably meant to be.
-fn shell_hint(args: &RunArgs) -> Option<String> {
+fn shell_hint(args: &CommandArgs) -> Option<String> {
     let [program] = &args.argv[..] else {
         return None;
     };
@@ -90,12 +85,13 @@ fn shell_hint(args: &RunArgs) -> Option<String> {
     let has_blanks = text.trim().contains(char::is_whitespace);
     has_blanks.then(|| {
         let text = quote(text);
-        format!("; for a line of a shell write: remex run --shell {text}")
+        let subcommand = args.typed.subcommand();
+        format!("; for a line of a shell write: {subcommand} --shell {text}")
     })
 }
 
 /// The option that a field of the request stands for.
-fn option_of(field: &str, args: &RunArgs) -> Option<String> {
+fn option_of(field: &str, args: &CommandArgs) -> Option<String> {
     let (name, index) = match field.split_once('[') {
         Some((name, rest)) => (name, rest.strip_suffix(']')),
         None => (field, None),
@@ -117,6 +113,7 @@ fn option_of(field: &str, args: &RunArgs) -> Option<String> {
         "command.terminal.term" => "TERM, which -t passes on,",
         "command.terminal" | "command.terminal.rows" | "command.terminal.columns" => "-t",
         "labels" => "--label",
+        "request_id" => "--request-id",
         _ => return None,
     };
     let option = if option.starts_with("--") {
@@ -132,57 +129,10 @@ fn option_of(field: &str, args: &RunArgs) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use remex::v1;
-    use remex_client::{Exit, Signal};
     use tonic::Status;
 
     use super::*;
-    use crate::cli::usage::Typed;
-
-    #[test]
-    fn who_ended_a_command_is_said_unless_it_was_itself() {
-        use v1::exit::Reason as R;
-        for (signal, reason, oom_killed, forwarded, said) in [
-            (0, R::Self_, false, None, None),
-            (11, R::Self_, false, None, None),
-            (
-                15,
-                R::Timeout,
-                false,
-                None,
-                Some("ended by its timeout of 1 h 30 m"),
-            ),
-            (15, R::Signal, false, Some(Signal::TERM), None),
-            (
-                9,
-                R::Signal,
-                false,
-                Some(Signal::TERM),
-                Some("ended by SIGKILL, which another caller sent"),
-            ),
-            (
-                9,
-                R::Self_,
-                true,
-                None,
-                Some("ended by the kernel, for want of memory"),
-            ),
-        ] {
-            let exit = v1::Exit {
-                code: Some(0),
-                signal,
-                reason: reason.into(),
-                oom_killed,
-                ..v1::Exit::default()
-            };
-            let ended = Ended {
-                exit: Exit::from(exit),
-                forwarded: forwarded.into_iter().collect(),
-            };
-            let why = why_ended(&ended, Some(Duration::from_mins(90)));
-            assert_eq!(why.as_deref(), said);
-        }
-    }
+    use crate::cli::{run::RunArgs, usage::Typed};
 
     #[derive(Debug, clap::Parser)]
     struct Line {
@@ -190,10 +140,10 @@ mod tests {
         args: RunArgs,
     }
 
-    fn args(words: &[&str]) -> RunArgs {
+    fn args(words: &[&str]) -> CommandArgs {
         let words = [&["run"], words].concat();
-        let mut args = <Line as clap::Parser>::parse_from(&words).args;
-        args.typed = Typed(words.iter().map(Into::into).collect());
+        let mut args = <Line as clap::Parser>::parse_from(&words).args.command;
+        args.typed = Typed(["remex"].iter().chain(&words).map(Into::into).collect());
         args
     }
 

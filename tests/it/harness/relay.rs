@@ -1,9 +1,9 @@
-//! A relay in front of a server that counts what goes to it.
+//! A relay in front of a server, which counts what goes to it, and whose connections can be cut.
 
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -11,14 +11,15 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 
-/// It ends when it is dropped.
+/// It ends when it is dropped, its connections too.
 pub(crate) struct Relay {
     address: SocketAddr,
     passed: Arc<AtomicUsize>,
-    task: JoinHandle<()>,
+    connections: Arc<Mutex<JoinSet<()>>>,
+    accepting: JoinHandle<()>,
 }
 
 impl Relay {
@@ -27,15 +28,19 @@ impl Relay {
         let address = listener.local_addr().expect("its address");
         let passed = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&passed);
-        let task = tokio::spawn(async move {
+        let connections = Arc::new(Mutex::new(JoinSet::new()));
+        let accepted = Arc::clone(&connections);
+        let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, server, Arc::clone(&counter)));
+                let pass = pass(client, server, Arc::clone(&counter));
+                accepted.lock().expect("no panic").spawn(pass);
             }
         });
         Self {
             address,
             passed,
-            task,
+            connections,
+            accepting,
         }
     }
 
@@ -47,11 +52,16 @@ impl Relay {
     pub(crate) fn passed(&self) -> usize {
         self.passed.load(Ordering::Relaxed)
     }
+
+    /// Every connection ends, whatever is on its way. New ones are taken.
+    pub(crate) fn cut(&self) {
+        *self.connections.lock().expect("no panic") = JoinSet::new();
+    }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.task.abort();
+        self.accepting.abort();
     }
 }
 
