@@ -18,22 +18,24 @@ const PER_WATCHDOG_TIME: u32 = 2;
 /// However short the watchdog's time is, it is told no more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
+/// A manager that does not take that the daemon drains is waited for so long when it ends.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// The daemon serves: every address is bound, and the ready file is written. Call it in the runtime.
 pub fn ready() {
     drop(tell(NotifyState::Ready));
 }
 
-/// Tells what comes after `ready`, until the process ends. It is a task of the runtime that serves, so that the watchdog is
-/// told only as long as that runtime takes up work.
-pub(crate) async fn watch(shutdown: Shutdown) {
-    let draining = async {
-        shutdown.drain().cancelled().await;
-        drop(tell(NotifyState::Stopping));
-    };
-    tokio::join!(draining, feed_watchdog());
+/// Tells that the daemon drains, once it does.
+pub(crate) async fn stopping(shutdown: Shutdown) {
+    shutdown.drain().cancelled().await;
+    // Whether it could be told is in the log.
+    let _ = tell(NotifyState::Stopping).await;
 }
 
-async fn feed_watchdog() {
+/// Tells that the runtime turns, until the process ends. It is a task of the runtime that serves, so that this is told only as
+/// long as that runtime takes up work.
+pub(crate) async fn watchdog() {
     let Some(time) = sd_notify::watchdog_enabled() else {
         return;
     };

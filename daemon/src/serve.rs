@@ -2,7 +2,10 @@
 
 use std::{any::Any, fmt::Display, io, panic};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 
 use super::{
     DaemonExit, console,
@@ -51,8 +54,16 @@ where
         Err(exit) => return exit,
     };
     runtime.spawn(memory::give_back());
-    runtime.spawn(notify::watch(shutdown.clone()));
-    let served = runtime.block_on(serving(shutdown.clone()));
+    runtime.spawn(notify::watchdog());
+    let stopping = runtime.spawn(notify::stopping(shutdown.clone()));
+    let served = runtime.block_on(async {
+        let served = serving(shutdown.clone()).await;
+        if shutdown.drain().is_cancelled() {
+            // What has nothing to drain ends at once: the service manager is told first, if it listens.
+            let _ = timeout(notify::LAST_WORDS, stopping).await;
+        }
+        served
+    });
     // What was open to the end is cut off.
     runtime.shutdown_background();
     match served {
