@@ -235,8 +235,10 @@ async fn output_that_is_gone_is_told_on_stderr() {
 async fn a_terminal_is_left_by_its_keys_and_painted_again() {
     let daemon = Daemon::start(&[]).await;
     let server = daemon.url("grpc").to_owned();
-    let script = "trap 'echo size $(stty size)' WINCH; echo ready
+    // A trap of bash loses the signal that comes while it is run: this one is over at once.
+    let script = "trap 'resized=1' WINCH; echo ready
         while read -t 0.05 x || [ $? -gt 128 ]; do
+            [ $resized ] && resized= && echo size $(stty size)
             case $x in (q) exit 8;; (?*) echo got $x;; esac
             x=
         done";
