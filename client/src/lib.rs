@@ -36,6 +36,13 @@
 
 #![forbid(unsafe_code)]
 
+// The command line uses the library by its name, as everybody else does.
+#[cfg(feature = "cli")]
+extern crate self as remex_client;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod attach;
 mod client;
 mod command;

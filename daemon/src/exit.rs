@@ -16,6 +16,8 @@ pub enum DaemonExit {
     Unavailable,
     /// A fault of the daemon itself. 70, EX_SOFTWARE.
     Internal,
+    /// What was asked about is not allowed. 77, EX_NOPERM.
+    Denied,
     /// A second signal cut the drain short. 128 and the signal's number, as shells count.
     Signal(u8),
 }
@@ -28,6 +30,7 @@ impl DaemonExit {
             Self::Usage => 64,
             Self::Unavailable => 69,
             Self::Internal => 70,
+            Self::Denied => 77,
             Self::Signal(number) => 128_u8.saturating_add(number),
         }
     }
@@ -83,6 +86,7 @@ mod tests {
             (DaemonExit::Usage, 64),
             (DaemonExit::Unavailable, 69),
             (DaemonExit::Internal, 70),
+            (DaemonExit::Denied, 77),
             (DaemonExit::Signal(2), 130),
             (DaemonExit::Signal(15), 143),
         ];

@@ -103,6 +103,11 @@ impl File {
         self.error(span, why, 0)
     }
 
+    /// The line that `span` begins in, from 1.
+    pub fn line(&self, span: &Range<usize>) -> usize {
+        line_of(&self.text, span.start)
+    }
+
     /// `named`: how many of the last keys `why` names itself.
     fn error(&self, span: &Range<usize>, why: &str, named: usize) -> FileError {
         let why = match self.keys_at(span) {

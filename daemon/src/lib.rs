@@ -2,7 +2,7 @@
 //!
 //! Hops, in the order of the modules: settings are read from flags and a [`File`], each value with its [`Origin`]; [`logging`]
 //! begins; sockets are bound and connections accepted in [`net`], where it is also known who a peer is; [`admission`] says whether it
-//! may come in; [`ReadyFile`] tells where the daemon listens; [`shutdown`] ends it with a [`DaemonExit`]. [`serve`] is the frame around all of it, and gives free `memory` back; [`console`] is what is
+//! may come in; [`metrics`] say what has come of it; [`ReadyFile`] tells where the daemon listens, [`notify`] the service manager that it does; [`shutdown`] ends it with a [`DaemonExit`]. [`serve`] is the frame around all of it, and gives free `memory` back; [`console`] is what is
 //! said outside of the log. [`escape`] makes text harmless.
 
 mod file;
@@ -12,7 +12,9 @@ pub mod descriptors;
 pub mod logging;
 pub mod net;
 pub mod admission;
+pub mod metrics;
 mod ready;
+pub mod notify;
 pub mod shutdown;
 mod memory;
 mod serve;

@@ -42,6 +42,16 @@ impl ReadyFile {
         self.lines.push(format!("{name} {address}"));
     }
 
+    /// `metrics http://127.0.0.1:9464/metrics`.
+    pub fn metrics(&mut self, url: &str) {
+        self.lines.push(format!("metrics {url}"));
+    }
+
+    /// The lines.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
     /// Puts the lines into the file at `path`, in place of what was there.
     pub fn write(&self, path: &Path) -> Result<(), ReadyError> {
         self.replace(path).map_err(|source| failed(path, source))

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{
     DaemonExit, console,
     logging::{self, LogSettings, LoggingError},
-    memory,
+    memory, notify,
     shutdown::{self, Shutdown},
 };
 
@@ -27,7 +27,7 @@ impl From<&StartError> for DaemonExit {
     fn from(error: &StartError) -> Self {
         match error {
             StartError::Logging(LoggingError::Filter(_) | LoggingError::NotUtf8) => Self::Usage,
-            StartError::Logging(LoggingError::Twice) => Self::Internal,
+            StartError::Logging(LoggingError::Twice | LoggingError::NotBegun) => Self::Internal,
             StartError::Logging(LoggingError::Thread(_))
             | StartError::Threads(_)
             | StartError::Runtime(_) => Self::Unavailable,
@@ -51,6 +51,7 @@ where
         Err(exit) => return exit,
     };
     runtime.spawn(memory::give_back());
+    runtime.spawn(notify::watch(shutdown.clone()));
     let served = runtime.block_on(serving(shutdown.clone()));
     // What was open to the end is cut off.
     runtime.shutdown_background();

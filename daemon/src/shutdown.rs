@@ -3,7 +3,10 @@
 
 use std::{
     fs, io, process,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -15,7 +18,7 @@ use rustix::{
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
+    sync::{Semaphore, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -30,7 +33,8 @@ pub const EXIT_WITHIN: Duration = Duration::from_millis(900);
 pub struct Shutdown {
     drain: CancellationToken,
     now: CancellationToken,
-    reload: Arc<Notify>,
+    reload: watch::Sender<u64>,
+    asked: Arc<Asked>,
     exit: Arc<OnceLock<DaemonExit>>,
 }
 
@@ -45,14 +49,39 @@ impl Shutdown {
         &self.now
     }
 
-    /// Notified by SIGHUP, unless that asks for an end: what can be read again is.
-    pub fn reload(&self) -> &Notify {
-        &self.reload
+    /// Changed by SIGHUP, unless that asks for an end: what can be read again is, by everybody who has subscribed.
+    pub fn reload(&self) -> watch::Receiver<u64> {
+        self.reload.subscribe()
+    }
+
+    /// Asks for an end as a signal does; `now` for one at once, as a second signal does. To ask for the same again is no more.
+    pub fn ask(&self, now: bool) {
+        let is_first = !self.asked.once.swap(true, Ordering::Relaxed) && !self.drain.is_cancelled();
+        self.asked
+            .times
+            .add_permits(usize::from(is_first) + usize::from(now));
     }
 
     /// How a process ends that has done what it was asked for.
     pub fn exit(&self) -> DaemonExit {
         self.exit.get().copied().unwrap_or(DaemonExit::Success)
+    }
+}
+
+/// What was asked for without a signal.
+#[derive(Debug)]
+struct Asked {
+    once: AtomicBool,
+    /// A permit for each that has not been taken up.
+    times: Semaphore,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            once: AtomicBool::new(false),
+            times: Semaphore::new(0),
+        }
     }
 }
 
@@ -73,10 +102,10 @@ pub fn on_signals() -> io::Result<Shutdown> {
 
 fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown) {
     runtime.block_on(async {
-        let name = signals.next(&shutdown.reload).await.name;
+        let name = signals.next(shutdown).await.name;
         tracing::info!("{name}: draining; once more to exit at once");
         shutdown.drain.cancel();
-        let second = signals.next(&shutdown.reload).await;
+        let second = signals.next(shutdown).await;
         tracing::warn!("{} again: exiting without draining", second.name);
         let _ = shutdown.exit.set(second.exit);
         shutdown.now.cancel();
@@ -111,6 +140,12 @@ struct Received {
 }
 
 impl Received {
+    /// Whoever asks for an end has it as it wants it.
+    const ASKED: Self = Self {
+        name: "remexd drain",
+        exit: DaemonExit::Success,
+    };
+
     const fn new(name: &'static str, number: u8) -> Self {
         let exit = DaemonExit::Signal(number);
         Self { name, exit }
@@ -133,22 +168,29 @@ impl Signals {
         })
     }
 
-    /// The next one that asks for an end; those that do not are passed on to `reload`.
-    async fn next(&mut self, reload: &Notify) -> Received {
+    /// The next one that asks for an end, or whoever does without one; those that do not are passed on.
+    async fn next(&mut self, shutdown: &Shutdown) -> Received {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Received::new("SIGTERM", 15),
                 _ = self.interrupt.recv() => return Received::new("SIGINT", 2),
                 _ = self.quit.recv() => return Received::new("SIGQUIT", 3),
+                () = asked(&shutdown.asked) => return Received::ASKED,
                 () = received(self.hangup.as_mut()) => {
                     if self.hangup_ends {
                         return Received::new("SIGHUP", 1);
                     }
                     tracing::info!("SIGHUP: reading again what can be");
-                    reload.notify_one();
+                    shutdown.reload.send_modify(|count| *count = count.wrapping_add(1));
                 }
             }
         }
+    }
+}
+
+async fn asked(asked: &Asked) {
+    if let Ok(permit) = asked.times.acquire().await {
+        permit.forget();
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use remex_client::Client;
 use remex_daemon::{
-    admission::{Access, Addresses, Rates, Refusals},
+    admission::{Access, Addresses, Rates},
     net::{self, Acceptor, Address, BindError, BoundAddress, Users},
 };
 use rustix::io::Errno;
@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     body::Spool,
     config::{DatagramService, Kind, ListenerConfig, StreamService},
+    counts::{GatewayCounts, ListenerCounts},
     datagram,
     handler::Handler,
     limits::Limits,
@@ -35,6 +36,7 @@ pub struct Bound {
     access: Access,
     socket: BoundSocket,
     local: BoundAddress,
+    counts: Arc<ListenerCounts>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Bound {
             access,
             socket,
             local,
+            counts: Arc::default(),
         })
     }
 
@@ -130,6 +133,15 @@ impl Gateway {
         }
     }
 
+    /// What its listeners count.
+    pub fn counts(&self) -> GatewayCounts {
+        let listeners = self.bound.iter();
+        GatewayCounts::new(listeners.map(|bound| {
+            let (at, name) = (bound.local.to_string(), bound.listener.name());
+            (at, name, Arc::clone(&bound.counts))
+        }))
+    }
+
     /// As [`Self::serve`], but what still runs `drain` after `stop` is cut off.
     pub async fn serve_within(self, stop: CancellationToken, drain: Duration) -> io::Result<()> {
         let too_long = async {
@@ -173,18 +185,14 @@ impl Gateway {
             datagrams: Arc::new(Semaphore::new(self.limits.datagrams_in_flight)),
             denied: Arc::new(Semaphore::new(self.limits.denied_connections)),
             udp_listeners: udp_listeners.collect(),
-            handler: Handler::new(
-                self.client,
-                self.limits,
-                spool,
-                Arc::new(Refusals::default()),
-            ),
             tasks: TaskTracker::new(),
             stop,
             kill,
         });
+        let handler = Handler::new(self.client, self.limits, spool);
         for bound in self.bound {
-            spawn(bound, &shared, &permits)?;
+            let handler = handler.counting(Arc::clone(&bound.counts));
+            spawn(bound, handler, &shared, &permits)?;
         }
         shared.stop.cancelled().await;
         shared.tasks.close();
@@ -193,14 +201,22 @@ impl Gateway {
     }
 }
 
-fn spawn(bound: Bound, shared: &Arc<Shared>, permits: &Arc<Semaphore>) -> io::Result<()> {
+fn spawn(
+    bound: Bound,
+    handler: Handler,
+    shared: &Arc<Shared>,
+    permits: &Arc<Semaphore>,
+) -> io::Result<()> {
+    let name = bound.listener().name();
     let Bound { access, socket, .. } = bound;
     match socket {
         BoundSocket::Stream(listener, service) => {
             let acceptor = Acceptor::new(listener, Arc::clone(permits))?;
             let service = stream::Service {
+                name,
                 access,
                 kind: service,
+                handler,
                 shared: Arc::clone(shared),
             };
             let permits = Arc::clone(permits);
@@ -209,8 +225,10 @@ fn spawn(bound: Bound, shared: &Arc<Shared>, permits: &Arc<Semaphore>) -> io::Re
         }
         BoundSocket::Datagram(socket, local, service) => {
             let service = datagram::Service {
+                name,
                 access,
                 kind: service,
+                handler,
                 socket: tokio::net::UdpSocket::from_std(socket)?,
                 local,
                 shared: Arc::clone(shared),

@@ -19,6 +19,7 @@ use tonic::Status;
 use crate::{
     body::{Body, Collector, Memory, Policy, Spool, Tail},
     config::Exec,
+    counts::ListenerCounts,
     exec,
     limits::{Limits, REPLY_RESERVE_BYTES, RUNNING_BYTES, TRANSIT_BYTES},
     wire::{
@@ -103,24 +104,34 @@ pub struct Handler {
     spool: Spool,
     memory: Memory,
     running: Arc<Semaphore>,
-    refusals: Arc<Refusals>,
+    counts: Arc<ListenerCounts>,
 }
 
 impl Handler {
     /// One that calls `client` and spools long replies to `spool`.
-    pub fn new(client: Client, limits: Limits, spool: Spool, refusals: Arc<Refusals>) -> Self {
+    pub fn new(client: Client, limits: Limits, spool: Spool) -> Self {
         Self {
             client,
             running: Arc::new(Semaphore::new(limits.running_commands)),
             memory: Memory::new(limits.replies_in_memory_bytes),
             limits,
             spool,
-            refusals,
+            counts: Arc::default(),
+        }
+    }
+
+    /// The same with the same bounds, for a listener that has `counts`.
+    #[must_use]
+    pub fn counting(&self, counts: Arc<ListenerCounts>) -> Self {
+        Self {
+            counts,
+            ..self.clone()
         }
     }
 
     /// Runs the command that `bytes` are; that they are no other protocol's is known. Dropping the future kills it.
     pub async fn exec(&self, bytes: &[u8], exec: &Exec, form: Form, caller: &Caller) -> Answer {
+        self.count_request();
         let text = match request::parse(bytes, exec.charset.encoding(), self.limits.request_bytes) {
             Ok(Request::Command(text)) => text,
             Ok(Request::Blank) => return Answer::Reply(self.blank(form).await),
@@ -178,6 +189,7 @@ impl Handler {
 
     /// `data`, upper-cased by the server.
     pub async fn echo(&self, data: Bytes, caller: &Caller) -> Result<Bytes, Status> {
+        self.count_request();
         let content = Some(echo_request::Content::Data(data));
         let mut request = tonic::Request::new(EchoRequest { content });
         request.extensions_mut().insert(caller.clone());
@@ -199,12 +211,17 @@ impl Handler {
 
     /// Counts a refusal.
     pub fn note(&self, refused: Refused, caller: &Caller, why: &dyn std::fmt::Display) {
-        self.refusals.note(refused, caller, why);
+        self.counts.refusals.note(refused, caller, why);
     }
 
-    /// The counts.
+    /// What the listener has refused.
     pub fn refusals(&self) -> &Refusals {
-        &self.refusals
+        &self.counts.refusals
+    }
+
+    /// Another request came.
+    pub(crate) fn count_request(&self) {
+        self.counts.request();
     }
 
     /// The bounds it works by.

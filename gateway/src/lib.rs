@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod config;
+pub mod counts;
 mod datagram;
 mod exec;
 mod gateway;

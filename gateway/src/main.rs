@@ -1,11 +1,15 @@
 //! `remex-gateway`: the gateway as a process of its own. Flags, bind, serve, exit code; all else is the library's.
 
-use std::{fmt::Display, future::pending, io::Write, process::ExitCode};
+use std::{fmt::Display, future::pending, io::Write, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use remex_client::Client;
 use remex_daemon::{
-    DaemonExit, ReadyFile, console, descriptors, fail, logging::LogSettings, serve,
+    DaemonExit, ReadyFile, console, descriptors, fail,
+    logging::LogSettings,
+    metrics::{Metrics, MetricsListener},
+    net::{Address, Listener},
+    notify, serve,
     shutdown::Shutdown,
 };
 use remex_gateway::{
@@ -75,6 +79,14 @@ fn explain(config: &Config) -> String {
         + "\n"
 }
 
+fn bind_metrics(address: &Address, ready: &mut ReadyFile) -> Result<MetricsListener, Unavailable> {
+    let failed = |error: &dyn Display| unavailable(format!("--metrics {address}: {error}"));
+    let listener = Listener::bind(address).map_err(|error| failed(&error))?;
+    let listener = MetricsListener::new(listener).map_err(|error| failed(&error))?;
+    ready.metrics(&listener.url());
+    Ok(listener)
+}
+
 async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
     if let Some(path) = &config.ready_file {
         ReadyFile::clear(path).map_err(unavailable)?;
@@ -87,6 +99,10 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
         ready.legacy(one.listener().name(), one.local());
         bound.push(one);
     }
+    let metrics = match &config.metrics {
+        Some(address) => Some(bind_metrics(address, &mut ready)?),
+        None => None,
+    };
     let client =
         Client::connect_lazy_with(&config.upstream, &config.credentials).map_err(unavailable)?;
     // No command inherits what it is raised to.
@@ -97,6 +113,12 @@ async fn run(config: Config, shutdown: Shutdown) -> Result<(), Unavailable> {
     console::print(ready.to_string()).map_err(unavailable)?;
     if let Some(path) = &config.ready_file {
         ready.write(path).map_err(unavailable)?;
+    }
+    notify::ready();
+    if let Some(listener) = metrics {
+        let mut metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+        metrics.add(gateway.counts());
+        tokio::spawn(listener.serve(Arc::new(metrics), shutdown.now().clone()));
     }
     let serving = gateway.serve_within(shutdown.drain().clone(), config.drain_timeout);
     let look = async {

@@ -6,11 +6,8 @@ use remex_daemon::admission::{Addresses, Rates};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::handler::Handler;
-
 /// What every listener of a gateway shares.
 pub(crate) struct Shared {
-    pub(crate) handler: Handler,
     pub(crate) addresses: Addresses,
     pub(crate) rates: Rates,
     /// Room for datagrams that are commands.

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use remex_client::Client;
 use remex_daemon::{
     DaemonExit, ReadyError, ReadyFile, console, descriptors,
+    metrics::{Metrics, MetricsListener},
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
+    notify,
     shutdown::Shutdown,
 };
 use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
@@ -22,10 +24,13 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    config::{Config, Ipv6Defaults},
+    config::{Args, Config, Ipv6Defaults},
+    control::ControlListener,
     durable::DurableSettings,
-    execution::Executions,
-    grpc::{self, connection::MAX_CONNECTIONS, routes},
+    execution::{Executions, Measured},
+    grpc::{self, connection::MAX_CONNECTIONS, refusals::RefusedConnections, routes},
+    operation::OperatedDaemon,
+    policy::gate::PolicyGate,
     proc::{self, NoProc},
     service::exec::ExecHandler,
     state_dir::{self, StateDir, StateDirError},
@@ -93,8 +98,15 @@ where
 }
 
 /// Serves, in a process that is `prepared`, as `config` says until `shutdown` asks to stop, and then until the drain is over.
-pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), AppError> {
+pub async fn run(
+    args: Args,
+    config: Config,
+    prepared: Prepared,
+    shutdown: Shutdown,
+) -> Result<(), AppError> {
     proc::check()?;
+    // From before anybody is told that it serves, and may ask for it.
+    let hangups = shutdown.reload();
     if let Some(path) = &config.ready_file {
         ReadyFile::clear(path)?;
     }
@@ -102,20 +114,10 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
         Some(path) => StateDir::open(path),
         None => StateDir::open(&state_dir::default_path()?),
     }?;
-    let executions = Executions::new(
-        spawner(&config, &state_dir, prepared)?,
-        config.max_executions,
-        state_dir.path(),
-        DurableSettings { sync: config.sync },
-    );
-    let executions = Arc::new(executions.map_err(internal("open the state folder"))?);
-    tracing::info!(
-        version = remex::VERSION,
-        state = %state_dir.path().display(),
-        "process trees are kept together by {}", executions.describe()
-    );
+    let executions = executions(&config, &state_dir, prepared)?;
+    let gate = PolicyGate::new(config.policy.current(), Arc::clone(executions.spawner()));
     let tasks = TaskTracker::new();
-    let exec = ExecHandler::new(Arc::clone(&executions), tasks.clone());
+    let exec = ExecHandler::new(Arc::clone(&executions), gate.clone(), tasks.clone());
     let (all, health) = routes::all(exec.clone())
         .await
         .map_err(internal("reflection"))?;
@@ -123,12 +125,123 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
     let users = Arc::new(config.users.clone());
     let stop = CancellationToken::new();
     let trust = config.reloader.current();
-    let server = grpc::Server::new(all, users, trust, tasks.clone());
+    let server = grpc::Server::new(all, users, trust, gate, tasks.clone());
     let acceptors = acceptors(&config, &mut ready)?;
     let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
+    let metrics = bind_metrics(&config, &mut ready)?;
+    tell_who_may_call(&config, &acceptors);
+    let first = acceptors.first();
+    let hint = first.map(|acceptor| hint_for(acceptor.local(), config.trust.tls.is_some()));
     executions
         .begin()
         .map_err(internal("look for durable executions"))?;
+    for acceptor in acceptors {
+        tasks.spawn(server.clone().serve(acceptor, stop.clone()));
+    }
+    if let Some(listener) = metrics {
+        let metrics = measure(&executions, &server, &gateway);
+        // To the end of the drain, which is what somebody will want to know of.
+        tasks.spawn(listener.serve(Arc::new(metrics), stop.clone()));
+    }
+    let stop_legacy = CancellationToken::new();
+    tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
+    tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
+    let control = ControlListener::bind(state_dir.path());
+    let control = control.map_err(internal("listen for `remexd status` in the state folder"))?;
+    announce(&ready, hint, &config)?;
+    let operation = OperatedDaemon::new(
+        args,
+        &config,
+        Arc::clone(&executions),
+        shutdown.clone(),
+        ready.lines().to_vec(),
+    );
+    let operation = Arc::new(operation);
+    tasks.spawn(config.reloader.run(operation.files(), stop.clone()));
+    tasks.spawn(config.policy.run(operation.files(), stop.clone()));
+    tasks.spawn(Arc::clone(&operation).reload_on_hangup(hangups, stop.clone()));
+    tasks.spawn(control.serve(Arc::clone(&operation), stop.clone()));
+    let serving = Serving {
+        executions,
+        health,
+        operation,
+        tasks,
+        stop,
+        stop_legacy,
+    };
+    serving.until_over(&shutdown).await;
+    Ok(())
+}
+
+/// What a drain ends.
+struct Serving {
+    executions: Arc<Executions>,
+    health: HealthReporter,
+    operation: Arc<OperatedDaemon>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    stop_legacy: CancellationToken,
+}
+
+impl Serving {
+    /// Until an end is asked for and has come.
+    async fn until_over(&self, shutdown: &Shutdown) {
+        shutdown.drain().cancelled().await;
+        self.stop_legacy.cancel();
+        tokio::select! {
+            biased;
+            () = shutdown.now().cancelled() => {}
+            () = self.drained() => return,
+        }
+        let killed = async {
+            self.executions.kill_all().await;
+            self.executions.finished().await;
+        };
+        if timeout(KILL_NOW, killed).await.is_err() {
+            tracing::warn!("some executions have not ended");
+        }
+    }
+
+    async fn drained(&self) {
+        drain(
+            &self.executions,
+            &self.health,
+            self.operation.drain_timeout(),
+        )
+        .await;
+        self.stop.cancel();
+        if timeout(GOODBYE, self.executions.close()).await.is_err() {
+            tracing::debug!("what an earlier remexd had left was looked at to the end");
+        }
+        self.tasks.close();
+        if timeout(GOODBYE, self.tasks.wait()).await.is_err() {
+            tracing::debug!("connections were open to the end");
+        }
+    }
+}
+
+/// No executions yet, but those that an earlier remexd has left.
+fn executions(
+    config: &Config,
+    state_dir: &StateDir,
+    prepared: Prepared,
+) -> Result<Arc<Executions>, AppError> {
+    let executions = Executions::new(
+        Arc::new(spawner(config, state_dir, prepared)?),
+        config.max_executions,
+        state_dir.path(),
+        DurableSettings { sync: config.sync },
+    );
+    let executions = executions.map_err(internal("open the state folder"))?;
+    tracing::info!(
+        version = remex::VERSION,
+        state = %state_dir.path().display(),
+        "process trees are kept together by {}", executions.describe()
+    );
+    Ok(Arc::new(executions))
+}
+
+fn tell_who_may_call(config: &Config, acceptors: &[Acceptor]) {
     for (acceptor, address) in acceptors.iter().zip(&config.listen) {
         let shown = match acceptor.local() {
             BoundAddress::Tcp(bound) | BoundAddress::Udp(bound) => bound.to_string(),
@@ -136,44 +249,6 @@ pub async fn run(config: Config, prepared: Prepared, shutdown: Shutdown) -> Resu
         };
         tracing::info!("{}", config.who_may_call(&shown, address));
     }
-    let is_tls = config.trust.tls.is_some();
-    let hint = acceptors.first();
-    let hint = hint.map(|acceptor| hint_for(acceptor.local(), is_tls));
-    for acceptor in acceptors {
-        tasks.spawn(server.clone().serve(acceptor, stop.clone()));
-    }
-    let stop_legacy = CancellationToken::new();
-    tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
-    tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
-    announce(&ready, hint, &config)?;
-    let drain_timeout = config.drain_timeout;
-    tasks.spawn(config.reloader.run(shutdown.clone(), stop.clone()));
-    shutdown.drain().cancelled().await;
-    stop_legacy.cancel();
-    let draining = async {
-        drain(&executions, &health, drain_timeout).await;
-        stop.cancel();
-        if timeout(GOODBYE, executions.close()).await.is_err() {
-            tracing::debug!("what an earlier remexd had left was looked at to the end");
-        }
-        tasks.close();
-        if timeout(GOODBYE, tasks.wait()).await.is_err() {
-            tracing::debug!("connections were open to the end");
-        }
-    };
-    tokio::select! {
-        biased;
-        () = shutdown.now().cancelled() => {}
-        () = draining => return Ok(()),
-    }
-    let killed = async {
-        executions.kill_all().await;
-        executions.finished().await;
-    };
-    if timeout(KILL_NOW, killed).await.is_err() {
-        tracing::warn!("some executions have not ended");
-    }
-    Ok(())
 }
 
 /// The listeners of gRPC, bound.
@@ -205,6 +280,30 @@ fn or_ipv6<A, T>(
         (Err(error), Some(instead)) if error.lacks_ipv4() => bind(instead).map_err(|_| error),
         (bound, _) => bound,
     }
+}
+
+/// Where metrics are told, if anywhere.
+fn bind_metrics(
+    config: &Config,
+    ready: &mut ReadyFile,
+) -> Result<Option<MetricsListener>, AppError> {
+    let Some(address) = &config.metrics else {
+        return Ok(None);
+    };
+    let listener = Listener::bind(address).map_err(bind_error("--metrics"))?;
+    let listener = MetricsListener::new(listener).map_err(internal("watch a listener"))?;
+    ready.metrics(&listener.url());
+    Ok(Some(listener))
+}
+
+/// All that is counted. What else counts adds itself here, as a [`MetricSource`](remex_daemon::metrics::MetricSource).
+fn measure(executions: &Arc<Executions>, server: &grpc::Server, gateway: &Gateway) -> Metrics {
+    let mut metrics = Metrics::new(remex::VERSION);
+    metrics.add(Measured(Arc::clone(executions)));
+    metrics.add(server.reasons().clone());
+    metrics.add(RefusedConnections(Arc::clone(server.refusals())));
+    metrics.add(gateway.counts());
+    metrics
 }
 
 /// The listeners of the old protocol, bound, over `services` in this process.
@@ -269,6 +368,7 @@ fn announce(ready: &ReadyFile, hint: Option<String>, config: &Config) -> Result<
     if let Some(path) = &config.ready_file {
         ready.write(path)?;
     }
+    notify::ready();
     Ok(())
 }
 

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 fn run_tool(tool: &Tool) -> DaemonExit {
     match tool.run() {
-        Ok(()) => DaemonExit::Success,
+        Ok(exit) => exit,
         Err(error) => fail(PROGRAM, &error, DaemonExit::from(&error)),
     }
 }
@@ -63,6 +63,6 @@ fn start(args: &Args, prepared: Prepared) -> DaemonExit {
         overheard: &[grpc::authority::REFUSED],
     };
     serve(PROGRAM, log, |shutdown| {
-        app::run(config, prepared, shutdown)
+        app::run(args.clone(), config, prepared, shutdown)
     })
 }

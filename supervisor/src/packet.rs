@@ -17,7 +17,7 @@ use rustix::{
 };
 
 /// Most descriptors of a packet.
-pub(crate) const MAX_FDS: usize = 6;
+pub(crate) const MAX_FDS: usize = 7;
 
 /// A pair of sockets that keep packets whole and in order.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -95,6 +95,7 @@ fn command(argv: &[&std::ffi::CStr]) -> CommandSpec {
         kill_after: DEFAULT_KILL_AFTER,
         terminal: None,
         limits: ResourceLimits::default(),
+        isolation: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use remex::{
     error::Reason::{
-        ExecutionNotFound, InvalidField, NotYet, ProgramNotFound, UserNotFound,
+        ExecutionNotFound, InvalidField, ProgramNotFound, UserNotFound,
         WorkingDirectoryNotFound as Directory,
     },
     v1::{self, Command, ListRequest, RunRequest, StartRequest, WaitRequest},
@@ -13,18 +13,6 @@ use crate::{
     calls::assert_error,
     harness::{Daemon, http2::Http2, soon},
 };
-
-/// What this version lacks is refused by name, never ignored.
-#[tokio::test]
-async fn fields_of_a_later_version() {
-    let daemon = Daemon::start(&[]).await;
-    let isolated = Command {
-        isolation: Some(v1::Isolation::default()),
-        ..argv(&["true"])
-    };
-    assert_refused(&daemon, isolated, NotYet, "command.isolation").await;
-    daemon.stop().await;
-}
 
 /// What only a durable execution can have is refused where there is none, never ignored.
 #[tokio::test]
@@ -251,11 +239,18 @@ async fn what_the_server_is() {
         .into_inner();
     assert_eq!(info.version, remex::VERSION);
     assert!(info.features.is_sorted());
-    for feature in ["drain", "durable", "limits", "refused", "terminal", "user"] {
+    for feature in [
+        "drain",
+        "durable",
+        "isolation",
+        "limits",
+        "refused",
+        "terminal",
+        "tokens",
+        "user",
+    ] {
         assert!(info.features.iter().any(|name| name == feature), "{info:?}");
     }
-    let later = info.features.iter().any(|name| name == "isolation");
-    assert!(!later, "{info:?}");
     assert!(!info.containment.is_empty());
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     let expected = v1::ServerLimits {

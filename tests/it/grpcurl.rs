@@ -100,7 +100,6 @@ impl Grpcurl {
             ("remex.v1.Refused", "At most 16"),
             // what a later version brings,
             ("remex.v1.ExecService", "NOT_YET"),
-            ("remex.v1.Command.isolation", "NOT YET"),
             // how long what is durable is kept,
             ("remex.v1.ExecService", "3 days"),
             ("remex.v1.RunRequest.request_id", "1,024 bytes"),

@@ -116,8 +116,9 @@ async fn without_ipv4_the_defaults_are_those_of_ipv6() {
 const SECCOMP: &str = r#"
 import ctypes, os, platform, struct, sys
 ARM = platform.machine() == "aarch64"
-CLONE, SOCKET, CLONE3 = (220, 198, 435) if ARM else (56, 41, 435)
-LOAD, EQUAL, SET, RETURN = 0x20, 0x15, 0x45, 0x06
+CLONE, SOCKET, CLONE3, UNSHARE = (220, 198, 435, 97) if ARM else (56, 41, 435, 272)
+LANDLOCK_FIRST, LANDLOCK_LAST = 444, 446
+LOAD, EQUAL, SET, RETURN, AT_LEAST, ABOVE = 0x20, 0x15, 0x45, 0x06, 0x35, 0x25
 ALLOW, ERRNO = 0x7fff0000, 0x50000
 NR, ARGUMENT = 0, 16
 FILTERS = {
@@ -126,6 +127,14 @@ FILTERS = {
         (SET, 2, 0, 0x10000), (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO | 38), (RETURN, 0, 0, ERRNO | 1),
     ],
     "clone3": [(LOAD, 0, 0, NR), (EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, ERRNO | 38), (RETURN, 0, 0, ALLOW)],
+    "landlock": [
+        (LOAD, 0, 0, NR), (AT_LEAST, 0, 2, LANDLOCK_FIRST), (ABOVE, 1, 0, LANDLOCK_LAST),
+        (RETURN, 0, 0, ERRNO | 38), (RETURN, 0, 0, ALLOW),
+    ],
+    "landlock_restrict_self": [
+        (LOAD, 0, 0, NR), (EQUAL, 0, 1, LANDLOCK_LAST), (RETURN, 0, 0, ERRNO | 1), (RETURN, 0, 0, ALLOW),
+    ],
+    "namespaces": [(LOAD, 0, 0, NR), (EQUAL, 0, 1, UNSHARE), (RETURN, 0, 0, ERRNO | 1), (RETURN, 0, 0, ALLOW)],
     "netlink": [
         (LOAD, 0, 0, NR), (EQUAL, 0, 2, SOCKET), (LOAD, 0, 0, ARGUMENT), (EQUAL, 1, 0, 16),
         (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO | 1),
@@ -143,7 +152,8 @@ assert libc.prctl(22, 2, ctypes.addressof(denied), 0, 0) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 "#;
 
-fn without(what: &'static str) -> Result<[&'static str; 4], Missing> {
+/// What a program is executed by to be without `what`.
+pub(crate) fn without(what: &'static str) -> Result<[&'static str; 4], Missing> {
     program("python3")?;
     Ok(["python3", "-c", SECCOMP, what])
 }

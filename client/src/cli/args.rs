@@ -87,7 +87,7 @@ impl Refusal {
     /// Says it.
     pub(crate) fn report(self) -> ExitCode {
         match self {
-            Self::Asked(text) => match print::out(&format!("{}\n", text.trim_end())) {
+            Self::Asked(text) => match print::styled(&format!("{}\n", text.trim_end())) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(failure) => failure.report(),
             },
@@ -123,7 +123,7 @@ impl Asked {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Refusal::Asked(error.render().to_string())
+                Refusal::Asked(error.render().ansi().to_string())
             }
             _ => Refusal::Wrong(Failure::new(typed.refusal(&error))),
         })?;
@@ -158,7 +158,7 @@ impl Asked {
             Verb::Echo(args) => echo::echo(server, &args).await,
             Verb::Ping(args) => ping::ping(server, &args).await,
             Verb::Legacy(args) => legacy::legacy(args).await,
-            Verb::Version(_) => version::version(server).await,
+            Verb::Version(args) => version::version(server, &args).await,
         }
     }
 }
@@ -188,7 +188,7 @@ impl CommandLine {
 }
 
 /// All that can be typed.
-pub(super) fn definition() -> Command {
+pub fn definition() -> Command {
     CommandLine::command()
 }
 

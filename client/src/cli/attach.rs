@@ -6,7 +6,7 @@ use remex::v1::{Execution, execution::State};
 use remex_client::{Attach, Client, Error, Exit, Interaction, Reason};
 
 use super::{
-    Failure,
+    Failure, complete,
     failure::status_of,
     ids, logs, print,
     run::{Changes, Hold, How, Input, Signals, converse, terminal},
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SEQUENCE")]
     after: Option<u64>,
     /// The execution: its id, or the beginning of one.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::ids(&complete::ACTIVE))]
     id: String,
 }
 

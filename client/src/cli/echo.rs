@@ -5,7 +5,7 @@ use remex::v1::{EchoRequest, echo_request, echo_response};
 use super::{
     Failure,
     escape::Lines,
-    print,
+    json, print,
     server::{Server, ServerArgs},
 };
 
@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// The text; words are joined by blanks.
     #[arg(value_name = "TEXT", required = true, allow_hyphen_values = true)]
     words: Vec<String>,
+    /// Print it as a line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) async fn echo(server: &Server, args: &Args) -> Result<u8, Failure> {
@@ -29,6 +32,10 @@ pub(crate) async fn echo(server: &Server, args: &Args) -> Result<u8, Failure> {
         Some(echo_response::Content::Data(data)) => String::from_utf8_lossy(&data).into_owned(),
         None => String::new(),
     };
+    if args.json {
+        print::out(&json::echoed(&text))?;
+        return Ok(0);
+    }
     let mut lines = Lines::default();
     let escaped = lines.piece(&text);
     print::out(&format!("{escaped}{}\n", lines.end()))?;

@@ -1,5 +1,5 @@
-//! Lines of JSON: the events of `remex run --json`, in the shape that `remex help run` tells, and the records of
-//! `remex ps --json`. Pure.
+//! Lines of JSON, in the shapes that docs/json.md shows: the events of `remex run`, the records of `remex ps` and `remex
+//! wait`, and what else is printed. Pure.
 
 use std::collections::BTreeMap;
 
@@ -137,6 +137,45 @@ pub(super) fn record(record: &Execution) -> String {
     text(&line)
 }
 
+/// An answer of `remex ping`.
+pub(super) fn pong(server: &str, version: Option<&str>, milliseconds: f64) -> String {
+    #[derive(Serialize)]
+    struct Pong<'a> {
+        server: &'a str,
+        server_version: Option<&'a str>,
+        milliseconds: f64,
+    }
+    text(&Pong {
+        server,
+        server_version: version,
+        milliseconds,
+    })
+}
+
+/// What `remex version` tells.
+pub(super) fn versions(own: &str, version: Option<&str>, server: &str) -> String {
+    #[derive(Serialize)]
+    struct Versions<'a> {
+        version: &'a str,
+        server: &'a str,
+        server_version: Option<&'a str>,
+    }
+    text(&Versions {
+        version: own,
+        server,
+        server_version: version,
+    })
+}
+
+/// What came back of `remex echo`.
+pub(super) fn echoed(echo: &str) -> String {
+    #[derive(Serialize)]
+    struct Echoed<'a> {
+        text: &'a str,
+    }
+    text(&Echoed { text: echo })
+}
+
 fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
@@ -187,7 +226,7 @@ pub(super) fn event(id: &str, sequence: u64, event: &Event) -> Bytes {
             terminal_bytes: *terminal_bytes,
         },
         Event::Exited(exit) => Line::Exited(exit.into()),
-        _ => return Bytes::new(),
+        Event::Interrupted { .. } | Event::Resumed => return Bytes::new(),
     };
     text(&Numbered { line, sequence }).into()
 }

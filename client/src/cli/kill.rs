@@ -6,7 +6,7 @@ use remex::v1::{SignalRequest, execution::State};
 use remex_client::{Error, Reason, Signal};
 
 use super::{
-    Failure, ids,
+    Failure, complete, ids,
     server::{Server, ServerArgs},
     values,
 };
@@ -14,7 +14,9 @@ use super::{
 /// Send a signal to executions.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "remex kill [-s SIGNAL | -SIGNAL] ID...\n       remex kill [-s SIGNAL | -SIGNAL] --all"
+    override_usage = "remex kill [-s SIGNAL | -SIGNAL] ID...\n       remex kill [-s SIGNAL | -SIGNAL] --all",
+    // Behind `kill` it is the signal's, as everywhere.
+    mut_arg("server", |server| server.short(None))
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -26,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     /// The executions: their ids, or the beginning of one.
-    #[arg(value_name = "ID", required_unless_present = "all")]
+    #[arg(value_name = "ID", required_unless_present = "all", add = complete::ids(&complete::ACTIVE))]
     ids: Vec<String>,
 }
 

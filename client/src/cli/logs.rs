@@ -3,7 +3,7 @@
 use remex_client::{Attach, Client, Error, Event, Execution, Exit, Stream};
 
 use super::{
-    Failure, escape,
+    Failure, complete, escape,
     failure::status_of,
     ids, json, print,
     server::{Server, ServerArgs},
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     )]
     after: u64,
     /// The execution: its id, or the beginning of one.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::ids(&complete::ANY))]
     id: String,
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
 use super::{
-    Failure, escape, print,
+    Failure, escape, json, print,
     server::{Server, ServerArgs},
 };
 
@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Keep trying for so long, such as 30s.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     wait: Option<Duration>,
+    /// Print it as a line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) async fn ping(server: &Server, args: &Args) -> Result<u8, Failure> {
@@ -30,7 +33,7 @@ pub(crate) async fn ping(server: &Server, args: &Args) -> Result<u8, Failure> {
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match ask(server).await {
-            Ok(answer) => return report(server, &answer),
+            Ok(answer) => return report(server, &answer, args.json),
             Err(error) => error,
         };
         // Any other answer comes from a server that is there.
@@ -44,22 +47,29 @@ pub(crate) async fn ping(server: &Server, args: &Args) -> Result<u8, Failure> {
     }
 }
 
-fn report(server: &Server, answer: &Answer) -> Result<u8, Failure> {
-    let Answer {
-        version,
-        milliseconds,
-    } = answer;
-    print::out(&format!(
-        "{server}: remexd {version}, {milliseconds:.2} ms\n"
-    ))?;
+fn report(server: &Server, answer: &Answer, json: bool) -> Result<u8, Failure> {
+    let milliseconds = answer.milliseconds;
+    print::out(&if json {
+        json::pong(&server.to_string(), answer.version.as_deref(), milliseconds)
+    } else {
+        let version = answer.version();
+        format!("{server}: remexd {version}, {milliseconds:.2} ms\n")
+    })?;
     Ok(0)
 }
 
 /// How a server answered.
 pub(super) struct Answer {
-    /// Its version, safe to print.
-    pub(super) version: String,
+    /// Its version, as it says.
+    pub(super) version: Option<String>,
     milliseconds: f64,
+}
+
+impl Answer {
+    /// Its version, safe to print.
+    pub(super) fn version(&self) -> String {
+        escape::line(self.version.as_deref().unwrap_or("of an unknown version"))
+    }
 }
 
 /// Asks with an Echo, which every version answers.
@@ -72,8 +82,7 @@ pub(super) async fn ask(server: &Server) -> Result<Answer, Error> {
     let response = answer.map_err(|_| silence())??;
     let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
     let version = response.metadata().get(VERSION_HEADER);
-    let version = version.and_then(|version| version.to_str().ok());
-    let version = escape::line(version.unwrap_or("of an unknown version"));
+    let version = version.and_then(|version| Some(version.to_str().ok()?.to_owned()));
     Ok(Answer {
         version,
         milliseconds,

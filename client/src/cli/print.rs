@@ -2,11 +2,22 @@
 
 use std::io::{self, Write};
 
+use anstream::AutoStream;
+
 use super::Failure;
 
 /// Prints `text`, escaped already.
 pub(crate) fn out(text: &str) -> Result<(), Failure> {
     bytes(text.as_bytes())
+}
+
+/// Prints `text`, escaped already but for its colours: they stay on a terminal that shows colours, unless NO_COLOR is set.
+pub(crate) fn styled(text: &str) -> Result<(), Failure> {
+    let mut stdout = AutoStream::auto(io::stdout().lock());
+    let written = stdout.write_all(text.as_bytes());
+    written
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::stdout(&error))
 }
 
 /// Prints `bytes` as they are.

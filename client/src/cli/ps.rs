@@ -1,10 +1,12 @@
 //! `remex ps`: executions as a table, as ids, or as JSON.
 
 use std::{
+    fmt::Write,
     io::{IsTerminal, stdout},
     time::{Duration, SystemTime},
 };
 
+use clap::builder::styling::Style;
 use remex::v1::{Command, Execution, execution::State};
 use remex_client::{Exit, ExitReason};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -19,6 +21,8 @@ use super::{
 const COMMAND_COLUMNS_MAX: usize = 200;
 /// The narrowest, however narrow the terminal is.
 const COMMAND_COLUMNS_MIN: usize = 10;
+/// How the headings stand out, where there are colours.
+const HEADING: Style = Style::new().bold();
 /// Blanks between two columns.
 const GAP: usize = 2;
 
@@ -46,18 +50,18 @@ pub(crate) async fn ps(server: &Server, args: &Args) -> Result<u8, Failure> {
         &[State::Starting, State::Running]
     };
     let executions = ids::list(&client, states).await?;
-    let text = if args.json {
-        executions.iter().map(json::record).collect()
+    if args.json {
+        print::out(&executions.iter().map(json::record).collect::<String>())?;
     } else if args.quiet {
         let lines = executions.iter().map(|execution| {
             let id = escape::line(&execution.execution_id);
             format!("{id}\n")
         });
-        lines.collect()
+        print::out(&lines.collect::<String>())?;
     } else {
-        table(&rows(&executions, args.all, SystemTime::now()), columns())
-    };
-    print::out(&text)?;
+        let rows = rows(&executions, args.all, SystemTime::now());
+        print::styled(&table(&rows, columns()))?;
+    }
     Ok(0)
 }
 
@@ -134,7 +138,7 @@ fn short(age: Duration) -> String {
 }
 
 /// As one could type it, cut if it is long.
-fn command(command: Option<&Command>) -> String {
+pub(super) fn command(command: Option<&Command>) -> String {
     let Some(command) = command else {
         return String::new();
     };
@@ -184,14 +188,17 @@ fn table(rows: &[Vec<String>], columns: Option<usize>) -> String {
     let left = columns.map_or(COMMAND_COLUMNS_MAX, |columns| columns.saturating_sub(used));
     let left = left.clamp(COMMAND_COLUMNS_MIN, COMMAND_COLUMNS_MAX);
     let mut text = String::new();
-    for row in rows {
+    for (index, row) in rows.iter().enumerate() {
+        let mut line = String::new();
         for (cell, &width) in row.iter().zip(&widths) {
-            text.push_str(cell);
-            text.extend(std::iter::repeat_n(' ', width - cell.width() + GAP));
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.width() + GAP));
         }
-        text.push_str(&cut(&row[cells], left));
-        text.truncate(text.trim_end_matches(' ').len());
-        text.push('\n');
+        line.push_str(&cut(&row[cells], left));
+        let line = line.trim_end_matches(' ');
+        let style = [Style::new(), HEADING][usize::from(index == 0)];
+        // Into a string nothing fails.
+        let _ = writeln!(text, "{style}{line}{style:#}");
     }
     text
 }
@@ -201,6 +208,11 @@ mod tests {
     use remex::v1;
 
     use super::*;
+
+    /// As it is printed where there are no colours.
+    fn plain(rows: &[Vec<String>], columns: Option<usize>) -> String {
+        anstream::adapter::strip_str(&table(rows, columns)).to_string()
+    }
 
     #[test]
     fn a_table_has_columns_and_no_control_characters() {
@@ -228,7 +240,7 @@ mod tests {
             }),
             ..record.clone()
         };
-        let text = |executions: &[Execution], all| table(&rows(executions, all, now), None);
+        let text = |executions: &[Execution], all| plain(&rows(executions, all, now), None);
         assert_eq!(
             text(std::slice::from_ref(&record), false),
             "ID    STATE    PID  AGE  CALLER              COMMAND\n\
@@ -275,19 +287,19 @@ mod tests {
             row("a longer command"),
         ];
         assert_eq!(
-            table(&rows, Some(14)),
+            plain(&rows, Some(14)),
             "id  short\nid  四个汉字…\nid  a longer …\n"
         );
         // Narrower than anything can be shown on.
-        assert_eq!(table(&rows[2..], Some(3)), "id  a longer …\n");
-        assert_eq!(table(&rows[2..], None), "id  a longer command\n");
+        assert_eq!(plain(&rows[2..], Some(3)), "id  a longer …\n");
+        assert_eq!(plain(&rows[2..], None), "id  a longer command\n");
     }
 
     #[test]
     fn a_long_command_is_cut_in_a_file_too() {
         let long = "é".repeat(COMMAND_COLUMNS_MAX + 1);
         let cut = format!("{}…\n", "é".repeat(COMMAND_COLUMNS_MAX - 1));
-        assert_eq!(table(&[vec![long]], None), cut);
+        assert_eq!(plain(&[vec![long]], None), cut);
     }
 
     #[test]

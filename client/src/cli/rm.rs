@@ -3,7 +3,7 @@
 use remex::v1::DeleteRequest;
 
 use super::{
-    Failure, ids,
+    Failure, complete, ids,
     server::{Server, ServerArgs},
 };
 
@@ -13,7 +13,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(super) server: ServerArgs,
     /// The executions: their ids, or the beginning of one.
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, add = complete::ids(&complete::ENDED))]
     ids: Vec<String>,
 }
 

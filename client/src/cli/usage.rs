@@ -74,7 +74,7 @@ impl Line<'_> {
     pub(super) fn verb(&self) -> Option<(usize, &Command)> {
         let mut words = self.words.iter().enumerate().skip(1);
         while let Some((index, word)) = words.next() {
-            if word == "--server" {
+            if word == "--server" || word == "-s" {
                 words.next();
             } else if let Some(verb) = self.definition.find_subcommand(word) {
                 return Some((index, verb));

@@ -3,9 +3,7 @@
 use remex::VERSION;
 
 use super::{
-    Failure,
-    ping::{self, Answer},
-    print,
+    Failure, json, ping, print,
     server::{Server, ServerArgs},
 };
 
@@ -14,12 +12,21 @@ use super::{
 pub(crate) struct Args {
     #[command(flatten)]
     pub(super) server: ServerArgs,
+    /// Print it as a line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Our own is printed before the server is asked: without one, that much is known.
-pub(crate) async fn version(server: &Server) -> Result<u8, Failure> {
+pub(crate) async fn version(server: &Server, args: &Args) -> Result<u8, Failure> {
+    if args.json {
+        let answer = ping::ask(server).await?;
+        let line = json::versions(VERSION, answer.version.as_deref(), &server.to_string());
+        print::out(&line)?;
+        return Ok(0);
+    }
     print::out(&format!("remex {VERSION}\n"))?;
-    let Answer { version, .. } = ping::ask(server).await?;
+    let version = ping::ask(server).await?.version();
     print::out(&format!("remexd {version} at {server}\n"))?;
     Ok(0)
 }

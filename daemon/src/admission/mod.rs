@@ -25,5 +25,7 @@ fn peer(address: &str, uid: Option<u32>) -> crate::net::Caller {
         address: Some(address.parse().unwrap()),
         uid,
         identity: None,
+        cgroup: crate::net::PeerCgroup::default(),
+        listener: None,
     }
 }

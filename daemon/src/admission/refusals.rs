@@ -34,19 +34,23 @@ pub enum Refused {
     Rate,
 }
 
-const KINDS: [&str; 12] = [
-    "a cross-protocol attempt",
-    "a peer that may not connect",
-    "to accept more connections for now: as many are open as may",
-    "a connection beyond the limit of its peer",
-    "a command beyond the limit of running commands",
-    "an idle connection",
-    "a client that does not read its reply",
-    "a malformed command",
-    "a datagram from a forbidden source",
-    "a TLS handshake",
-    "a call without a valid credential",
-    "a datagram beyond the rate limits",
+/// What each is called in the log, and as a label of metrics.
+const KINDS: [(&str, &str); 12] = [
+    ("a cross-protocol attempt", "cross_protocol"),
+    ("a peer that may not connect", "peer"),
+    (
+        "to accept more connections for now: as many are open as may",
+        "full",
+    ),
+    ("a connection beyond the limit of its peer", "connections"),
+    ("a command beyond the limit of running commands", "commands"),
+    ("an idle connection", "idle"),
+    ("a client that does not read its reply", "unread"),
+    ("a malformed command", "command"),
+    ("a datagram from a forbidden source", "source"),
+    ("a TLS handshake", "handshake"),
+    ("a call without a valid credential", "credential"),
+    ("a datagram beyond the rate limits", "rate"),
 ];
 
 /// The counts.
@@ -63,7 +67,7 @@ impl Refusals {
                 since_last_line,
                 total,
             } = due;
-            let kind = KINDS[refused as usize];
+            let (kind, _) = KINDS[refused as usize];
             tracing::warn!(%peer, %why, since_last_line, total, "refused {kind}");
         }
     }
@@ -71,6 +75,14 @@ impl Refusals {
     /// How many there were.
     pub fn total(&self, refused: Refused) -> u64 {
         self.kinds[refused as usize].total()
+    }
+}
+
+impl Refusals {
+    /// How many there were of each kind, by its label.
+    pub fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let kinds = KINDS.iter().zip(&self.kinds);
+        kinds.map(|(&(_, label), kind)| (label, kind.total()))
     }
 }
 

@@ -13,14 +13,14 @@ use std::{
 };
 
 use clap::ValueEnum;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tracing::Level;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::ParseError,
     fmt::{self, MakeWriter},
-    layer::SubscriberExt,
-    registry,
+    layer::{Filter, SubscriberExt},
+    registry, reload,
     util::{SubscriberInitExt, TryInitError},
 };
 
@@ -42,6 +42,9 @@ pub const FILTER_VARIABLE: &str = "REMEX_LOG";
 /// What [`init`] has begun.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
+/// What [`set_level`] changes.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,7 +57,7 @@ pub enum LogFormat {
 }
 
 /// Which log lines are written: those of this level and of graver ones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// None.
@@ -98,6 +101,9 @@ pub enum LoggingError {
     /// There is no thread to write with.
     #[error("cannot start threads: {0}")]
     Thread(io::Error),
+    /// There is no log to change.
+    #[error("logging has not begun")]
+    NotBegun,
     /// Called twice.
     #[error("logging has begun already")]
     Twice,
@@ -127,7 +133,7 @@ pub fn init(settings: LogSettings) -> Result<(), LoggingError> {
         level,
         overheard,
     } = settings;
-    let filter = filter(level)?;
+    let (filter, handle) = reload::Layer::new(filter(level)?);
     let queue = Queue::start(rustix::stdio::stderr(), move |dropped| {
         lost(format, dropped)
     })
@@ -140,9 +146,18 @@ pub fn init(settings: LogSettings) -> Result<(), LoggingError> {
         // Behind the lines, since it may log one while it is told of another.
         .with(listening.with_filter(filter_of_it))
         .try_init()?;
+    // `QUEUE` was empty, so that this is.
+    let _ = FILTER.set(handle);
     // The default hook writes to stderr itself, and would wait for it.
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
+}
+
+/// Logs what is of `level` or graver from now on; [`FILTER_VARIABLE`] still beats it.
+pub fn set_level(level: LogLevel) -> Result<(), LoggingError> {
+    let handle = FILTER.get().ok_or(LoggingError::NotBegun)?;
+    let filter = filter(level)?;
+    handle.reload(filter).map_err(|_| LoggingError::NotBegun)
 }
 
 /// Waits for what was logged to be written, for as long as an end may wait for a reader.
@@ -150,6 +165,11 @@ pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LAST_WORDS);
     }
+}
+
+/// How many lines were dropped so far because nobody read them.
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped_in_all)
 }
 
 /// One event on its way into the queue.
@@ -217,12 +237,9 @@ fn parse_filter(level: LogLevel, directives: &str) -> Result<EnvFilter, ParseErr
     EnvFilter::builder().parse(format!("{level},{directives}"))
 }
 
-fn lines<W>(
-    format: LogFormat,
-    filter: EnvFilter,
-    writer: W,
-) -> Box<dyn Layer<Registry> + Send + Sync>
+fn lines<F, W>(format: LogFormat, filter: F, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
+    F: Filter<Registry> + Send + Sync + 'static,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = fmt::layer()

@@ -42,7 +42,9 @@ struct Shared {
 struct Waiting {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// Since it was last said.
     dropped: u64,
+    dropped_in_all: u64,
     thread: Thread,
     /// Somebody waits for what is there to be written, or there is much of it.
     is_hurried: bool,
@@ -85,6 +87,7 @@ impl Queue {
         let mut waiting = self.0.lock();
         if waiting.lines.len() >= LINES || waiting.bytes + line.len() > BYTES {
             waiting.dropped = waiting.dropped.saturating_add(1);
+            waiting.dropped_in_all = waiting.dropped_in_all.saturating_add(1);
             return;
         }
         waiting.bytes += line.len();
@@ -95,6 +98,11 @@ impl Queue {
         if waiting.thread == Thread::Idle || waiting.is_hurried {
             self.0.due.notify_one();
         }
+    }
+
+    /// How many were dropped so far.
+    pub(super) fn dropped_in_all(&self) -> u64 {
+        self.0.lock().dropped_in_all
     }
 
     /// Waits until everything is written, for at most `patience`; says whether it is.
@@ -225,6 +233,7 @@ mod tests {
         let mut bytes = vec![0; expected];
         reader.read_exact(&mut bytes).unwrap();
         assert!(bytes.ends_with(b"x\nlost 7\n"));
+        assert_eq!(queue.dropped_in_all(), 7);
         assert!(queue.flush(PATIENCE));
     }
 

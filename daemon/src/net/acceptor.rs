@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use super::{
-    Backoff, BoundAddress, Caller, Listener, Locality, PeerStream, PeerUnknown, TcpInfo, Transport,
-    identify_tcp, listener::Socket, socket_file::SocketFile,
+    Backoff, BoundAddress, Caller, Listener, Locality, PeerCgroup, PeerStream, PeerUnknown,
+    TcpInfo, Transport, identify_tcp, listener::Socket, socket_file::SocketFile,
 };
 use crate::logging::LineLimit;
 
@@ -57,7 +57,13 @@ impl Accepted {
         match (&self.stream, self.peer) {
             (PeerStream::Tcp(stream), Some(peer)) => identify_stream(stream, peer),
             (PeerStream::Tcp(stream), None) => identify_stream(stream, stream.peer_addr()?),
-            (PeerStream::Unix(stream), _) => Ok(Caller::unix(stream.peer_cred()?.uid())),
+            (PeerStream::Unix(stream), _) => {
+                let peer = stream.peer_cred()?;
+                Ok(Caller {
+                    cgroup: PeerCgroup::of(peer.pid()),
+                    ..Caller::unix(peer.uid())
+                })
+            }
         }
     }
 }

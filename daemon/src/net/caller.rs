@@ -1,6 +1,6 @@
 //! Who is at the other end, as the kernel tells it. Never taken from what the peer says of itself.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, fs, net::SocketAddr};
 
 use super::Identity;
 
@@ -15,6 +15,30 @@ pub enum Transport {
     Unix,
 }
 
+/// In which cgroup of this machine a peer is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum PeerCgroup {
+    /// In none: it is on another machine.
+    #[default]
+    Elsewhere,
+    /// The kernel does not say, or not any more.
+    Unknown,
+    /// The cgroup of this number made its socket.
+    Number(u64),
+    /// Its process is in the cgroup v2 of this path, as `/proc/PID/cgroup` has it.
+    Path(Box<str>),
+}
+
+impl PeerCgroup {
+    /// That of the process `pid`, which has just connected.
+    pub(super) fn of(pid: Option<i32>) -> Self {
+        let text = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).ok());
+        let text = text.unwrap_or_default();
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+        path.map_or(Self::Unknown, |path| Self::Path(path.into()))
+    }
+}
+
 /// The one at the other end of a connection, or behind a datagram.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Caller {
@@ -26,6 +50,10 @@ pub struct Caller {
     pub uid: Option<u32>,
     /// Who it has proven to be; such a caller is known by that alone, and has no `uid`.
     pub identity: Option<Identity>,
+    /// Where its process is kept.
+    pub cgroup: PeerCgroup,
+    /// The listener of the old protocol that it came by, such as `tcp-exec`; `None`: gRPC.
+    pub listener: Option<&'static str>,
 }
 
 /// The peer is on this machine, and the kernel cannot tell (any more) whose it is. Such a one is refused.
@@ -52,6 +80,8 @@ impl Caller {
             address: None,
             uid: Some(uid),
             identity: None,
+            cgroup: PeerCgroup::Unknown,
+            listener: None,
         }
     }
 
@@ -101,6 +131,8 @@ mod tests {
             address: Some(address.parse().unwrap()),
             uid,
             identity: None,
+            cgroup: PeerCgroup::default(),
+            listener: None,
         };
         assert_eq!(Caller::unix(1000).to_string(), "unix:1000");
         assert_eq!(caller("127.0.0.1:9", Some(0)).to_string(), "unix:0");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    caller::{Caller, PeerUnknown, Transport},
+    caller::{Caller, PeerCgroup, PeerUnknown, Transport},
     peer::{self, Owner},
 };
 
@@ -17,6 +17,8 @@ pub enum Locality {
     Local {
         /// The user.
         uid: u32,
+        /// Where its process is kept.
+        cgroup: PeerCgroup,
     },
     /// Of this machine, but nobody's: to be refused.
     Unknown(PeerUnknown),
@@ -37,7 +39,10 @@ pub fn identify_udp(peer: SocketAddr, local: SocketAddr, own_inode: u64) -> Loca
 
 fn classify(peer: SocketAddr, local: SocketAddr, owner: io::Result<Option<Owner>>) -> Locality {
     if let Ok(Some(owner)) = owner {
-        return Locality::Local { uid: owner.uid };
+        return Locality::Local {
+            uid: owner.uid,
+            cgroup: owner.cgroup.map_or(PeerCgroup::Unknown, PeerCgroup::Number),
+        };
     }
     if !peer::is_this_host(peer, local) {
         return Locality::Remote(peer.ip().to_canonical());
@@ -51,9 +56,9 @@ fn classify(peer: SocketAddr, local: SocketAddr, owner: io::Result<Option<Owner>
 impl Locality {
     /// The caller at `peer`, unless it is unknown.
     pub fn caller(self, transport: Transport, peer: SocketAddr) -> Result<Caller, PeerUnknown> {
-        let uid = match self {
-            Self::Local { uid } => Some(uid),
-            Self::Remote(_) => None,
+        let (uid, cgroup) = match self {
+            Self::Local { uid, cgroup } => (Some(uid), cgroup),
+            Self::Remote(_) => (None, PeerCgroup::Elsewhere),
             Self::Unknown(why) => return Err(why),
         };
         Ok(Caller {
@@ -61,6 +66,8 @@ impl Locality {
             address: Some(peer),
             uid,
             identity: None,
+            cgroup,
+            listener: None,
         })
     }
 }
@@ -76,9 +83,19 @@ mod tests {
 
     #[test]
     fn an_owner_makes_it_local() {
-        let owner = Some(Owner { uid: 7, inode: 1 });
+        let owner = Some(Owner {
+            uid: 7,
+            inode: 1,
+            cgroup: Some(5),
+        });
         let locality = classified("127.0.0.1:9", Ok(owner));
-        assert!(matches!(locality, Locality::Local { uid: 7 }));
+        assert!(matches!(
+            locality,
+            Locality::Local {
+                uid: 7,
+                cgroup: PeerCgroup::Number(5)
+            }
+        ));
     }
 
     #[test]

@@ -21,12 +21,13 @@ mod users;
 pub use acceptor::{AcceptLimits, Accepted, Acceptor, RESERVE};
 pub use address::{Address, AddressError, UnixAddress, authority, zone_index};
 pub use backoff::Backoff;
-pub use caller::{Caller, PeerUnknown, Transport};
+pub use caller::{Caller, PeerCgroup, PeerUnknown, Transport};
 pub use identity::{Identity, MAX_IDENTITY_BYTES, NoIdentity};
 pub use listener::{
     BACKLOG, BindError, BoundAddress, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, Listener,
 };
 pub use locality::{Locality, identify_tcp, identify_udp};
+pub use names::group_id;
 pub use stream::PeerStream;
 pub use tcp_info::TcpInfo;
 pub use text::deserialize_text;

@@ -29,7 +29,7 @@ pub(super) fn user_id(name: &str) -> io::Result<Option<u32>> {
 }
 
 /// The number of the group called `name`; a number stands for itself. `None`: there is no such group.
-pub(super) fn group_id(name: &str) -> io::Result<Option<u32>> {
+pub fn group_id(name: &str) -> io::Result<Option<u32>> {
     resolve(name, |name, buffer| {
         let mut entry = MaybeUninit::<libc::group>::uninit();
         let mut found = ptr::null_mut();

@@ -142,7 +142,7 @@ fn a_datagram_of_either_user() {
         let (_, peer) = server.recv_from(&mut [0; 1]).unwrap();
         let locality = identify_udp(peer, local, own_inode);
         assert!(
-            matches!(locality, Locality::Local { uid: found } if found == uid),
+            matches!(locality, Locality::Local { uid: found, .. } if found == uid),
             "{locality:?}"
         );
     };

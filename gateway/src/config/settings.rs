@@ -12,6 +12,8 @@ use remex_client::{CredentialFiles, Credentials, Endpoint};
 use remex_daemon::{
     ConfigError, File, Origin, Text,
     logging::{LogFormat, LogLevel},
+    metrics,
+    net::Address,
     text, texts,
 };
 use serde::Deserialize;
@@ -27,7 +29,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const SPOOL_FOLDER: &str = "/var/tmp";
 
 /// Flags that both daemons have.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct SharedArgs {
     /// A listener of the old protocol, such as tcp://127.0.0.1:8080/exec?charset=gbk; repeatable, replaces the defaults
     #[arg(long, value_name = "URL")]
@@ -47,6 +49,9 @@ pub struct SharedArgs {
     /// Write the bound addresses to a file once all of them serve
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// Tell metrics at http://ADDR/metrics, for a Prometheus of this machine, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<String>,
     /// The form of log lines, which go to stderr
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
@@ -101,6 +106,7 @@ struct Settings {
     users: Option<Spanned<String>>,
     allow_plaintext: bool,
     allow_udp_exec: bool,
+    metrics: Option<Spanned<String>>,
     ready_file: Option<PathBuf>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
@@ -117,6 +123,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// The listeners.
     pub legacy: Vec<Legacy>,
+    /// Where metrics are told, if anywhere.
+    pub metrics: Option<Address>,
     /// Where the bound addresses are written.
     pub ready_file: Option<PathBuf>,
     /// The form of log lines.
@@ -166,6 +174,7 @@ impl Config {
             settings.drain_timeout,
             file,
         );
+        let metrics = text("--metrics", shared.metrics.as_ref(), settings.metrics, file);
         let urls = texts(
             "--legacy",
             &shared.legacy,
@@ -183,6 +192,7 @@ impl Config {
             credentials: credentials(files, upstream.as_ref())?,
             upstream: upstream.map_or(Ok(Endpoint::default()), |text| endpoint(&text, allow))?,
             legacy: legacy(&urls, users.as_ref(), allow, &[])?,
+            metrics: metrics::address(metrics)?,
             ready_file: shared.ready_file.clone().or(settings.ready_file),
             log_format: shared
                 .log_format

@@ -17,7 +17,7 @@ use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
 
 use crate::{
     config::{DatagramService, Exec},
-    handler::{Answer, Form, Reply},
+    handler::{Answer, Form, Handler, Reply},
     shared::Shared,
     wire::{Charset, encode, foreign, request, time},
 };
@@ -27,8 +27,11 @@ const RECEIVE_BYTES: usize = 65_536;
 
 /// One listener.
 pub(crate) struct Service {
+    /// What it is called, such as `tcp-exec`.
+    pub(crate) name: &'static str,
     pub(crate) access: Access,
     pub(crate) kind: DatagramService,
+    pub(crate) handler: Handler,
     pub(crate) socket: UdpSocket,
     pub(crate) local: SocketAddr,
     pub(crate) shared: Arc<Shared>,
@@ -86,7 +89,7 @@ impl Service {
     }
 
     fn accepted(&self, from: SocketAddr) -> Option<OwnedSemaphorePermit> {
-        let refusals = self.shared.handler.refusals();
+        let refusals = self.handler.refusals();
         if let Err(forbidden) = check_source(from, &self.shared.udp_listeners) {
             refusals.note(Refused::Source, &from, &forbidden);
             return None;
@@ -110,7 +113,7 @@ impl Service {
     async fn answer(&self, datagram: Bytes, from: SocketAddr) {
         let caller = match self.access.admit(self.identify(from)) {
             Ok(caller) if !self.is_for(&caller) => {
-                let refusals = self.shared.handler.refusals();
+                let refusals = self.handler.refusals();
                 let why = "it is in no network of allow=, which commands and time over UDP need";
                 return refusals.note(Refused::Peer, &from, &why);
             }
@@ -118,7 +121,7 @@ impl Service {
             Err(denied) => return self.deny(&denied, from).await,
         };
         if let Some(foreign) = foreign(&datagram) {
-            let refusals = self.shared.handler.refusals();
+            let refusals = self.handler.refusals();
             return refusals.note(Refused::CrossProtocol, &caller, &foreign);
         }
         let reply = match &self.kind {
@@ -127,6 +130,7 @@ impl Service {
             }
             DatagramService::Echo => self.echo(datagram, &caller).await,
             DatagramService::Time { charset, format } => {
+                self.handler.count_request();
                 time(&datagram, *charset, format.as_deref())
             }
         };
@@ -144,14 +148,15 @@ impl Service {
     fn identify(&self, from: SocketAddr) -> Result<Caller, remex_daemon::net::PeerUnknown> {
         // A socket that has no inode is nobody's, which 0 stands for.
         let inode = fstat(&self.socket).map_or(0, |stat| stat.st_ino);
-        identify_udp(from, self.local, inode).caller(Transport::Udp, from)
+        let caller = identify_udp(from, self.local, inode).caller(Transport::Udp, from)?;
+        Ok(Caller {
+            listener: Some(self.name),
+            ..caller
+        })
     }
 
     async fn deny(&self, denied: &Denied, from: SocketAddr) {
-        self.shared
-            .handler
-            .refusals()
-            .note(Refused::Peer, &from, denied);
+        self.handler.refusals().note(Refused::Peer, &from, denied);
         // Another machine gets nothing: its address may be forged.
         if let Denied::User { .. } = denied {
             self.send(format!("remex: {denied}\n").as_bytes(), from)
@@ -168,7 +173,7 @@ impl Service {
     ) -> Option<Bytes> {
         let form = Form::datagram(max_datagram, exec.charset);
         let (Answer::Reply(reply) | Answer::Last(reply)) =
-            self.shared.handler.exec(datagram, exec, form, caller).await;
+            self.handler.exec(datagram, exec, form, caller).await;
         let Reply { body, permit, .. } = reply;
         let bytes = body.into_bytes();
         drop(permit);
@@ -177,7 +182,7 @@ impl Service {
 
     async fn echo(&self, datagram: Bytes, caller: &Caller) -> Option<Bytes> {
         let length = datagram.len();
-        match self.shared.handler.echo(datagram, caller).await {
+        match self.handler.echo(datagram, caller).await {
             // What is sent to an address that may be forged is never longer than what came from there.
             Ok(reply) => (reply.len() <= length || caller.is_local()).then_some(reply),
             Err(status) if caller.is_local() => {

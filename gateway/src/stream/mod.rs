@@ -20,12 +20,15 @@ use remex_daemon::{
 use tokio::{select, sync::Semaphore, time::timeout};
 
 use self::connection::Connection;
-use crate::{config::StreamService, shared::Shared};
+use crate::{config::StreamService, handler::Handler, shared::Shared};
 
 /// One listener.
 pub(crate) struct Service {
+    /// What it is called, such as `tcp-exec`.
+    pub(crate) name: &'static str,
     pub(crate) access: Access,
     pub(crate) kind: StreamService,
+    pub(crate) handler: Handler,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -41,8 +44,8 @@ impl Service {
                 accepted = acceptor.accept() => accepted,
             };
             if permits.available_permits() == 0 {
-                let most = shared.handler.limits().connections;
-                let refusals = shared.handler.refusals();
+                let most = service.handler.limits().connections;
+                let refusals = service.handler.refusals();
                 refusals.note(
                     Refused::Full,
                     acceptor.local(),
@@ -64,19 +67,18 @@ impl Service {
         let caller = accepted.identify();
         let Accepted { stream, permit, .. } = accepted;
         match self.access.admit(caller) {
-            Ok(caller) => {
+            Ok(mut caller) => {
+                caller.listener = Some(self.name);
                 let Some(_entry) = self.shared.addresses.enter(&caller) else {
                     let why = "it has as many connections as one address may";
-                    self.shared
-                        .handler
-                        .note(Refused::Connections, &caller, &why);
+                    self.handler.note(Refused::Connections, &caller, &why);
                     return stream.reset();
                 };
                 self.admitted(Connection::new(stream, caller)).await;
                 drop(permit);
             }
             Err(denied) => {
-                let refusals = self.shared.handler.refusals();
+                let refusals = self.handler.refusals();
                 refusals.note(Refused::Peer, &"a client", &denied);
                 // They take no room from those who may.
                 drop(permit);
@@ -90,7 +92,7 @@ impl Service {
                         // In a box of its own, as it is nothing of an idle connection's.
                         let telling =
                             Box::pin(self.denied(Connection::new(stream, nobody), &denied));
-                        let most = self.shared.handler.limits().denied_wait;
+                        let most = self.handler.limits().denied_wait;
                         // Who has not asked for anything by then is not told.
                         let _ = timeout(most, telling).await;
                     }
@@ -135,7 +137,7 @@ impl Service {
             wire,
             exec,
             framing,
-            handler: &self.shared.handler,
+            handler: &self.handler,
             stop: &self.shared.stop,
         }
     }
@@ -143,7 +145,7 @@ impl Service {
     fn echo(&self, gather: Duration) -> echo::Session<'_> {
         echo::Session {
             gather,
-            handler: &self.shared.handler,
+            handler: &self.handler,
             stop: &self.shared.stop,
         }
     }

@@ -108,9 +108,10 @@ fn run(prepared: Prepared) -> Outcome<()> {
     let ballast = env::var(BALLAST_VARIABLE).map_or(Ok(0), |bytes| bytes.parse())?;
     // Written to, so that it is resident.
     let ballast = vec![1_u8; ballast];
-    let config = Config::new(&Args::try_parse()?)?;
+    let args = Args::try_parse()?;
+    let config = Config::new(&args)?;
     let shutdown = shutdown::on_signals()?;
-    runtime()?.block_on(app::run(config, prepared, shutdown))?;
+    runtime()?.block_on(app::run(args, config, prepared, shutdown))?;
     drop(std::hint::black_box(ballast));
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::tools::Tool;
 
 /// Runs commands on this machine for callers elsewhere, over gRPC, and for clients of the old raw-socket protocol.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "remexd", version = remex::VERSION, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Something else than to serve.
@@ -42,13 +42,16 @@ pub struct Args {
     /// What callers are known by.
     #[command(flatten)]
     pub trust: TrustArgs,
+    /// Let callers do what the rules in this file allow, and nothing else
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// How process trees are kept together
     #[arg(long, value_name = "WAY", hide = true)]
     pub containment: Option<ContainmentArg>,
 }
 
 /// Flags of TLS and tokens.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct TrustArgs {
     /// Serve TCP over TLS, with this certificate and those between it and its CA (PEM)
     #[arg(long, value_name = "FILE")]

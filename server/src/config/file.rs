@@ -19,6 +19,7 @@ pub(super) struct Keys {
     pub(super) users: Option<Spanned<String>>,
     pub(super) allow_plaintext: bool,
     pub(super) allow_udp_exec: bool,
+    pub(super) metrics: Option<Spanned<String>>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) spool_dir: Option<PathBuf>,
     pub(super) ready_file: Option<PathBuf>,
@@ -37,4 +38,5 @@ pub(super) struct Keys {
     pub(super) jwt_issuer: Option<Spanned<String>>,
     pub(super) jwt_audience: Option<Spanned<String>>,
     pub(super) allow_unauthenticated: bool,
+    pub(super) policy: Option<Spanned<String>>,
 }

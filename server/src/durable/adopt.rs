@@ -124,6 +124,7 @@ impl DurableStore {
             counters,
             stdin: self.resources.stdin.room(),
             spec: known.spec,
+            applied: known.applied,
             kept: Some(Arc::clone(&kept)),
             memory,
             life,

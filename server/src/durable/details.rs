@@ -6,11 +6,11 @@ use std::{collections::BTreeMap, net::IpAddr, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use prost::Message;
 use remex::v1;
-use remex_daemon::net::{Caller, Transport};
+use remex_daemon::net::{Caller, PeerCgroup, Transport};
 use remex_supervisor::{
     journal::{Keep, OnFull},
     lifecycle::presence::OnDisconnect,
-    process::CommandSpec,
+    process::{AppliedParts, CommandSpec},
 };
 
 use crate::execution::{Durability, NewExecution, Through};
@@ -39,12 +39,16 @@ struct Details {
     /// Who the caller had proven to be.
     #[prost(string, tag = "7")]
     identity: String,
+    /// What holds of its isolation, without that itself.
+    #[prost(message, optional, tag = "8")]
+    applied: Option<v1::AppliedIsolation>,
 }
 
 /// What is known of a request again.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) spec: CommandSpec,
+    pub(super) applied: Option<AppliedParts>,
     pub(super) until_end: bool,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) caller: Caller,
@@ -53,7 +57,11 @@ pub(super) struct Known {
 }
 
 /// For the journal.
-pub(super) fn encode(new: &NewExecution, durability: &Durability) -> Bytes {
+pub(super) fn encode(
+    new: &NewExecution,
+    durability: &Durability,
+    applied: Option<AppliedParts>,
+) -> Bytes {
     let (on_disconnect, grace) = match durability.on_disconnect {
         OnDisconnect::Kill => (v1::OnDisconnect::Kill, None),
         OnDisconnect::Grace(grace) => (v1::OnDisconnect::Grace, grace.try_into().ok()),
@@ -98,6 +106,11 @@ pub(super) fn encode(new: &NewExecution, durability: &Durability) -> Bytes {
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
+        applied: applied.map(|parts| v1::AppliedIsolation {
+            isolation: None,
+            landlock_abi: parts.landlock_abi,
+            not_applied: parts.not_applied,
+        }),
     }
     .encode_to_vec()
     .into()
@@ -131,8 +144,13 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Known> {
         text => Some(text.parse().ok()?),
     };
     let (spec, until_end) = crate::service::command_of_record(request.command?)?;
+    let applied = details.applied.map(|parts| AppliedParts {
+        landlock_abi: parts.landlock_abi,
+        not_applied: parts.not_applied,
+    });
     Some(Known {
         spec,
+        applied,
         until_end,
         labels: request.labels.into_iter().collect(),
         caller: Caller {
@@ -140,6 +158,8 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Known> {
             address: address.map(|address| SocketAddr::new(address, 0)),
             uid: details.uid,
             identity,
+            cgroup: PeerCgroup::default(),
+            listener: None,
         },
         through: Through {
             transport,

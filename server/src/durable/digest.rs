@@ -6,7 +6,7 @@ use std::time::Duration;
 use remex_supervisor::{
     journal::{OnFull, RequestDigest},
     lifecycle::presence::OnDisconnect,
-    process::{CommandSpec, ResourceLimits, TreeLimits},
+    process::{CommandSpec, IsolationSpec, NetworkSpec, ResourceLimits, TreeLimits},
 };
 
 use crate::execution::{Durability, NewExecution};
@@ -132,6 +132,41 @@ impl Canonical {
         }
         self.limits(spec.limits);
         self.flag(until_end);
+        // Without one, what an earlier version has made of the request stays.
+        if let Some(isolation) = &spec.isolation {
+            self.isolation(isolation);
+        }
+    }
+
+    fn isolation(&mut self, isolation: &IsolationSpec) {
+        let IsolationSpec {
+            read_paths,
+            write_paths,
+            execute_paths,
+            network,
+            best_effort,
+            is_default,
+        } = isolation;
+        for paths in [read_paths, write_paths, execute_paths] {
+            self.number(paths.len() as u64);
+            for path in paths {
+                self.bytes(path.as_os_str().as_encoded_bytes());
+            }
+        }
+        let (kind, connect, bind): (_, &[u16], &[u16]) = match network {
+            NetworkSpec::Any => (0, &[], &[]),
+            NetworkSpec::None => (1, &[], &[]),
+            NetworkSpec::Ports { connect, bind } => (2, connect, bind),
+        };
+        self.number(kind);
+        for ports in [connect, bind] {
+            self.number(ports.len() as u64);
+            for &port in ports {
+                self.number(port.into());
+            }
+        }
+        self.flag(*best_effort);
+        self.flag(*is_default);
     }
 
     fn limits(&mut self, limits: ResourceLimits) {

@@ -116,12 +116,20 @@ impl Follower {
     async fn run(mut self) {
         let to = self.to.clone();
         let closing = self.source.kept.closing.clone();
+        let execution = Arc::clone(&self.execution);
+        let running_on = async {
+            closing.cancelled().await;
+            if execution.end_record().is_some() {
+                // A drain may be what it ended with: its callers have the server's last seconds to be told all of it.
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             biased;
             () = to.closed() => {}
             _ = self.follow() => {}
             // What has been told is enough: the rest is there when the server is back.
-            () = closing.cancelled() => drop(to.send(Err(Cut::Draining)).await),
+            () = running_on => drop(to.send(Err(Cut::Draining)).await),
         }
     }
 

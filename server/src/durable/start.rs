@@ -12,7 +12,7 @@ use remex_supervisor::{
     durable::{FolderLock, Order, message::Report},
     journal::{self, Claim, ClaimError, Claimed, Folder, RequestKey, Reservation, Settings},
     lifecycle::counters::Counters,
-    process::{NotStarted, ResolveProgress, Resolved, StartError},
+    process::{AppliedParts, NotStarted, ResolveProgress, Resolved, StartError},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{sleep_until, timeout};
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     attached::mailbox::mailbox,
-    execution::{Admitted, Execution, Liveness, NewExecution, StartRefused},
+    execution::{Admitted, Execution, Liveness, NewExecution, StartRefused, permitted},
 };
 
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
@@ -86,7 +86,7 @@ impl DurableStore {
         }
         let admitted = self.resources.admit(&new)?;
         self.make_room(&new.caller, key.is_some()).await?;
-        let start = Start {
+        let mut start = Start {
             store: Arc::clone(self),
             new,
             durability,
@@ -95,10 +95,11 @@ impl DurableStore {
             admitted,
             _held: held,
         };
+        let asked = Instant::now();
         let resolved = start.resolve().await?;
         let started = self.tasks.spawn(start.begin(resolved));
         match started.await {
-            Ok(started) => started,
+            Ok(started) => started.inspect(|_| self.resources.measures.spawned(asked.elapsed())),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -156,16 +157,20 @@ impl DurableStore {
 
 impl Start {
     /// Looks everything up that the command needs.
-    async fn resolve(&self) -> Result<Resolved, StartRefused> {
+    async fn resolve(&mut self) -> Result<Resolved, StartRefused> {
         let spawner = &self.store.recovery.spawner;
+        let ending = &self.store.resources.ending;
+        if let Some(permit) = self.new.permit.take() {
+            return permitted(spawner, ending, &permit, &mut self.new.spec).await;
+        }
         let mut resolving = spawner.resolve(&self.new.spec);
         loop {
             match resolving.poll(Instant::now()) {
-                ResolveProgress::Resolved(resolved) => return Ok(resolved),
+                ResolveProgress::Resolved(resolved) => return Ok(*resolved),
                 ResolveProgress::Failed(error) => return Err(error.into()),
                 ResolveProgress::WaitUntil(time) => tokio::select! {
                     () = sleep_until(time.into()) => {}
-                    () = self.store.resources.ending.cancelled() => return Err(StartRefused::Draining),
+                    () = ending.cancelled() => return Err(StartRefused::Draining),
                 },
             }
         }
@@ -248,6 +253,10 @@ impl Start {
         Err(StartRefused::LeftAlone)
     }
 
+    fn applied(&self) -> Option<AppliedParts> {
+        self.store.recovery.spawner.applied(&self.new.spec)
+    }
+
     fn order(&self, resolved: Resolved, claim: Option<Claim>, created: SystemTime) -> Order {
         let Self {
             new, durability, ..
@@ -269,13 +278,14 @@ impl Start {
                 claim,
                 boot_id: self.store.recovery.boot_id,
                 time: created,
-                details: details::encode(new, durability),
+                details: details::encode(new, durability, self.applied()),
             },
         }
     }
 
     /// It runs.
     fn started(self, spare: Spare, pid: i32, created: SystemTime) -> Started {
+        let applied = self.applied();
         let Self {
             store,
             new,
@@ -299,8 +309,11 @@ impl Start {
             through: new.through,
             caller: new.caller,
             created,
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(Counters::adding_to(Arc::clone(
+                store.resources.measures.totals(),
+            ))),
             stdin: store.resources.stdin.room(),
+            applied,
             spec: new.spec.without_values(),
             kept: Some(Arc::clone(&kept)),
             memory: admitted.memory,

@@ -16,16 +16,18 @@ use remex_supervisor::{
         counters::Counters, engine::Engine, life::Life, outcome::Cause, outlet::EventOutlet,
         presence::OnDisconnect, stdin::Stdin,
     },
-    process::{Process, SpawnProgress, Spawner, StartError, StdinSpec, Stdio},
+    process::{Process, Resolved, SpawnProgress, Spawner, StartError, StdinSpec, Stdio},
 };
 use tokio::time::sleep_until;
 use uuid::Uuid;
 
 use super::{
-    AttachRefused, Attaching, Execution, Items, Liveness, NewExecution,
+    AttachRefused, Attaching, Execution, Items, Liveness, Measures, NewExecution,
+    permitted::permitted,
     registry::{Filter, Page},
     resources::{Admitted, Resources},
     retirement::Retirement,
+    viewer::Viewer,
 };
 use crate::{
     attached::{
@@ -38,6 +40,7 @@ use crate::{
     budget::Budget,
     durable::{DurableSettings, DurableStore, StoreError},
     id::new_id,
+    policy::{gate::NotPermitted, question::OnOthers},
 };
 
 /// Executions at once, where nothing else is configured.
@@ -57,6 +60,9 @@ pub enum StartRefused {
         "the commands that run take all the memory that is there for their arguments and stdin; try again when one has ended, or send stdin by Write"
     )]
     Memory,
+    /// The policy gives no leave.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
     /// The command could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -98,12 +104,11 @@ pub struct Executions {
 impl Executions {
     /// No executions yet, and at most `max` at once. Durable ones are kept in the state folder at `state_dir`.
     pub fn new(
-        spawner: Spawner,
+        spawner: Arc<Spawner>,
         max: usize,
         state_dir: &Path,
         durable: DurableSettings,
     ) -> Result<Self, StoreError> {
-        let spawner = Arc::new(spawner);
         let resources = Resources::new(max);
         let store =
             DurableStore::open(state_dir, durable, Arc::clone(&spawner), resources.clone())?;
@@ -173,6 +178,10 @@ impl Executions {
         let Some(durability) = new.durability.take() else {
             return Err(AttachRefused::NotDurable.into());
         };
+        if let Some(permit) = &new.permit {
+            // Whoever joins what runs already has to have leave for it, too.
+            permit.before(&new.spec)?;
+        }
         let started = self.durable.start(new, durability).await?;
         let how = Attaching {
             after: 0,
@@ -187,7 +196,7 @@ impl Executions {
     /// Starts a command that ends with its caller.
     pub(super) async fn start_attached<O>(
         &self,
-        new: NewExecution,
+        mut new: NewExecution,
         outlet: impl FnOnce(Arc<Counters>) -> O,
     ) -> Result<Arc<Execution>, StartRefused>
     where
@@ -200,10 +209,21 @@ impl Executions {
         } = self.resources.admit(&new)?;
         let created = SystemTime::now();
         let id = new_id();
-        let (process, stdio) = self.spawn(id, &new).await?;
+        let asked = Instant::now();
+        let (process, stdio) = match new.permit.take() {
+            None => self.spawn(id, &new, None).await,
+            Some(permit) => {
+                let ending = &self.resources.ending;
+                let resolved = permitted(&self.spawner, ending, &permit, &mut new.spec).await?;
+                self.spawn(id, &new, Some(resolved)).await
+            }
+        }?;
+        self.resources.measures.spawned(asked.elapsed());
         let spawned = process.born();
         let (link, mailbox) = mailbox();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::adding_to(Arc::clone(
+            self.resources.measures.totals(),
+        )));
         let execution = Arc::new(Execution {
             id,
             pid: process.pid(),
@@ -214,6 +234,7 @@ impl Executions {
             created,
             counters: Arc::clone(&counters),
             stdin: self.resources.stdin.room(),
+            applied: self.spawner.applied(&new.spec),
             spec: new.spec.without_values(),
             kept: None,
             memory,
@@ -248,14 +269,23 @@ impl Executions {
     }
 
     /// Spawns the command of `new`, unless everything is to end before it runs.
-    async fn spawn(&self, id: Uuid, new: &NewExecution) -> Result<(Process, Stdio), StartRefused> {
+    async fn spawn(
+        &self,
+        id: Uuid,
+        new: &NewExecution,
+        resolved: Option<Resolved>,
+    ) -> Result<(Process, Stdio), StartRefused> {
         let stdin = if new.stdin_open || !new.stdin.is_empty() {
             StdinSpec::Open
         } else {
             StdinSpec::Null
         };
         let name = id.to_string();
-        let mut spawning = self.spawner.start(&name, &new.spec, stdin);
+        let spawner = &self.spawner;
+        let mut spawning = match resolved {
+            None => spawner.start(&name, &new.spec, stdin),
+            Some(resolved) => spawner.start_resolved(&name, &new.spec, stdin, resolved),
+        };
         loop {
             match spawning.poll(Instant::now()) {
                 SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),
@@ -268,12 +298,10 @@ impl Executions {
         }
     }
 
-    /// The execution `id`, if `caller` may see it.
-    pub async fn find(&self, id: Uuid, caller: &Caller) -> Option<Arc<Execution>> {
-        self.durable
-            .find(id)
-            .await
-            .filter(|execution| may_see(caller, &execution.caller))
+    /// The execution `id`, if `viewer` may do `what` to it.
+    pub async fn find(&self, id: Uuid, viewer: &Viewer, what: OnOthers) -> Option<Arc<Execution>> {
+        let found = self.durable.find(id).await;
+        found.filter(|execution| viewer.may(what, &execution.caller))
     }
 
     /// The execution that `caller` has given this id.
@@ -285,13 +313,13 @@ impl Executions {
         self.durable.find_request(caller, request_id).await
     }
 
-    /// A page of the executions that `caller` may see, newest first.
-    pub async fn list(&self, filter: &Filter, caller: &Caller) -> Page {
+    /// A page of the executions that `viewer` may see, newest first.
+    pub async fn list(&self, filter: &Filter, viewer: &Viewer) -> Page {
         self.durable.recovered().await;
-        let page = self
-            .resources
-            .registry
-            .list(filter, |execution| may_see(caller, &execution.caller));
+        let sees_others = viewer.may_on_others(OnOthers::See);
+        let page = self.resources.registry.list(filter, |execution| {
+            sees_others || viewer.is_owner(&execution.caller)
+        });
         join_all(page.executions.iter().map(|execution| execution.refresh())).await;
         page
     }
@@ -303,6 +331,16 @@ impl Executions {
         }
         self.resources.registry.remove(execution);
         Ok(())
+    }
+
+    /// What starts them.
+    pub fn spawner(&self) -> &Arc<Spawner> {
+        &self.spawner
+    }
+
+    /// What all of them come to.
+    pub fn measures(&self) -> &Measures {
+        &self.resources.measures
     }
 
     /// How many may run at once.
@@ -381,24 +419,6 @@ impl Executions {
                 .map(|one| one.signal(rustix::process::Signal::KILL.as_raw())),
         )
         .await;
-    }
-}
-
-/// A caller sees its own executions; the server's own user and root see all. Who has proven an identity is that, whatever
-/// its user and its address are.
-fn may_see(caller: &Caller, owner: &Caller) -> bool {
-    if caller.identity.is_some() || owner.identity.is_some() && caller.uid.is_none() {
-        return caller.identity == owner.identity;
-    }
-    let own = rustix::process::geteuid().as_raw();
-    match (caller.uid, owner.uid) {
-        (Some(uid), _) if uid == 0 || uid == own => true,
-        (Some(uid), Some(owner)) => uid == owner,
-        (None, None) => {
-            let ip = |caller: &Caller| caller.address.map(|address| address.ip().to_canonical());
-            ip(caller).is_some() && ip(caller) == ip(owner)
-        }
-        _ => false,
     }
 }
 

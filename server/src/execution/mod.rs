@@ -5,10 +5,13 @@
 
 mod executions;
 pub(crate) mod log;
+mod measures;
 mod new;
+mod permitted;
 mod registry;
 mod resources;
 mod retirement;
+mod viewer;
 #[cfg(test)]
 pub(crate) mod testing;
 mod told;
@@ -28,19 +31,24 @@ use remex_supervisor::{
         event::Exit,
         stdin::{StdinChunk, StdinError},
     },
-    process::{CommandSpec, WindowSize},
+    process::{AppliedParts, CommandSpec, WindowSize},
 };
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use self::resources::{Admitted, Resources, labels_cost};
 pub use self::{
     executions::{DEFAULT_MAX_EXECUTIONS, Executions, StartRefused},
+    measures::{Measured, Measures},
     new::{NewExecution, Through},
     registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page, Rank},
     resources::RECORD_BYTES,
     told::{Cut, Items, Told},
+    viewer::Viewer,
+};
+pub(crate) use self::{
+    permitted::permitted,
+    resources::{Admitted, Resources, labels_cost},
 };
 pub use crate::durable::Durability;
 use crate::{
@@ -101,6 +109,8 @@ pub struct Execution {
     pub id: Uuid,
     /// What it runs.
     pub spec: CommandSpec,
+    /// What holds of its isolation.
+    pub applied: Option<AppliedParts>,
     /// Its output is read to the end of file, not only as long as its leader runs.
     pub until_end: bool,
     /// Its caller's labels.

@@ -7,6 +7,7 @@ use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::process::CommandSpec;
 
 use super::Durability;
+use crate::policy::gate::Permit;
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct NewExecution {
     pub until_end: bool,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
+    /// Leave of the policy, if there is one.
+    pub permit: Option<Permit>,
     /// Who asks.
     pub caller: Caller,
     /// What it came through.

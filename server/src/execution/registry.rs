@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{EndRecord, Execution};
+use super::{EndRecord, Execution, Measures};
 
 /// How long the record of an ended execution is kept.
 pub const ENDED_KEPT: Duration = Duration::from_mins(10);
@@ -60,9 +60,15 @@ struct Records {
     /// Those that are not durable, in the order in which they ended.
     ended: VecDeque<(Instant, Uuid)>,
     ended_bytes: usize,
+    measures: Arc<Measures>,
 }
 
 impl Registry {
+    /// What counts the ends.
+    pub(super) fn measures(&self) -> Arc<Measures> {
+        Arc::clone(&self.lock().measures)
+    }
+
     pub(crate) fn insert(&self, execution: Arc<Execution>) {
         let mut records = self.lock();
         let rank = execution.rank();
@@ -73,6 +79,7 @@ impl Registry {
     /// `execution` has ended. Whoever sees that finds it counted among the ended: it may be removed at once.
     pub(crate) fn retire(&self, execution: &Execution, end: EndRecord) {
         let mut records = self.lock();
+        records.measures.ended(&end.exit.outcome);
         execution.end(end);
         if execution.kept.is_none() {
             records.ended_bytes += execution.cost();
@@ -192,6 +199,7 @@ mod tests {
         Arc::new(Execution {
             id: new_id(),
             spec: new.spec,
+            applied: None,
             until_end: false,
             labels: new.labels,
             caller: new.caller,

@@ -6,7 +6,7 @@ use remex_supervisor::process::allocation;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Execution, NewExecution, StartRefused, registry::Registry};
+use super::{Execution, Measures, NewExecution, StartRefused, registry::Registry};
 use crate::{
     attached::waiting_stdin::StdinMemory,
     budget::{Budget, Share},
@@ -19,6 +19,7 @@ pub const RECORD_BYTES: usize = 512 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Resources {
     pub(crate) registry: Registry,
+    pub(crate) measures: Arc<Measures>,
     pub(crate) memory: Budget,
     pub(crate) stdin: StdinMemory,
     permits: Arc<Semaphore>,
@@ -42,8 +43,10 @@ pub(crate) struct Admitted {
 impl Resources {
     /// For at most `max` executions at once.
     pub(super) fn new(max: usize) -> Self {
+        let registry = Registry::default();
         Self {
-            registry: Registry::default(),
+            measures: registry.measures(),
+            registry,
             memory: Budget::new(RECORD_BYTES),
             stdin: StdinMemory::default(),
             permits: Arc::new(Semaphore::new(max)),

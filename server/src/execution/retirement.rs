@@ -76,7 +76,7 @@ mod tests {
         super::testing::{executions, shell},
         *,
     };
-    use crate::attached::outlet::AttachedOutlet;
+    use crate::{attached::outlet::AttachedOutlet, execution::Viewer, policy::question::OnOthers};
 
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,7 +133,11 @@ mod tests {
         // It counts among the ended: it may be forgotten, and nobody reaches it.
         assert!(execution.signal(9).await.is_err());
         executions.delete(&execution).await.unwrap();
-        let found = executions.find(execution.id, &execution.caller).await;
+        let viewer = Viewer {
+            caller: execution.caller.clone(),
+            standing: None,
+        };
+        let found = executions.find(execution.id, &viewer, OnOthers::See).await;
         assert!(found.is_none());
         // Its place is free, and its process gone.
         let again = timeout(PATIENCE, async {

@@ -5,6 +5,7 @@ use std::{
     ffi::{CString, OsStr},
     os::unix::ffi::OsStrExt,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,7 +34,7 @@ pub(crate) fn executions(folder: &Path, max: usize) -> Executions {
     let durable = DurableSettings {
         sync: SyncMode::None,
     };
-    Executions::new(spawner, max, folder, durable).unwrap()
+    Executions::new(Arc::new(spawner), max, folder, durable).unwrap()
 }
 
 /// `/bin/sh -c TEXT`, without stdin.
@@ -52,11 +53,13 @@ pub(super) fn shell(text: &str) -> NewExecution {
             kill_after: DEFAULT_KILL_AFTER,
             terminal: None,
             limits: ResourceLimits::default(),
+            isolation: None,
         },
         stdin: Bytes::new(),
         stdin_open: false,
         until_end: false,
         labels: BTreeMap::new(),
+        permit: None,
         caller: Caller::unix(0),
         through: Through {
             transport: Transport::Unix,

@@ -6,7 +6,7 @@ use http::{Request, Response, header::AUTHORIZATION};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use remex_daemon::{
-    admission::Refused,
+    admission::{Refusals, Refused},
     net::{Accepted, Acceptor, BoundAddress, Caller, PeerStream, PeerUnknown, Users},
 };
 use tokio::{
@@ -25,10 +25,11 @@ use super::{
     handshake::{self, Handshakes, NoHandshake},
     peers::{Peers, Place},
     preface::{self, NoPreface, Opened},
+    refusals::{Judged, ReasonCounts},
     refused::{Refusal, RefusedRoom},
     request::Resettable,
     revocation::{self, REVOKED_GRACE},
-    routes::is_streaming,
+    routes::{is_own, is_streaming},
     stream::Stream,
     unsent::{Paced, Unsent},
     until::until,
@@ -38,6 +39,7 @@ use crate::identity::{
     Authenticated, Guesses, Now, Peer, Protection, Tls, authenticate::authenticate,
     reload::CurrentTrust,
 };
+use crate::{policy::gate::PolicyGate, service::status};
 
 /// Connections of gRPC at once.
 pub const MAX_CONNECTIONS: usize = 4096;
@@ -89,12 +91,14 @@ pub struct Server {
     routes: Routes,
     users: Arc<Users>,
     trust: CurrentTrust,
+    gate: PolicyGate,
     guesses: Arc<Guesses>,
     tasks: TaskTracker,
     idle: Duration,
     handshakes: Handshakes,
     peers: Peers,
     refused: RefusedRoom,
+    reasons: ReasonCounts,
     budget: SharedBudget,
     unsent: Unsent,
 }
@@ -116,15 +120,23 @@ enum Unopened {
 
 impl Server {
     /// Over `routes`, for callers that `users` lets in or that `trust` knows; its tasks are tracked by `tasks`. TCP is served
-    /// over TLS if `trust` has some.
-    pub fn new(routes: Routes, users: Arc<Users>, trust: CurrentTrust, tasks: TaskTracker) -> Self {
+    /// over TLS if `trust` has some. What is not of this API, all may call that `gate` lets ask.
+    pub fn new(
+        routes: Routes,
+        users: Arc<Users>,
+        trust: CurrentTrust,
+        gate: PolicyGate,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             routes,
             users,
             trust,
+            gate,
             guesses: Arc::default(),
             handshakes: Handshakes::default(),
             refused: RefusedRoom::new(tasks.clone()),
+            reasons: ReasonCounts::default(),
             tasks,
             idle: MAX_IDLE,
             peers: Peers::default(),
@@ -138,6 +150,16 @@ impl Server {
     pub fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
+    }
+
+    /// Why calls were refused.
+    pub fn reasons(&self) -> &ReasonCounts {
+        &self.reasons
+    }
+
+    /// Which connections were.
+    pub fn refusals(&self) -> &Arc<Refusals> {
+        self.refused.refusals()
     }
 
     /// Takes connections until `stop`; those that are open then are asked to finish.
@@ -225,9 +247,11 @@ impl Server {
             calls: Arc::clone(&calls),
             tasks: self.tasks,
             trust: trust.clone(),
+            gate: self.gate,
             guesses: self.guesses,
             users: self.users,
             refused: self.refused,
+            reasons: self.reasons,
             peer,
             leave: leave.clone(),
         });
@@ -313,18 +337,32 @@ struct Scope {
     calls: Arc<Calls>,
     tasks: TaskTracker,
     trust: CurrentTrust,
+    gate: PolicyGate,
     guesses: Arc<Guesses>,
     users: Arc<Users>,
     refused: RefusedRoom,
+    reasons: ReasonCounts,
     peer: Peer,
     /// The connection is to be asked to go.
     leave: CancellationToken,
 }
 
 impl Scope {
-    /// A call, whose request and response stay within their bounds.
+    /// A call, and why it was refused if it was.
     async fn answer(
         self: Arc<Self>,
+        waiting: WaitingCall,
+        routes: Routes,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let response = with_version(self.respond(waiting, routes, request).await?);
+        self.reasons.count(response.headers());
+        Ok(response)
+    }
+
+    /// A call, whose request and response stay within their bounds.
+    async fn respond(
+        &self,
         waiting: WaitingCall,
         mut routes: Routes,
         request: Request<Incoming>,
@@ -333,11 +371,11 @@ impl Scope {
         let call = self.calls.begin();
         let (mut parts, body) = request.into_parts();
         if let Err(no_call) = gate::check(&parts) {
-            return Ok(with_version(no_call.into_response()));
+            return Ok(no_call.into_response());
         }
         let deadline = match gate::timeout(&parts.headers) {
             Ok(timeout) => timeout.map(|timeout| Instant::now() + timeout),
-            Err(status) => return Ok(with_version(status.into_http())),
+            Err(status) => return Ok(status.into_http()),
         };
         one_poll_later().await;
         let mut trust = self.trust.clone();
@@ -348,8 +386,13 @@ impl Scope {
         };
         let Authenticated { caller, credential } = match judged {
             Ok(authenticated) => authenticated,
-            Err(why) => return Ok(with_version(self.refused.denied(&self.peer.kernel, &why))),
+            Err(why) => return Ok(self.refused.denied(&self.peer.kernel, &why)),
         };
+        if !is_own(parts.uri.path())
+            && let Err(why) = self.gate.ask(&caller)
+        {
+            return Ok(with_version(status::not_permitted(&why).into_http()));
+        }
         // It has served, and is nobody else's to see.
         parts.headers.remove(AUTHORIZATION);
         let streaming = is_streaming(parts.uri.path());
@@ -379,8 +422,11 @@ impl Scope {
                 until(over, tasks, answering).await?
             }
         };
-        let paced = |body| Body::new(Paced::new(body, &self.unsent, call));
-        Ok(with_version(codec::with_reason(response)).map(paced))
+        let paced = |body| {
+            let judged = Judged::new(body, self.reasons.clone());
+            Body::new(Paced::new(judged, &self.unsent, call))
+        };
+        Ok(codec::with_reason(response).map(paced))
     }
 }
 
@@ -435,75 +481,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::{net::TcpStream, time::timeout};
-
-    use super::{
-        super::testing::{greet, listen, read_to_end, say},
-        *,
-    };
-
-    /// Longer than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    fn server() -> Server {
-        let users = Arc::new(Users::daemon());
-        let (_, trust) = tokio::sync::watch::channel(Arc::default());
-        Server::new(Routes::default(), users, trust, TaskTracker::new())
-    }
-
-    #[tokio::test]
-    async fn pitfall_26_an_idle_connection_is_asked_to_go() {
-        let (acceptor, to) = listen();
-        let idle = Duration::from_millis(50);
-        let serving = server()
-            .with_idle(idle)
-            .serve(acceptor, CancellationToken::new());
-        let serving = tokio::spawn(serving);
-        let stream = TcpStream::connect(to).await.unwrap();
-        let (_sender, connection) = h2::client::handshake(stream).await.unwrap();
-        timeout(PATIENCE, connection).await.unwrap().unwrap();
-        serving.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_has_10_minutes_and_10_s_more_to_go() {
-        let (acceptor, to) = listen();
-        let peer = greet(to);
-        let serving = tokio::spawn(server().serve(acceptor, CancellationToken::new()));
-        let begun = Instant::now();
-        let asked = read_to_end(peer).await.expect("it was asked to go");
-        assert_eq!((asked - begun).as_secs(), 600);
-        assert_eq!(asked.elapsed().as_secs(), 10);
-        serving.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pitfall_26_a_client_has_10_s_to_say_that_it_speaks_http2() {
-        let (acceptor, to) = listen();
-        let peer = say(to, b"PRI * HTTP/2.0");
-        let serving = tokio::spawn(server().serve(acceptor, CancellationToken::new()));
-        let begun = Instant::now();
-        assert_eq!(read_to_end(peer).await, None);
-        assert_eq!(begun.elapsed().as_secs(), 10);
-        serving.abort();
-    }
-
-    #[test]
-    fn what_all_connections_may_send_unread_is_bounded() {
-        let all: u64 = (1..=MAX_CONNECTIONS)
-            .map(|nth| u64::from(window(nth)))
-            .sum();
-        assert!(all < 1280 * 1024 * 1024, "{all}");
-        for (connections, bytes) in [
-            (1, 16 * 1_048_576),
-            (32, 16 * 1_048_576),
-            (33, 1_048_576),
-            (512, 1_048_576),
-            (513, 65_535),
-            (4096, 65_535),
-        ] {
-            assert_eq!(window(connections), bytes, "of {connections}");
-        }
-    }
-}
+mod tests;

@@ -112,6 +112,8 @@ mod tests {
             address: Some(address.parse().unwrap()),
             uid: None,
             identity: None,
+            cgroup: remex_daemon::net::PeerCgroup::default(),
+            listener: None,
         }
     }
 

@@ -73,7 +73,7 @@ impl RefusedRoom {
     }
 
     /// What was refused so far.
-    pub(super) fn refusals(&self) -> &Refusals {
+    pub(super) fn refusals(&self) -> &Arc<Refusals> {
         &self.refusals
     }
 

@@ -40,10 +40,16 @@ pub(super) fn is_streaming(path: &str) -> bool {
     STREAMING.contains(&path)
 }
 
+/// Whether a call of `path` is one of remex's own API, which asks the policy itself.
+pub(super) fn is_own(path: &str) -> bool {
+    path.starts_with("/remex.v1.")
+}
+
 /// remex's own services, as the gateway gets them in this process.
 pub fn own(exec: ExecHandler) -> Routes {
+    let echo = EchoHandler::new(exec.gate().clone());
     let exec = ExecServer::new(compressed!(ExecServiceServer::new(exec)));
-    let echo = compressed!(EchoServiceServer::new(EchoHandler));
+    let echo = compressed!(EchoServiceServer::new(echo));
     Routes::new(exec).add_service(echo).prepare()
 }
 

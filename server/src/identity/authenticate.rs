@@ -273,6 +273,8 @@ mod tests {
             address: Some("192.0.2.7:1".parse().unwrap()),
             uid,
             identity: None,
+            cgroup: remex_daemon::net::PeerCgroup::default(),
+            listener: None,
         }
     }
 

@@ -109,6 +109,8 @@ mod tests {
             address: Some(address.parse().unwrap()),
             uid,
             identity: None,
+            cgroup: remex_daemon::net::PeerCgroup::default(),
+            listener: None,
         }
     }
 

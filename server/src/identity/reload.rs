@@ -3,7 +3,6 @@
 
 use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
 
-use remex_daemon::shutdown::Shutdown;
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -70,22 +69,22 @@ impl Reloader {
         self.current.subscribe()
     }
 
-    /// Looks at the files until `stop`, if there are any.
-    pub async fn run(mut self, shutdown: Shutdown, stop: CancellationToken) {
+    /// Looks at the files until `stop`, if there are any; at once when `asked`.
+    pub async fn run(mut self, mut asked: watch::Receiver<u64>, stop: CancellationToken) {
         if self.files.paths().next().is_none() {
             return;
         }
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let asked = tokio::select! {
+            let is_asked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = shutdown.reload().notified() => true,
+                Ok(()) = asked.changed() => true,
                 _ = looks.tick() => false,
             };
             // A file may be on a disk that does not answer, which is nobody else's business.
             let looked = spawn_blocking(move || {
-                self.look(asked);
+                self.look(is_asked);
                 self
             });
             self = match looked.await {

@@ -10,11 +10,30 @@ use remex::v1::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::grpc::codec;
+use super::{exec::caller, status};
+use crate::{
+    grpc::codec,
+    policy::{Rpc, gate::PolicyGate},
+};
 
 /// Sends back what it is sent.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EchoHandler;
+#[derive(Debug, Clone)]
+pub struct EchoHandler {
+    gate: PolicyGate,
+}
+
+impl EchoHandler {
+    /// For those that `gate` lets pass.
+    pub fn new(gate: PolicyGate) -> Self {
+        Self { gate }
+    }
+
+    async fn pass<T>(&self, request: &Request<T>, rpc: Rpc) -> Result<(), Status> {
+        let standing = self.gate.call(&caller(request)?, rpc).await;
+        standing.map_err(|why| status::not_permitted(&why))?;
+        Ok(())
+    }
+}
 
 /// ASCII letters upper-cased, every other byte as it is.
 fn upper(data: &[u8]) -> Bytes {
@@ -25,6 +44,7 @@ fn upper(data: &[u8]) -> Bytes {
 impl EchoService for EchoHandler {
     async fn echo(&self, request: Request<EchoRequest>) -> Result<Response<EchoResponse>, Status> {
         use {echo_request::Content as In, echo_response::Content as Out};
+        self.pass(&request, Rpc::Echo).await?;
         let content = request.into_inner().content.map(|content| match content {
             In::Text(text) => Out::Text(text.to_ascii_uppercase()),
             In::Data(data) => Out::Data(upper(&data)),
@@ -39,6 +59,7 @@ impl EchoService for EchoHandler {
         request: Request<Streaming<EchoStreamRequest>>,
     ) -> Result<Response<Self::EchoStreamStream>, Status> {
         use {echo_stream_request::Content as In, echo_stream_response::Content as Out};
+        self.pass(&request, Rpc::EchoStream).await?;
         let responses = request.into_inner().map(|request| {
             let content = request
                 .map_err(codec::error)?

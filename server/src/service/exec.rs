@@ -26,8 +26,13 @@ use super::{
 use crate::{
     attached::{answer::ANSWER_BYTES, waiting_stdin::cost},
     budget::Budget,
-    execution::{Cut, Execution, Executions, NewExecution, Through},
+    execution::{Cut, Execution, Executions, NewExecution, Through, Viewer},
     grpc::codec,
+    policy::{
+        Rpc,
+        gate::{Permit, PolicyGate},
+        question::OnOthers,
+    },
 };
 
 /// The first message of Interact has to come within this time.
@@ -40,24 +45,55 @@ type Reply<T> = Result<Response<T>, Status>;
 pub struct ExecHandler {
     executions: Arc<Executions>,
     answers: Budget,
+    gate: PolicyGate,
     tasks: TaskTracker,
 }
 
 impl ExecHandler {
-    /// A service over `executions`; its own tasks are tracked by `tasks`.
-    pub fn new(executions: Arc<Executions>, tasks: TaskTracker) -> Self {
+    /// A service over `executions` for those that `gate` lets pass; its own tasks are tracked by `tasks`.
+    pub fn new(executions: Arc<Executions>, gate: PolicyGate, tasks: TaskTracker) -> Self {
         Self {
             executions,
             answers: Budget::new(ANSWER_BYTES),
+            gate,
             tasks,
         }
     }
 
-    /// The execution that a request names, if its caller may see it.
-    async fn find(&self, id: &str, caller: &Caller) -> Result<Arc<Execution>, Status> {
+    /// The policy that calls pass.
+    pub fn gate(&self) -> &PolicyGate {
+        &self.gate
+    }
+
+    /// Who calls, if it may make the call `rpc`.
+    async fn viewer<T>(&self, request: &Request<T>, rpc: Rpc) -> Result<Viewer, Status> {
+        let caller = caller(request)?;
+        let standing = self.gate.call(&caller, rpc).await;
+        Ok(Viewer {
+            standing: standing.map_err(|why| status::not_permitted(&why))?,
+            caller,
+        })
+    }
+
+    /// Who wants to start a command by the call `rpc`.
+    async fn origin<T>(&self, request: &Request<T>, rpc: Rpc) -> Result<Origin, Status> {
+        let caller = caller(request)?;
+        let standing = self.gate.standing(&caller).await;
+        let standing = standing.map_err(|why| status::not_permitted(&why))?;
+        let permit = standing.clone().map(|standing| standing.permit(rpc));
+        Ok(Origin::of(request, Viewer { caller, standing }, permit))
+    }
+
+    /// The execution that a request names, if its caller may do `what` to it.
+    async fn find(
+        &self,
+        id: &str,
+        viewer: &Viewer,
+        what: OnOthers,
+    ) -> Result<Arc<Execution>, Status> {
         let found = self
             .executions
-            .find(translate::execution_id(id)?, caller)
+            .find(translate::execution_id(id)?, viewer, what)
             .await;
         found.ok_or_else(|| status::not_found(id))
     }
@@ -85,14 +121,16 @@ impl ExecHandler {
     async fn attach_streaming<M>(
         &self,
         request: &v1::AttachRequest,
-        caller: &Caller,
+        viewer: &Viewer,
         interactive: bool,
     ) -> Result<(Arc<Execution>, Events<M>), Status>
     where
         M: super::stream::Message,
     {
         let keepalive = translate::keepalive(request.keepalive_interval)?;
-        let execution = self.find(&request.execution_id, caller).await?;
+        let execution = self
+            .find(&request.execution_id, viewer, OnOthers::Attach)
+            .await?;
         let attached = execution.attach(translate::attaching(request, interactive));
         let items = attached
             .await
@@ -109,7 +147,8 @@ fn new_execution(request: translate::Request, stdin_open: bool, origin: Origin) 
         stdin_open,
         until_end: request.until_end,
         labels: request.labels,
-        caller: origin.caller,
+        permit: origin.permit,
+        caller: origin.viewer.caller,
         through: origin.through,
         durability: request.durability,
     }
@@ -118,13 +157,15 @@ fn new_execution(request: translate::Request, stdin_open: bool, origin: Origin) 
 /// Where a command comes from.
 #[derive(Debug)]
 struct Origin {
-    caller: Caller,
+    viewer: Viewer,
+    /// Leave of the policy, if there is one.
+    permit: Option<Permit>,
     through: Through,
 }
 
 impl Origin {
-    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let caller = caller(request)?;
+    fn of<T>(request: &Request<T>, viewer: Viewer, permit: Option<Permit>) -> Self {
+        let caller = &viewer.caller;
         let client = request.metadata().get(CLIENT_ADDRESS_METADATA);
         let through = Through {
             transport: caller.transport,
@@ -133,12 +174,16 @@ impl Origin {
                 .filter(|client| !caller.is_at(client.as_bytes()))
                 .and_then(|client| client.to_str().ok()?.parse().ok()),
         };
-        Ok(Self { caller, through })
+        Self {
+            viewer,
+            permit,
+            through,
+        }
     }
 }
 
 /// Who calls. Every request has one: the accept loop, or the gateway, put it there.
-fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| Status::internal("the request came without its caller"))
 }
@@ -148,7 +193,7 @@ impl ExecService for ExecHandler {
     type RunStream = OneAnswer;
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Reply<OneAnswer> {
-        let origin = Origin::of(&request)?;
+        let origin = self.origin(&request, Rpc::Run).await?;
         let request = request.into_inner();
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
@@ -166,7 +211,7 @@ impl ExecService for ExecHandler {
     type StartStream = Events<v1::StartResponse>;
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Reply<Self::StartStream> {
-        let origin = Origin::of(&request)?;
+        let origin = self.origin(&request, Rpc::Start).await?;
         let (_, events) = self
             .start_streaming(request.into_inner(), origin, false)
             .await?;
@@ -179,7 +224,7 @@ impl ExecService for ExecHandler {
         &self,
         request: Request<Streaming<v1::InteractRequest>>,
     ) -> Reply<Self::InteractStream> {
-        let origin = Origin::of(&request)?;
+        let origin = self.origin(&request, Rpc::Interact).await?;
         let mut requests = request.into_inner();
         let first = timeout(FIRST_MESSAGE, requests.message())
             .await
@@ -191,7 +236,10 @@ impl ExecService for ExecHandler {
                 (execution, events, false)
             }
             Some(Message::Attach(attach)) => {
-                let attached = self.attach_streaming(&attach, &origin.caller, true);
+                // What it joins is judged by whose that is; this is about the call.
+                let called = self.gate.call(&origin.viewer.caller, Rpc::Interact).await;
+                called.map_err(|why| status::not_permitted(&why))?;
+                let attached = self.attach_streaming(&attach, &origin.viewer, true);
                 let (execution, events) = attached.await?;
                 (execution, events, attach.observer)
             }
@@ -211,16 +259,18 @@ impl ExecService for ExecHandler {
     type AttachStream = Events<v1::AttachResponse>;
 
     async fn attach(&self, request: Request<v1::AttachRequest>) -> Reply<Self::AttachStream> {
-        let caller = caller(&request)?;
-        let attached = self.attach_streaming(request.get_ref(), &caller, false);
+        let viewer = self.viewer(&request, Rpc::Attach).await?;
+        let attached = self.attach_streaming(request.get_ref(), &viewer, false);
         let (_, events) = attached.await?;
         Ok(Response::new(events))
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Reply<v1::WaitResponse> {
-        let caller = caller(&request)?;
+        let viewer = self.viewer(&request, Rpc::Wait).await?;
         let request = request.into_inner();
-        let execution = self.find(&request.execution_id, &caller).await?;
+        let execution = self
+            .find(&request.execution_id, &viewer, OnOthers::See)
+            .await?;
         let bound = translate::duration("timeout", request.timeout)?;
         let passed = async {
             match bound {
@@ -241,9 +291,11 @@ impl ExecService for ExecHandler {
     }
 
     async fn write(&self, request: Request<v1::WriteRequest>) -> Reply<v1::WriteResponse> {
-        let caller = caller(&request)?;
+        let viewer = self.viewer(&request, Rpc::Write).await?;
         let request = request.into_inner();
-        let execution = self.find(&request.execution_id, &caller).await?;
+        let execution = self
+            .find(&request.execution_id, &viewer, OnOthers::Attach)
+            .await?;
         let chunk = request
             .chunk
             .ok_or_else(|| Reason::InvalidField.field("chunk", "is missing"))?;
@@ -260,30 +312,37 @@ impl ExecService for ExecHandler {
     }
 
     async fn signal(&self, request: Request<v1::SignalRequest>) -> Reply<v1::SignalResponse> {
-        let caller = caller(&request)?;
+        let viewer = self.viewer(&request, Rpc::Signal).await?;
         let request = request.into_inner();
         let number = translate::signal("signal", request.signal)?;
-        let execution = self.find(&request.execution_id, &caller).await?;
+        let execution = self
+            .find(&request.execution_id, &viewer, OnOthers::Signal)
+            .await?;
         execution.signal(number).await.map_err(status::ended)?;
         Ok(Response::new(v1::SignalResponse {}))
     }
 
     async fn resize(&self, request: Request<v1::ResizeRequest>) -> Reply<v1::ResizeResponse> {
-        let caller = caller(&request)?;
+        let viewer = self.viewer(&request, Rpc::Resize).await?;
         let request = request.into_inner();
-        let execution = self.find(&request.execution_id, &caller).await?;
+        let execution = self
+            .find(&request.execution_id, &viewer, OnOthers::Attach)
+            .await?;
         let resized = interact::resize(&execution, request.rows, request.columns).await?;
         resized.map_err(status::ended)?;
         Ok(Response::new(v1::ResizeResponse {}))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Reply<v1::GetResponse> {
-        let caller = caller(&request)?;
+        let viewer = self.viewer(&request, Rpc::Get).await?;
         let request = request.into_inner();
         let execution = match (request.execution_id.as_str(), request.request_id.as_str()) {
-            (id, "") => self.find(id, &caller).await?,
+            (id, "") => self.find(id, &viewer, OnOthers::See).await?,
             ("", request_id) => {
-                let found = self.executions.find_request(request_id, &caller).await;
+                let found = self
+                    .executions
+                    .find_request(request_id, &viewer.caller)
+                    .await;
                 let found = found.map_err(|refused| status::refused(&refused))?;
                 found.ok_or_else(|| status::not_found(request_id))?
             }
@@ -301,9 +360,9 @@ impl ExecService for ExecHandler {
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Reply<v1::ListResponse> {
-        let caller = caller(&request)?;
+        let viewer = self.viewer(&request, Rpc::List).await?;
         let filter = list::filter(request.into_inner())?;
-        let found = self.executions.list(&filter, &caller).await;
+        let found = self.executions.list(&filter, &viewer).await;
         let executions = found.executions.iter();
         let executions =
             executions.map(|execution| (execution.rank(), reply::execution(execution)));
@@ -311,8 +370,10 @@ impl ExecService for ExecHandler {
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Reply<v1::DeleteResponse> {
-        let caller = caller(&request)?;
-        let execution = self.find(&request.get_ref().execution_id, &caller).await?;
+        let viewer = self.viewer(&request, Rpc::Delete).await?;
+        let execution = self
+            .find(&request.get_ref().execution_id, &viewer, OnOthers::Delete)
+            .await?;
         if execution.end_record().is_none() {
             return Err(Reason::ExecutionRunning
                 .status("the execution has not ended; end it with Signal first"));
@@ -324,8 +385,10 @@ impl ExecService for ExecHandler {
 
     async fn get_server_info(
         &self,
-        _: Request<v1::GetServerInfoRequest>,
+        request: Request<v1::GetServerInfoRequest>,
     ) -> Reply<v1::GetServerInfoResponse> {
+        let asked = self.gate.ask(&caller(&request)?);
+        asked.map_err(|why| status::not_permitted(&why))?;
         Ok(Response::new(info::server_info(&self.executions)))
     }
 }

@@ -19,8 +19,15 @@ use crate::{
 };
 
 /// What of the API a server without it would drop unseen; in alphabetical order.
-const FEATURES: [&str; 7] = [
-    "drain", "durable", "limits", "refused", "terminal", "tokens", "user",
+const FEATURES: [&str; 8] = [
+    "drain",
+    "durable",
+    "isolation",
+    "limits",
+    "refused",
+    "terminal",
+    "tokens",
+    "user",
 ];
 
 pub(super) fn server_info(executions: &Executions) -> v1::GetServerInfoResponse {

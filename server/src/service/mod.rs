@@ -7,10 +7,11 @@ pub mod echo;
 pub mod exec;
 mod info;
 mod interact;
+mod isolation;
 mod list;
 mod reply;
 pub mod run;
-mod status;
+pub(crate) mod status;
 mod stream;
 mod translate;
 

@@ -19,6 +19,7 @@ use remex_supervisor::{
     process::{CommandSpec, ExitStatus, ResourceLimits},
 };
 
+use super::isolation;
 use crate::{
     durable::{DURABLE_KEPT, Kept},
     execution::{ENDED_KEPT, Execution, Told},
@@ -174,7 +175,12 @@ pub(super) fn execution(execution: &Execution) -> v1::Execution {
         stdout_bytes_total: counters.stdout_bytes(),
         stderr_bytes_total: counters.stderr_bytes(),
         attached: kept.map_or(u32::from(there), Kept::callers),
-        isolation: None,
+        isolation: execution
+            .spec
+            .isolation
+            .as_ref()
+            .zip(execution.applied.as_ref())
+            .map(|(spec, parts)| isolation::applied(spec, parts)),
         storage_error: facts.storage_error,
         stored_bytes: facts.stored_bytes,
         blocked: facts.is_blocked,
@@ -209,6 +215,7 @@ pub(super) fn command(spec: &CommandSpec, until_end: bool) -> v1::Command {
             term: terminal.term.to_string_lossy().into_owned(),
         }),
         limits: limits(&spec.limits),
+        isolation: spec.isolation.as_ref().map(isolation::message),
         ..v1::Command::default()
     };
     let texts: Option<Vec<&str>> = spec

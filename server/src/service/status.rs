@@ -13,6 +13,7 @@ use tonic::Status;
 use crate::{
     durable::StoreError,
     execution::{AttachRefused, Cut, Ended, StartRefused},
+    policy::gate::NotPermitted,
 };
 
 /// When to try again where the server is full.
@@ -25,12 +26,31 @@ pub(super) fn refused(refused: &StartRefused) -> Status {
         StartRefused::TooMany(_) | StartRefused::Memory => {
             Reason::TooManyExecutions.retry_after(RETRY_AFTER, message)
         }
+        StartRefused::NotPermitted(why) => not_permitted(why),
         StartRefused::Start(error) => start_error(error),
         StartRefused::StorageFull(_) => Reason::StorageFull.retry_after(RETRY_AFTER, message),
         StartRefused::Storage(_) | StartRefused::LeftAlone => Reason::SpawnFailed.status(message),
         StartRefused::RequestIdConflict(field) => Reason::RequestIdConflict.field(*field, message),
         StartRefused::RequestIdRetired => Reason::RequestIdRetired.status(message),
         StartRefused::Attach(refused) => attach_refused(refused),
+    }
+}
+
+/// What a rule would have to allow is told a program too.
+pub(crate) fn not_permitted(why: &NotPermitted) -> Status {
+    let message = why.to_string();
+    match why {
+        NotPermitted::Denied(denial) => Reason::PolicyDenied.with_metadata(
+            message,
+            [
+                ("rule", denial.rule().to_owned()),
+                ("needed", denial.needed()),
+            ],
+        ),
+        NotPermitted::Script(_) | NotPermitted::Isolation(_) => {
+            Reason::PolicyDenied.status(message)
+        }
+        NotPermitted::Unknown(_) => Reason::SpawnFailed.retry_after(RETRY_AFTER, message),
     }
 }
 
@@ -85,6 +105,9 @@ fn start_error(error: &StartError) -> Status {
         StartError::LimitUnavailable { limit, .. } => {
             Reason::LimitUnavailable.field(format!("command.limits.{limit}"), message)
         }
+        StartError::IsolationUnavailable { field, .. } => {
+            Reason::IsolationUnavailable.field(format!("command.isolation.{field}"), message)
+        }
         StartError::TooLarge(_) => Reason::CommandTooLarge.status(message),
         // To try again at once would be held as well.
         StartError::Held { .. } => Reason::SpawnFailed.status(message),
@@ -128,10 +151,6 @@ pub(super) fn complete(exit: &Exit) -> Result<(), Status> {
 
 pub(super) fn not_found(id: &str) -> Status {
     Reason::ExecutionNotFound.status(format!("there is no execution {id:?}"))
-}
-
-pub(super) fn not_yet(what: &str) -> Status {
-    Reason::NotYet.field(what, "a later version brings this")
 }
 
 #[cfg(test)]
@@ -185,6 +204,13 @@ mod tests {
                     why: text(),
                 },
                 Reason::LimitUnavailable,
+            ),
+            (
+                StartError::IsolationUnavailable {
+                    field: "x",
+                    why: text(),
+                },
+                Reason::IsolationUnavailable,
             ),
             (StartError::TooLarge(text()), Reason::CommandTooLarge),
             (

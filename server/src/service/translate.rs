@@ -20,7 +20,7 @@ use remex_supervisor::{
 use tonic::Status;
 use uuid::Uuid;
 
-use super::status;
+use super::{isolation, status};
 use crate::execution::{Attaching, Durability};
 
 /// The shell of `Command.shell`.
@@ -218,7 +218,6 @@ pub(super) fn attaching(request: &v1::AttachRequest, tells_accepted: bool) -> At
 }
 
 pub(super) fn command(command: v1::Command) -> Checked<CommandSpec> {
-    not_yet(&command)?;
     size(&command)?;
     let (argv, shell) = argv(command.argv, command.argv_raw, command.shell)?;
     Ok(CommandSpec {
@@ -232,16 +231,8 @@ pub(super) fn command(command: v1::Command) -> Checked<CommandSpec> {
         kill_after: kill_after(command.kill_after)?,
         terminal: command.terminal.map(terminal).transpose()?,
         limits: command.limits.map(limits).transpose()?.unwrap_or_default(),
+        isolation: command.isolation.map(isolation::checked).transpose()?,
     })
-}
-
-fn not_yet(command: &v1::Command) -> Checked<()> {
-    if let Some(isolation) = &command.isolation {
-        v1::isolation::Network::try_from(isolation.network)
-            .map_err(|_| unknown_number("command.isolation.network", isolation.network))?;
-        return Err(status::not_yet("command.isolation"));
-    }
-    Ok(())
 }
 
 /// Asks how large a command is before anything is done with it. What is passed on of the server's environment, too, has to

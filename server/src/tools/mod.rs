@@ -1,17 +1,22 @@
-//! What remexd does beside serving: it makes certificates and tokens.
+//! What remexd does beside serving: it makes certificates and tokens, says what a policy says, looks at the machine, and asks
+//! the remexd that runs.
 
 mod certs;
+mod doctor;
+pub mod operate;
+mod policy;
 mod token;
 
 use std::{io, path::PathBuf};
 
 use clap::Subcommand;
-use remex_daemon::DaemonExit;
+use remex_daemon::{DaemonExit, logging::LogLevel};
 
+use self::{operate::Which, policy::Asked};
 use crate::identity::tokens::Name;
 
 /// A subcommand.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Tool {
     /// Certificates for trying and for small installations
     #[command(subcommand)]
@@ -19,10 +24,52 @@ pub enum Tool {
     /// Tokens for callers
     #[command(subcommand)]
     Token(Token),
+    /// What a policy allows
+    #[command(subcommand)]
+    Policy(Policies),
+    /// How the remexd that runs is
+    Status {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the remexd that runs take no new commands and end as after SIGTERM, and wait until it has
+    Drain {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+        /// Kill what runs and is not durable at once
+        #[arg(long)]
+        kill: bool,
+    },
+    /// Have the remexd that runs read its configuration, certificates and tokens again
+    Reload {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Have the remexd that runs log what is of this level or graver, until it is reloaded
+    LogLevel {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+        /// The level
+        #[arg(value_enum, value_name = "LEVEL")]
+        level: LogLevel,
+    },
+    /// Look at what this machine offers remexd, what is missing, and how to mend it
+    Doctor {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+    },
 }
 
 /// What can be done about certificates.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Certs {
     /// Make a CA and certificates of a server on this machine and of a client, signed by it
     Init {
@@ -33,7 +80,7 @@ pub enum Certs {
 }
 
 /// What can be done about tokens.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Token {
     /// Make a token: itself on stdout, the line for --tokens, with its hash, on stderr
     New {
@@ -44,6 +91,19 @@ pub enum Token {
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
     },
+}
+
+/// What can be asked of a policy.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Policies {
+    /// Read a policy as remexd would, with its examples, and say which rules allow everything
+    Test {
+        /// The policy
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Say whether a caller may run a command, by which rule, and what that forces
+    Explain(Box<Asked>),
 }
 
 /// It was not made.
@@ -61,6 +121,9 @@ pub enum ToolError {
         /// Why not.
         source: io::Error,
     },
+    /// The machine lacks something, or remexd does not answer.
+    #[error("{0}")]
+    Unavailable(String),
     /// The machine, or a library.
     #[error("{0}")]
     Internal(String),
@@ -70,18 +133,26 @@ impl From<&ToolError> for DaemonExit {
     fn from(error: &ToolError) -> Self {
         match error {
             ToolError::Usage(_) => Self::Usage,
-            ToolError::File { .. } => Self::Unavailable,
+            ToolError::File { .. } | ToolError::Unavailable(_) => Self::Unavailable,
             ToolError::Internal(_) => Self::Internal,
         }
     }
 }
 
 impl Tool {
-    /// Does it.
-    pub fn run(&self) -> Result<(), ToolError> {
+    /// Does it, and says how the program ends.
+    pub fn run(&self) -> Result<DaemonExit, ToolError> {
         match self {
-            Self::Certs(Certs::Init { folder }) => certs::init(folder),
-            Self::Token(Token::New { name, expires }) => token::new(name, expires.as_deref()),
+            Self::Certs(Certs::Init { folder }) => certs::init(folder)?,
+            Self::Token(Token::New { name, expires }) => token::new(name, expires.as_deref())?,
+            Self::Policy(Policies::Test { file }) => policy::test(file)?,
+            Self::Policy(Policies::Explain(asked)) => return policy::explain(asked),
+            Self::Status { which, json } => operate::status(which, *json)?,
+            Self::Drain { which, kill } => operate::drain(which, *kill)?,
+            Self::Reload { which } => operate::reload(which)?,
+            Self::LogLevel { which, level } => operate::log_level(which, *level)?,
+            Self::Doctor { which } => doctor::examine(which)?,
         }
+        Ok(DaemonExit::Success)
     }
 }

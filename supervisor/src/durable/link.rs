@@ -78,8 +78,9 @@ impl Link {
         if bytes.len() > MAX_ORDER_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let order = packet::seal("order", &bytes)?;
-        let mut fds = vec![order.as_fd()];
+        let order_file = packet::seal("order", &bytes)?;
+        let mut fds = vec![order_file.as_fd()];
+        fds.extend(order.resolved.ruleset.as_ref().map(AsFd::as_fd));
         fds.extend(place.cgroup().map(|(dir, _)| dir));
         self.send_with(&LinkRequest::Start, &fds)
     }

@@ -30,7 +30,9 @@ use crate::{
     lifecycle::presence::Presence,
     packet,
     process::{
-        NotStarted, SPAWN_BOUND, StdinSpec, raw,
+        NotStarted, SPAWN_BOUND, StdinSpec,
+        plan::Planned,
+        raw,
         solo::{self, Cgroup, ChildSignals, Launch, Launching},
     },
 };
@@ -277,7 +279,9 @@ impl Supervisor {
                 is_full: error.is_full(),
             });
         self.reach(Step::Reserved);
-        match reserved.and_then(|()| launch(&order, fds.next())) {
+        // It comes before the cgroup. Where it is missing, the child refuses what takes its place.
+        let ruleset = order.plan.has_ruleset().then(|| fds.next()).flatten();
+        match reserved.and_then(|()| launch(&order, ruleset, fds.next())) {
             Ok(launching) => {
                 self.reach(Step::Launched);
                 self.state = State::Starting(Box::new(Starting {
@@ -420,7 +424,11 @@ fn reach(step: Step, execution: Option<&Execution>) {
     }
 }
 
-fn launch(order: &order::Received, dir: Option<OwnedFd>) -> Result<Launching, NotStarted> {
+fn launch(
+    order: &order::Received,
+    ruleset: Option<OwnedFd>,
+    dir: Option<OwnedFd>,
+) -> Result<Launching, NotStarted> {
     let cgroup = order.cgroup.as_ref().zip(dir);
     let stdin = if order.stdin_open || !order.stdin.is_empty() {
         StdinSpec::Open
@@ -428,7 +436,10 @@ fn launch(order: &order::Received, dir: Option<OwnedFd>) -> Result<Launching, No
         StdinSpec::Null
     };
     let launch = Launch {
-        plan: order.plan.clone(),
+        planned: Planned {
+            plan: order.plan.clone(),
+            ruleset,
+        },
         stdin,
         terminal: order.terminal,
         cgroup: cgroup.map(|((path, is_limited), dir)| Cgroup {

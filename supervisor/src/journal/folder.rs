@@ -18,6 +18,9 @@ pub const PREPARED_BYTES: u64 = 64 * 1024;
 /// Folders with such names are on their way out.
 const REMOVED_PREFIX: &str = ".removed-";
 
+/// How often a folder is emptied before what goes on appearing in it is left for the next start.
+const REMOVE_PASSES: u32 = 4;
+
 /// Makes the journal of the execution `id`: its folder, and a first segment of `zeroed_bytes` zeros. Unless nothing is ever
 /// synced, all of it is on disk then.
 pub fn prepare<D: Folder>(
@@ -105,15 +108,30 @@ pub fn sweep_removed<D: Folder>(parent: &D) -> Result<usize, StorageError> {
     Ok(names.len())
 }
 
+/// Removes a folder with all files in it. A supervisor that ends meanwhile may remove its own files, or have made one more.
 fn remove_all<D: Folder>(parent: &D, name: &str) -> Result<(), StorageError> {
     let folder = parent.open_folder(name).of(Operation::OpenFolder)?;
+    for _ in 1..REMOVE_PASSES {
+        remove_files(&folder)?;
+        match parent.remove_folder(name) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed.of(Operation::RemoveFolder),
+        }
+    }
+    remove_files(&folder)?;
+    parent.remove_folder(name).of(Operation::RemoveFolder)
+}
+
+fn remove_files<D: Folder>(folder: &D) -> Result<(), StorageError> {
     let mut files = Vec::new();
     folder
         .names(&mut |file| files.push(file.to_owned()))
         .of(Operation::List)?;
     for file in files {
-        folder.remove(&file).of(Operation::Remove)?;
+        match folder.remove(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.of(Operation::Remove)?,
+        }
     }
-    drop(folder);
-    parent.remove_folder(name).of(Operation::RemoveFolder)
+    Ok(())
 }

@@ -1,8 +1,11 @@
 //! What others may see of a running execution at any time.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
-use super::output::OutputStream;
+use super::{output::OutputStream, totals::Totals};
 
 /// How far an execution has come. Written by its engine, or by whoever is told of an engine in another process.
 #[derive(Debug, Default)]
@@ -12,6 +15,7 @@ pub struct Counters {
     stdin_accepted: AtomicU64,
     last_sequence: AtomicU64,
     abandoned: AtomicBool,
+    totals: Arc<Totals>,
 }
 
 /// How far an engine in another process was when it told; a part that it did not tell is 0.
@@ -25,6 +29,19 @@ pub struct Position {
 }
 
 impl Counters {
+    /// Of an execution that adds to `totals`, too.
+    pub fn adding_to(totals: Arc<Totals>) -> Self {
+        Self {
+            totals,
+            ..Self::default()
+        }
+    }
+
+    /// What it adds to.
+    pub(super) fn totals(&self) -> &Arc<Totals> {
+        &self.totals
+    }
+
     /// Bytes that were read of the command's stdout, or of its terminal.
     pub fn stdout_bytes(&self) -> u64 {
         self.stdout_bytes.load(Ordering::Relaxed)
@@ -53,11 +70,17 @@ impl Counters {
     /// The engine, in another process, has come to `position`.
     pub fn follow(&self, position: Position) {
         // What was told before may come behind what was asked for since.
-        let follow = |counter: &AtomicU64, value| counter.fetch_max(value, Ordering::Relaxed);
-        follow(&self.stdout_bytes, position.stdout_bytes);
-        follow(&self.stderr_bytes, position.stderr_bytes);
-        follow(&self.stdin_accepted, position.stdin_accepted);
+        let follow = |counter: &AtomicU64, value: u64| {
+            let before = counter.fetch_max(value, Ordering::Relaxed);
+            value.saturating_sub(before)
+        };
+        let stdout = follow(&self.stdout_bytes, position.stdout_bytes);
+        let stderr = follow(&self.stderr_bytes, position.stderr_bytes);
+        let stdin = follow(&self.stdin_accepted, position.stdin_accepted);
         follow(&self.last_sequence, position.last_sequence);
+        self.totals.read(OutputStream::Stdout, stdout);
+        self.totals.read(OutputStream::Stderr, stderr);
+        self.totals.accept(stdin);
     }
 
     /// `bytes` of `stream` were read.
@@ -67,11 +90,15 @@ impl Counters {
             OutputStream::Stderr => &self.stderr_bytes,
         };
         total.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.totals.read(stream, bytes as u64);
     }
 
     /// stdin has been accepted up to `position`.
     pub(super) fn accept(&self, position: u64) {
-        self.stdin_accepted.store(position, Ordering::Relaxed);
+        let before = self.stdin_accepted.swap(position, Ordering::Relaxed);
+        if position > before {
+            self.totals.accept(position - before);
+        }
     }
 
     /// The sequence of the next event.

@@ -17,6 +17,7 @@ use super::{
     outputs::Outputs,
     port::{Descriptor, Interest, LOOK_INTERVAL, Port, Watched},
     stdin::{Stdin, StdinChunk, StdinError},
+    totals::HeldUp,
 };
 use crate::process::{Process, Stdio, TreeLook, Usage, WindowSize};
 
@@ -35,6 +36,8 @@ pub struct Engine<F, O> {
     usage: Usage,
     ended_at: Option<Duration>,
     output_left_open: bool,
+    /// While its reader holds it up.
+    held_up: Option<HeldUp>,
     exit: Option<Exit>,
 }
 
@@ -103,6 +106,7 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
             usage: Usage::default(),
             ended_at: None,
             output_left_open: false,
+            held_up: None,
             exit: None,
         };
         engine.begin();
@@ -386,8 +390,20 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
     fn tell_flow(&mut self, flow: Flow, now: Duration) {
         match flow {
             Flow::Same => {}
-            Flow::Blocked => self.tell(Fact::Blocked, now),
-            Flow::Unblocked => self.tell(Fact::Unblocked, now),
+            Flow::Blocked => {
+                self.held_up = Some(HeldUp::since(now, self.counters.totals()));
+                self.tell(Fact::Blocked, now);
+            }
+            Flow::Unblocked => {
+                self.end_holding_up(now);
+                self.tell(Fact::Unblocked, now);
+            }
+        }
+    }
+
+    fn end_holding_up(&mut self, now: Duration) {
+        if let Some(held_up) = self.held_up.take() {
+            held_up.end(now);
         }
     }
 
@@ -451,6 +467,9 @@ impl<F: Watched, O: Outlet> Engine<F, O> {
         let Some(process) = self.process.take() else {
             return;
         };
+        self.end_holding_up(now);
+        let drained = now.saturating_sub(self.ended_at.unwrap_or(now));
+        self.counters.totals().drained(drained);
         self.exit = Some(Exit {
             outcome,
             wall_time: self.ended_at.unwrap_or(now),

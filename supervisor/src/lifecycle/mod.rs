@@ -4,7 +4,7 @@
 //! of it without its callers: all four are pure. A life is told [`fact`]s and answers with [`action`]s, the last of which is the
 //! [`outcome`]; its [`drain`] and its [`ending`] have their own times.
 //! [`engine`] is what does it: it owns the descriptors, each in a [`port`], reads the `outputs`, feeds stdin through the
-//! [`feeder`], and passes what it reads to an [`outlet`] as numbered [`event`]s. [`counters`] tell others how far it has come.
+//! [`feeder`], and passes what it reads to an [`outlet`] as numbered [`event`]s. [`counters`] tell others how far it has come, and [`totals`] how far all of them.
 
 pub mod outcome;
 pub mod fact;
@@ -17,6 +17,7 @@ pub mod stdin;
 pub mod presence;
 pub mod event;
 pub mod counters;
+pub mod totals;
 pub mod port;
 mod outputs;
 pub mod feeder;

@@ -9,16 +9,22 @@
 )]
 
 use std::{
-    ffi::{CString, c_char, c_int, c_long, c_uint},
+    ffi::{CStr, CString, c_char, c_int, c_long, c_uint},
+    os::fd::{AsRawFd, OwnedFd},
     ptr,
 };
 
 use super::{
     clone::Work,
+    examine,
+    isolation::confine::{self, Part},
     lookup::{self, How, Seen},
-    plan::{Identity, Plan},
+    plan::{Identity, Judged, Plan, Planned},
     raw,
 };
+
+/// What every command begins with, whatever the server was started with.
+const UMASK: usize = 0o022;
 
 /// One step of the set-up, so that a failure says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,7 @@ pub(crate) enum Step {
     Niceness,
     Identity,
     WorkingDirectory,
+    Isolation(Part),
     Exec,
 }
 
@@ -52,6 +59,8 @@ pub(crate) struct Job {
     /// Become fds 0, 1 and 2; each is above 2 itself.
     stdio: [c_int; 3],
     fourth: Fourth,
+    /// What its confinement names.
+    ruleset: Option<OwnedFd>,
     /// The child has come as far as the exec.
     executing: bool,
     /// Written by the child if it could not execute.
@@ -86,13 +95,15 @@ impl Pointers {
 
 impl Job {
     /// A child that is to do what `plan` says.
-    pub(crate) fn new(plan: Plan, stdio: [c_int; 3], fourth: Fourth) -> Self {
+    pub(crate) fn new(planned: Planned, stdio: [c_int; 3], fourth: Fourth) -> Self {
+        let Planned { plan, ruleset } = planned;
         Self {
             argv: Pointers::to(&plan.argv),
             envp: Pointers::to(&plan.environment),
             plan,
             stdio,
             fourth,
+            ruleset,
             executing: false,
             failure: None,
         }
@@ -140,6 +151,12 @@ type Failed = (Step, c_int);
 /// kernel holds it in later. Limits and niceness come before the user's change, which takes away the right to raise them.
 fn prepare(job: &Job) -> Result<(), Failed> {
     call(Step::Session, libc::SYS_setsid, [0; 5])?;
+    call(Step::Session, libc::SYS_umask, [UMASK, 0, 0, 0, 0])?;
+    if let Some(confinement) = &job.plan.confinement {
+        // The ruleset's number means it as long as descriptors are the server's.
+        let ruleset = job.ruleset.as_ref().map(AsRawFd::as_raw_fd);
+        confinement.restrict(ruleset).map_err(isolation)?;
+    }
     own_descriptors(job)?;
     for (to, from) in (0..).zip(job.stdio) {
         call(Step::Stdio, libc::SYS_dup3, [raw::int(from), to, 0, 0, 0])?;
@@ -166,6 +183,37 @@ fn prepare(job: &Job) -> Result<(), Failed> {
         call(Step::Terminal, libc::SYS_ioctl, [0, request, 0, 0, 0])?;
     }
     let plan = &job.plan;
+    set_limits(plan)?;
+    if let Some(confinement) = &plan.confinement {
+        confinement.leave_network().map_err(isolation)?;
+    }
+    if let Some(identity) = &plan.identity {
+        become_user(identity)?;
+    }
+    if plan.confinement.is_some() {
+        confine::drop_capabilities().map_err(isolation)?;
+    }
+    if matches!(job.fourth, Fourth::Given(_)) {
+        pass_capabilities();
+    }
+    if plan.judged.is_some() {
+        return enter(&plan.directory);
+    }
+    let directory = plan.directory.as_ptr() as usize;
+    let entered = call(
+        Step::WorkingDirectory,
+        libc::SYS_chdir,
+        [directory, 0, 0, 0, 0],
+    );
+    if entered.is_err() && plan.or_root {
+        let root = c"/".as_ptr() as usize;
+        return call(Step::WorkingDirectory, libc::SYS_chdir, [root, 0, 0, 0, 0]);
+    }
+    entered
+}
+
+/// Limits and niceness.
+fn set_limits(plan: &Plan) -> Result<(), Failed> {
     for (index, limit) in plan.limits.iter().enumerate() {
         let value = libc::rlimit64 {
             rlim_cur: limit.soft,
@@ -187,23 +235,15 @@ fn prepare(job: &Job) -> Result<(), Failed> {
             [which, 0, raw::int(niceness), 0, 0],
         )?;
     }
-    if let Some(identity) = &plan.identity {
-        become_user(identity)?;
-    }
-    if matches!(job.fourth, Fourth::Given(_)) {
-        pass_capabilities();
-    }
-    let directory = plan.directory.as_ptr() as usize;
-    let entered = call(
-        Step::WorkingDirectory,
-        libc::SYS_chdir,
-        [directory, 0, 0, 0, 0],
-    );
-    if entered.is_err() && plan.or_root {
-        let root = c"/".as_ptr() as usize;
-        return call(Step::WorkingDirectory, libc::SYS_chdir, [root, 0, 0, 0, 0]);
-    }
-    entered
+    Ok(())
+}
+
+/// Enters a folder by a path that has no links, or does not.
+fn enter(directory: &CStr) -> Result<(), Failed> {
+    let fd = examine::open_plain(directory).map_err(|errno| (Step::WorkingDirectory, errno))?;
+    let arguments = [raw::int(fd), 0, 0, 0, 0];
+    call(Step::WorkingDirectory, libc::SYS_fchdir, arguments)?;
+    call(Step::WorkingDirectory, libc::SYS_close, arguments)
 }
 
 /// From here on descriptors are the child's alone: a copy of the server's, up to the highest that it needs. To go on
@@ -272,7 +312,7 @@ fn pass_capabilities() {
     }
 }
 
-/// Default signals, then exec. Only returns if that failed.
+/// Default signals, the filter of system calls, then exec. Only returns if that failed.
 fn execute(job: &Job) -> Failed {
     const SIGNAL_SET_BYTES: usize = 8;
     // The kernel's struct sigaction for SIG_DFL: handler, flags, restorer and mask, all zero.
@@ -293,13 +333,50 @@ fn execute(job: &Job) -> Failed {
         libc::SYS_rt_sigprocmask,
         [how, none, 0, SIGNAL_SET_BYTES, 0],
     );
-    let program = job.plan.program.as_ptr() as usize;
+    if let Some(confinement) = &job.plan.confinement
+        && let Err(failed) = confinement.filter()
+    {
+        return isolation(failed);
+    }
     let argv = job.argv.0.as_ptr() as usize;
     let envp = job.envp.0.as_ptr() as usize;
-    match call(Step::Exec, libc::SYS_execve, [program, argv, envp, 0, 0]) {
+    let executed = match &job.plan.judged {
+        None => {
+            let program = job.plan.program.as_ptr() as usize;
+            call(Step::Exec, libc::SYS_execve, [program, argv, envp, 0, 0])
+        }
+        Some(judged) => execute_judged(judged, argv, envp),
+    };
+    match executed {
         Err(failed) => failed,
         Ok(()) => (Step::Exec, 0),
     }
+}
+
+fn isolation((part, errno): (Part, c_int)) -> Failed {
+    (Step::Isolation(part), errno)
+}
+
+/// Executes the file that was judged: by the descriptor that it is opened with now, which nobody can make another's; a script by
+/// its path, which its interpreter has to open itself.
+fn execute_judged(judged: &Judged, argv: usize, envp: usize) -> Result<(), Failed> {
+    let exec = |errno| (Step::Exec, errno);
+    let fd = match examine::open_plain(&judged.path) {
+        // A link is in its way now, which was not.
+        Err(libc::ELOOP) => return Err(exec(libc::ESTALE)),
+        opened => opened.map_err(exec)?,
+    };
+    let (id, _) = examine::identify(fd, How::Waiting).map_err(exec)?;
+    if id != judged.id {
+        return Err(exec(libc::ESTALE));
+    }
+    let path = judged.path.as_ptr() as usize;
+    if judged.by_path {
+        return call(Step::Exec, libc::SYS_execve, [path, argv, envp, 0, 0]);
+    }
+    let (empty, flags) = (c"".as_ptr() as usize, raw::int(libc::AT_EMPTY_PATH));
+    let arguments = [raw::int(fd), empty, argv, envp, flags];
+    call(Step::Exec, libc::SYS_execveat, arguments)
 }
 
 fn call(step: Step, number: c_long, arguments: [usize; 5]) -> Result<(), Failed> {

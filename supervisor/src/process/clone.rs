@@ -135,13 +135,28 @@ impl Cloner {
         impl Work for Nothing {
             fn run(&mut self) {}
         }
-        let (leader, birth) = self.start(Nothing, cgroup)?;
+        Ok(self.run_to_end(Nothing, cgroup)?.1)
+    }
+
+    /// Has a child do `work`, and waits for its end.
+    pub(super) fn run<W: Work>(&self, work: W) -> io::Result<W> {
+        let (work, _) = self.run_to_end(work, None)?;
+        work.ok_or_else(|| io::ErrorKind::Other.into())
+    }
+
+    /// The same, and whether it has lived to exit.
+    fn run_to_end<W: Work>(
+        &self,
+        work: W,
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(Option<W>, bool)> {
+        let (leader, birth) = self.start(work, cgroup)?;
         let id = WaitId::PidFd(leader.pidfd().as_fd());
         let status = rustix::io::retry_on_intr(|| {
             rustix::process::waitid(id.clone(), WaitIdOptions::EXITED)
         })?;
-        self.finish(birth);
-        Ok(status.is_some_and(|status| status.exited()))
+        let work = self.finish(birth);
+        Ok((work, status.is_some_and(|status| status.exited())))
     }
 
     fn take_stack(&self) -> io::Result<Stack> {

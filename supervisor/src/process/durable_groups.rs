@@ -61,6 +61,11 @@ impl DurableGroups {
         })
     }
 
+    /// The folder that all groups are in.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
     /// For the start-up line.
     pub(super) fn describe(&self) -> String {
         let base = self.base.display();

@@ -146,6 +146,7 @@ mod tests {
             kill_after: DEFAULT_KILL_AFTER,
             terminal: None,
             limits: ResourceLimits::default(),
+            isolation: None,
         }
     }
 

@@ -51,6 +51,14 @@ pub enum StartError {
         /// Why not.
         why: String,
     },
+    /// What a command was to be kept from cannot be kept from it here.
+    #[error("isolation.{field} cannot be applied: {why}")]
+    IsolationUnavailable {
+        /// The field's name in the API.
+        field: &'static str,
+        /// Why not.
+        why: String,
+    },
     /// Arguments and environment are more than the kernel takes.
     #[error("{0}")]
     TooLarge(String),

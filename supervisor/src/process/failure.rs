@@ -5,6 +5,7 @@ use std::io;
 use super::{
     child::{Failure, Step},
     error::{StartError, no_switch},
+    isolation::confine::Part,
     limits,
     lookup::{Seen, directory_error, exec_error},
     plan::Plan,
@@ -23,6 +24,15 @@ impl Failure {
             Step::Identity => (5, 0),
             Step::WorkingDirectory => (6, 0),
             Step::Exec => (7, 0),
+            Step::Isolation(part) => {
+                let place = Part::ALL.iter().position(|one| *one == part);
+                (
+                    8,
+                    place
+                        .and_then(|place| u8::try_from(place).ok())
+                        .unwrap_or(u8::MAX),
+                )
+            }
         };
         let (seen, why) = match self.seen {
             None => (0, 0),
@@ -51,6 +61,7 @@ impl Failure {
             5 => Step::Identity,
             6 => Step::WorkingDirectory,
             7 => Step::Exec,
+            8 => Step::Isolation(*Part::ALL.get(usize::from(index))?),
             _ => return None,
         };
         let seen = match seen {
@@ -86,7 +97,22 @@ impl Failure {
             },
             Step::Identity => no_switch(user.unwrap_or_default(), &why),
             Step::WorkingDirectory => directory_error(&plan.directory, source()),
-            Step::Exec => exec_error(&plan.program, seen, errno),
+            Step::Isolation(part) => StartError::IsolationUnavailable {
+                field: part.field(),
+                why: format!("{}: {why}", part.name()),
+            },
+            Step::Exec => match exec_error(&plan.program, seen, errno) {
+                StartError::ProgramNotExecutable { program, why }
+                    if errno == libc::EACCES && plan.has_ruleset() =>
+                {
+                    let hint = "isolation.execute_paths has to hold it, and its interpreter if it is a script";
+                    StartError::ProgramNotExecutable {
+                        program,
+                        why: format!("{why}; {hint}"),
+                    }
+                }
+                error => error,
+            },
         }
     }
 }
@@ -106,6 +132,8 @@ mod tests {
             Step::Identity,
             Step::WorkingDirectory,
             Step::Exec,
+            Step::Isolation(Part::NoNewPrivileges),
+            Step::Isolation(Part::Filter),
         ] {
             for seen in [
                 None,

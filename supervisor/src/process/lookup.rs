@@ -270,6 +270,11 @@ pub(super) fn exec_error(program: &CStr, seen: Option<Seen>, errno: i32) -> Star
         Some(Seen::Executable | Seen::Unknown) | None => {}
     }
     match errno {
+        libc::EISDIR => unusable(program, Seen::Folder),
+        libc::ESTALE => not_executable(
+            program,
+            "it was changed or replaced while it was looked at; try again",
+        ),
         libc::ENAMETOOLONG => unusable(program, Seen::Refused(errno)),
         // The file is there, so it is the interpreter or loader it names that is not.
         libc::ENOENT => not_executable(

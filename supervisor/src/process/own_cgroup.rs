@@ -13,6 +13,8 @@ pub(super) struct OwnCgroup {
     path: PathBuf,
     /// Where the tree is mounted, as far as it is to be seen here.
     top: PathBuf,
+    /// Which part of the tree that is.
+    root: PathBuf,
 }
 
 impl OwnCgroup {
@@ -31,8 +33,8 @@ impl OwnCgroup {
             .ok_or("the kernel names no cgroup v2 of this process")?;
         mounts
             .find_map(|(root, top)| {
-                let path = top.join(own.strip_prefix(root).ok()?);
-                Some(Self { path, top })
+                let path = top.join(own.strip_prefix(&root).ok()?);
+                Some(Self { path, top, root })
             })
             .filter(|own| own.path.join("cgroup.procs").exists())
             .ok_or_else(|| "this process is outside the mounted cgroup v2 tree".into())
@@ -40,6 +42,11 @@ impl OwnCgroup {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder of the group that `/proc/PID/cgroup` calls `path`; `None`: it is not to be seen here.
+    pub(super) fn place_of(&self, path: &Path) -> Option<PathBuf> {
+        Some(self.top.join(path.strip_prefix(&self.root).ok()?))
     }
 
     /// The group that it is in; `None` where it is the topmost that there is.
@@ -100,6 +107,7 @@ mod tests {
         let own = |path: &str| OwnCgroup {
             path: path.into(),
             top: "/sys/fs/cgroup".into(),
+            root: "/".into(),
         };
         assert_eq!(own("/sys/fs/cgroup").parent(), None);
         let service = own("/sys/fs/cgroup/system.slice/remexd.service");

@@ -1,11 +1,14 @@
 //! A command as it will be executed: everything looked up and decided, so that what was checked is what runs. It crosses
 //! to the zygote as it is, where a child of that does what it says.
 
-use std::ffi::{CString, c_int, c_uint};
+use std::{
+    ffi::{CString, c_int, c_uint},
+    os::fd::OwnedFd,
+};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::error::StartError;
+use super::{error::StartError, isolation::confine::Confinement};
 use crate::codec::{Decoder, Encoder};
 
 /// Longest plan that crosses to another process: the kernel executes nothing longer.
@@ -27,6 +30,34 @@ pub(crate) struct Rlimit {
     pub(crate) hard: u64,
 }
 
+/// What tells a file from every other one, and from itself after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) device: (u32, u32),
+    pub(crate) inode: u64,
+    /// When it, its mode or its name was changed last.
+    pub(crate) changed: (i64, u32),
+}
+
+impl FileId {
+    /// No file's.
+    pub(crate) const NONE: Self = Self {
+        device: (0, 0),
+        inode: 0,
+        changed: (0, 0),
+    };
+}
+
+/// A file that somebody has judged: it is executed, or nothing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Absolute, and without links.
+    pub(crate) path: CString,
+    pub(crate) id: FileId,
+    /// A script, whose interpreter has to find it by its path.
+    pub(crate) by_path: bool,
+}
+
 /// What a child does before it executes a program, and which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -46,6 +77,18 @@ pub(crate) struct Plan {
     pub(crate) terminal: bool,
     /// Signals whose action is set to the default.
     pub(crate) reset: Vec<c_int>,
+    /// What it gives up.
+    pub(crate) confinement: Option<Confinement>,
+    /// What `program` has to be, and then `directory` is without links too; `None`: whatever is there.
+    pub(crate) judged: Option<Judged>,
+}
+
+/// A plan, and what goes with it that is no bytes.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    /// The ruleset of Landlock that its confinement names.
+    pub(crate) ruleset: Option<OwnedFd>,
 }
 
 /// What execve(2) takes of arguments, variables and their pointers: a quarter of the stack that children may have, between
@@ -73,6 +116,12 @@ impl Plan {
         )))
     }
 
+    /// Whether a ruleset of Landlock comes along.
+    pub(crate) fn has_ruleset(&self) -> bool {
+        let confinement = self.confinement.as_ref();
+        confinement.is_some_and(|confinement| confinement.has_ruleset)
+    }
+
     /// For another process.
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.bool(self.or_root);
@@ -92,6 +141,23 @@ impl Plan {
             out.u32(identity.uid);
             out.u32(identity.gid);
             out.list(&identity.groups, |out, group| out.u32(*group));
+        });
+        out.option(self.confinement.as_ref(), |out, confinement| {
+            confinement.encode(out);
+        });
+        out.option(self.judged.as_ref(), |out, judged| {
+            let FileId {
+                device,
+                inode,
+                changed,
+            } = judged.id;
+            out.c_str(&judged.path);
+            out.bool(judged.by_path);
+            out.u32(device.0);
+            out.u32(device.1);
+            out.u64(inode);
+            out.u64(changed.0.cast_unsigned());
+            out.u32(changed.1);
         });
     }
 
@@ -118,6 +184,18 @@ impl Plan {
                     uid: from.u32()?,
                     gid: from.u32()?,
                     groups: from.list(Decoder::u32)?,
+                })
+            })?,
+            confinement: from.option(Confinement::decode)?,
+            judged: from.option(|from| {
+                Some(Judged {
+                    path: from.c_string()?,
+                    by_path: from.bool()?,
+                    id: FileId {
+                        device: (from.u32()?, from.u32()?),
+                        inode: from.u64()?,
+                        changed: (from.u64()?.cast_signed(), from.u32()?),
+                    },
                 })
             })?,
         })
@@ -150,6 +228,20 @@ mod tests {
             niceness: Some(-5),
             terminal: false,
             reset: vec![13],
+            confinement: Some(Confinement {
+                has_ruleset: true,
+                own_network: false,
+                filter: vec![1, u64::MAX],
+            }),
+            judged: Some(Judged {
+                path: c"/usr/bin/dash".into(),
+                id: FileId {
+                    device: (8, 1),
+                    inode: 7,
+                    changed: (-1, 5),
+                },
+                by_path: false,
+            }),
         }
     }
 

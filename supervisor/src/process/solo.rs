@@ -32,7 +32,7 @@ use super::{
     group::Fresh,
     leader::Leader,
     leaders,
-    plan::Plan,
+    plan::Planned,
     pty::Master,
     raw,
     resolving::Resolved,
@@ -230,7 +230,7 @@ impl Resolved {
 /// What is to be spawned, and where.
 #[derive(Debug)]
 pub(crate) struct Launch {
-    pub(crate) plan: Plan,
+    pub(crate) planned: Planned,
     pub(crate) stdin: StdinSpec,
     pub(crate) terminal: Option<WindowSize>,
     /// `None`: the tree is what descends from this process.
@@ -328,17 +328,18 @@ impl Launching {
     ///
     /// This process has one thread, and has called [`begin`].
     pub(crate) unsafe fn start(launch: Launch) -> Result<Self, NotStarted> {
-        let uid = launch.plan.identity.as_ref().map(|identity| identity.uid);
+        let mut planned = launch.planned;
+        let identity = planned.plan.identity.as_ref();
+        let uid = identity.map(|user| user.uid);
         let (stdio, childs, terminal) =
             streams(launch.terminal, launch.stdin, uid).map_err(Making::Streams.failed())?;
         let place = Place::open(launch.cgroup)?;
         let null = open_null().map_err(Making::Streams.failed())?;
         let (channel, theirs) = packet::pair().map_err(Making::Process.failed())?;
-        let mut plan = launch.plan;
         // What this process ignores, a program that it executes would ignore, too.
-        plan.reset.extend(IGNORED);
+        planned.plan.reset.extend(IGNORED);
         let ends = childs.ends(null.as_fd()).map(|end| end.as_raw_fd());
-        let mut job = Job::new(plan, ends, Fourth::Kept);
+        let mut job = Job::new(planned, ends, Fourth::Kept);
         let at = Instant::now();
         // SAFETY: the caller's promise.
         let born = match unsafe { fork(place.cgroup(), Parent::This) } {

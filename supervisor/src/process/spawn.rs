@@ -22,12 +22,14 @@ use super::{
     environment::Environment,
     error::StartError,
     helper::Helpers,
+    isolation::{AppliedParts, Support, decide},
     limits,
     low_fds::LowFds,
+    membership::{self, ProcessCgroup},
     names::Names,
     plan::{Plan, Rlimit, argument_bytes},
     prepare::Prepared,
-    resolving::Resolving,
+    resolving::{Resolved, Resolving},
     spawning::Spawning,
     spec::{CommandSpec, StdinSpec},
     stuck::Stuck,
@@ -72,6 +74,7 @@ pub struct Spawner {
     pub(super) low_fds: Arc<LowFds>,
     pub(super) containment: Arc<Containment>,
     pub(super) cloner: Arc<Cloner>,
+    pub(super) support: Support,
     pub(super) names: Names,
     pub(super) zygote: Option<Zygote>,
     stuck: Mutex<Vec<Stuck>>,
@@ -93,6 +96,7 @@ impl Spawner {
     pub fn new(settings: Settings) -> io::Result<(Self, usize)> {
         let low_fds = LowFds::new()?;
         let cloner = Arc::new(Cloner::new()?);
+        let support = Support::find(&cloner)?;
         let (containment, killed) = Containment::open(
             &settings.instance,
             &settings.state_dir,
@@ -123,6 +127,7 @@ impl Spawner {
             low_fds,
             containment,
             cloner,
+            support,
             names: Names::default(),
             zygote,
             stuck: Mutex::default(),
@@ -134,6 +139,17 @@ impl Spawner {
     /// How process trees are kept together, for people.
     pub fn describe(&self) -> String {
         self.containment.describe()
+    }
+
+    /// What holds of the isolation of `spec`, which was started; `None`: it has none.
+    pub fn applied(&self, spec: &CommandSpec) -> Option<AppliedParts> {
+        let decision = decide(spec.isolation.as_ref()?, &self.support).ok()?;
+        Some(decision.applied)
+    }
+
+    /// Whether a process that is in `cgroup` is a command's, or nobody can tell that it is not. Reads folders of cgroups.
+    pub fn is_inside(&self, cgroup: ProcessCgroup<'_>) -> bool {
+        membership::is_inside(self.containment.way(), cgroup)
     }
 
     /// Looks after spawns that the kernel held; to be called now and then.
@@ -164,7 +180,24 @@ impl Spawner {
     /// Begins to resolve `spec` to a plan that is carried out elsewhere. This thread stands still for 2 ms at most, by which
     /// most are there; [`Resolving::poll`] says how it goes on.
     pub fn resolve<'a>(&'a self, spec: &'a CommandSpec) -> Resolving<'a> {
-        Resolving::begin(self, spec)
+        Resolving::begin(self, spec, false)
+    }
+
+    /// The same, with a look at what would be executed, for somebody to judge: [`Resolved::examined`]. That is then what runs, or
+    /// nothing.
+    pub fn examine<'a>(&'a self, spec: &'a CommandSpec) -> Resolving<'a> {
+        Resolving::begin(self, spec, true)
+    }
+
+    /// As [`Self::start`], with what `spec` has been resolved to.
+    pub fn start_resolved<'a>(
+        &'a self,
+        id: &'a str,
+        spec: &'a CommandSpec,
+        stdin: StdinSpec,
+        resolved: Resolved,
+    ) -> Spawning<'a> {
+        Spawning::go_on(self, id, spec, stdin, resolved)
     }
 
     /// Makes the supervisor of an execution that is to outlive this server. It ends if its link ends before it has an execution.
@@ -210,10 +243,17 @@ impl Spawner {
             niceness: spec.limits.niceness,
             terminal: spec.terminal.is_some(),
             reset: self.reset.clone(),
+            confinement: None,
+            judged: None,
         };
         // Before any work is done for it. Its program's name comes on top, which is short.
         plan.check(self.argument_bytes)?;
         Ok(Draft { plan, path })
+    }
+
+    /// Who this server is itself.
+    pub(super) fn own_ids(&self) -> (u32, u32, &[u32]) {
+        self.own.ids()
     }
 
     /// Whether as many spawns are stuck as may be.

@@ -10,10 +10,11 @@ use std::{ffi::CString, time::Instant};
 use self::{executing::Executing, switching::Switching};
 use super::{
     error::{self, StartError},
+    examine::Held,
     lookup::{self, How, Seen},
     patience::{Patience, STANDSTILL},
     plan::Plan,
-    resolving::Resolution,
+    resolving::{Resolution, Resolved},
     running::Process,
     spawn::Spawner,
     spec::{CommandSpec, StdinSpec},
@@ -29,6 +30,8 @@ pub struct Spawning<'a> {
     stdin: StdinSpec,
     patience: Patience,
     stage: Stage<'a>,
+    /// What was examined, until it is executed.
+    _held: Option<Held>,
 }
 
 /// How far a spawn is.
@@ -46,7 +49,7 @@ pub enum SpawnProgress {
 enum Stage<'a> {
     Resolving(Resolution<'a>),
     Executing(Executing),
-    Switching(Switching),
+    Switching(Box<Switching>),
     Done(Box<Result<(Process, Stdio), StartError>>),
     Over,
 }
@@ -68,8 +71,34 @@ impl<'a> Spawning<'a> {
             spec,
             stdin,
             patience: Patience::new(now),
-            stage: Stage::Resolving(Resolution::begin(spawner, spec)),
+            stage: Stage::Resolving(Resolution::begin(spawner, spec, false)),
+            _held: None,
         };
+        spawning.advance(now + STANDSTILL);
+        spawning
+    }
+
+    /// Begins where `resolved` is what `spec` has become.
+    pub(super) fn go_on(
+        spawner: &'a Spawner,
+        id: &'a str,
+        spec: &'a CommandSpec,
+        stdin: StdinSpec,
+        resolved: Resolved,
+    ) -> Self {
+        let now = Instant::now();
+        let (planned, held) = resolved.into_plan();
+        let mut spawning = Self {
+            spawner,
+            id,
+            spec,
+            stdin,
+            patience: Patience::new(now),
+            stage: Stage::Over,
+            _held: held,
+        };
+        let launched = spawning.launch(planned);
+        spawning.stage = launched.unwrap_or_else(failed);
         spawning.advance(now + STANDSTILL);
         spawning
     }
@@ -119,7 +148,7 @@ impl<'a> Spawning<'a> {
             let advanced = match stage {
                 Stage::Resolving(resolution) => self.resolve(resolution, until),
                 Stage::Executing(executing) => self.executed(executing, until),
-                Stage::Switching(switching) => self.switched(switching, until),
+                Stage::Switching(switching) => self.switched(*switching, until),
                 stage @ (Stage::Done(_) | Stage::Over) => Ok((stage, false)),
             };
             let (stage, goes_on) = advanced.unwrap_or_else(|error| (failed(error), false));
@@ -132,16 +161,17 @@ impl<'a> Spawning<'a> {
 
     fn resolve(&self, mut resolution: Resolution<'a>, until: Instant) -> Advance<'a> {
         resolution.advance(until);
-        let Some(plan) = resolution.take() else {
+        let Some(planned) = resolution.take() else {
             return Ok((Stage::Resolving(resolution), false));
         };
-        let plan = plan?;
+        let (planned, _) = planned?;
+        let plan = &planned.plan;
         // What was found by a search is known to answer.
         let is_path = plan.argv[0].as_bytes().contains(&b'/');
-        if is_path && self.spawner.is_crowded() && !is_known(&plan) {
+        if is_path && self.spawner.is_crowded() && !is_known(plan) {
             return Err(error::crowded());
         }
-        Ok((self.launch(plan)?, true))
+        Ok((self.launch(planned)?, true))
     }
 
     /// Kills what is on its way.

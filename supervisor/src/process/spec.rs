@@ -2,6 +2,8 @@
 
 use std::{ffi::CString, path::PathBuf, time::Duration};
 
+use super::isolation::IsolationSpec;
+
 /// Longest string that the kernel takes as one argument or environment variable, without its NUL (MAX_ARG_STRLEN).
 pub const MAX_STRING_BYTES: usize = 131_071;
 
@@ -15,7 +17,7 @@ pub const MAX_KILL_AFTER: Duration = Duration::from_mins(1);
 pub const DEFAULT_TERM: &str = "xterm-256color";
 
 /// A command to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CommandSpec {
     /// Program and arguments; not empty.
     pub argv: Vec<CString>,
@@ -37,6 +39,8 @@ pub struct CommandSpec {
     pub terminal: Option<TerminalSpec>,
     /// What it may use.
     pub limits: ResourceLimits,
+    /// What it may reach; `None`: whatever its user may.
+    pub isolation: Option<IsolationSpec>,
 }
 
 impl CommandSpec {
@@ -54,6 +58,7 @@ impl CommandSpec {
                 .map(|string| size_of::<CString>() + allocation(string.as_bytes_with_nul().len()))
                 .sum::<usize>()
             + texts.into_iter().map(allocation).sum::<usize>()
+            + self.isolation.as_ref().map_or(0, IsolationSpec::cost)
     }
 
     /// The same with the values of its environment blank, for records: they may be secrets, and large.
@@ -75,7 +80,7 @@ pub fn allocation(bytes: usize) -> usize {
 }
 
 /// A terminal's size and kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TerminalSpec {
     /// Size in character cells.
     pub size: WindowSize,
@@ -149,6 +154,7 @@ mod tests {
             kill_after: DEFAULT_KILL_AFTER,
             terminal: None,
             limits: ResourceLimits::default(),
+            isolation: None,
         }
     }
 

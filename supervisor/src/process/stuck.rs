@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::{
     child::Job,
     clone::Birth,
+    examine::Examination,
+    isolation::Granting,
     leader::Leader,
     lookup::Search,
     low_fds::Taken,
@@ -28,6 +30,8 @@ pub(super) struct Stuck {
 #[derive(Debug)]
 pub(super) enum Uses {
     Search(Birth<Search>),
+    Grants(Birth<Granting>),
+    Examination(Birth<Box<Examination>>),
     Command {
         birth: Birth<Job>,
         low_fds: Option<Taken>,
@@ -53,6 +57,8 @@ impl Stuck {
     pub(super) fn is_over(&self) -> bool {
         let is_out = match &self.uses {
             Uses::Search(birth) => birth.is_over(),
+            Uses::Grants(birth) => birth.is_over(),
+            Uses::Examination(birth) => birth.is_over(),
             Uses::Command { birth, .. } => birth.is_over(),
             Uses::Nothing => true,
         };
@@ -63,6 +69,15 @@ impl Stuck {
     pub(super) fn bury(self, spawner: &Spawner) {
         let executed = match self.uses {
             Uses::Search(birth) => {
+                spawner.cloner.finish(birth);
+                false
+            }
+            Uses::Grants(birth) => {
+                spawner.cloner.finish(birth);
+                false
+            }
+            Uses::Examination(birth) => {
+                // Closes what it had opened.
                 spawner.cloner.finish(birth);
                 false
             }

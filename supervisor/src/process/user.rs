@@ -151,6 +151,11 @@ impl Own {
         self.uid
     }
 
+    /// User, group, and all groups.
+    pub(super) fn ids(&self) -> (u32, u32, &[u32]) {
+        (self.uid, self.gid, &self.groups)
+    }
+
     /// Whether the server has the right to become another user.
     pub(super) fn may_switch(&self) -> bool {
         self.may_switch
@@ -181,6 +186,33 @@ impl Own {
             user: text.to_owned(),
             why: "remexd runs without the right to switch users (CAP_SETUID, CAP_SETGID)".into(),
         })
+    }
+}
+
+/// A user as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub uid: u32,
+    /// Its first group.
+    pub gid: u32,
+    /// All of its groups.
+    pub groups: Vec<u32>,
+}
+
+/// Who `text` is, as for [`super::CommandSpec::user`]. May take as long as the user database does.
+pub fn account(text: &str) -> Result<Account, StartError> {
+    let User {
+        uid, gid, groups, ..
+    } = User::find(text)?;
+    Ok(Account { uid, gid, groups })
+}
+
+/// The groups of the user `uid`; of one that the database does not know, none. May take as long as that does.
+pub fn groups_of(uid: u32) -> io::Result<Vec<u32>> {
+    match User::by_uid(uid)? {
+        Some(user) => user.read_groups(),
+        None => Ok(Vec::new()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::packet;
 use crate::process::{
     child::{Fourth, Job},
     helper::{Helper, Helpers},
-    plan::Plan,
+    plan::{Plan, Planned},
 };
 
 /// How long a thread that starts the zygote stands still for it. What is not there by then is there a little later.
@@ -63,12 +63,15 @@ impl Zygote {
     /// Asks for a child. Returns where it is answered.
     pub(crate) fn ask(
         &self,
-        plan: &Plan,
+        planned: &Planned,
         stdio: [BorrowedFd<'_>; 3],
         cgroup: Option<BorrowedFd<'_>>,
     ) -> io::Result<OwnedFd> {
-        let plan = write_plan(plan)?;
-        self.request(|requests, channel| ask_for_child(requests, channel, &plan, stdio, cgroup))
+        let plan = write_plan(&planned.plan)?;
+        let ruleset = planned.ruleset.as_ref().map(AsFd::as_fd);
+        self.request(|requests, channel| {
+            ask_for_child(requests, channel, &plan, stdio, (ruleset, cgroup))
+        })
     }
 
     /// Asks for a supervisor, born in `cgroup` if one is given. Returns its first link.
@@ -115,10 +118,16 @@ impl Zygote {
             niceness: None,
             terminal: false,
             reset: self.reset.clone(),
+            confinement: None,
+            judged: None,
         };
         debug_assert!(theirs.as_raw_fd() > REQUESTS);
         let fourth = Fourth::Given(theirs.as_raw_fd());
-        let job = Job::new(plan, [self.null.as_raw_fd(); 3], fourth);
+        let planned = Planned {
+            plan,
+            ruleset: None,
+        };
+        let job = Job::new(planned, [self.null.as_raw_fd(); 3], fourth);
         let mut running = Running {
             requests,
             helper: self.helpers.start(job)?,

@@ -34,6 +34,8 @@ pub(super) struct ChildRequest {
     pub(super) channel: OwnedFd,
     pub(super) plan: OwnedFd,
     pub(super) stdio: [OwnedFd; 3],
+    /// The ruleset of Landlock that the plan names.
+    pub(super) ruleset: Option<OwnedFd>,
     pub(super) cgroup: Option<OwnedFd>,
 }
 
@@ -47,6 +49,8 @@ pub(super) struct SupervisorRequest {
 /// The packet of each kind of request.
 const CHILD: [u8; 1] = [0];
 const SUPERVISOR: [u8; 1] = [1];
+/// A child whose plan names a ruleset, which comes before the cgroup.
+const ISOLATED_CHILD: [u8; 1] = [2];
 
 /// What a request is answered, in this order; then the channel ends, if the child executes its program.
 #[derive(Debug)]
@@ -84,11 +88,16 @@ pub(super) fn ask_for_child(
     channel: &OwnedFd,
     plan: &OwnedFd,
     [stdin, stdout, stderr]: [BorrowedFd<'_>; 3],
-    cgroup: Option<BorrowedFd<'_>>,
+    (ruleset, cgroup): (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>),
 ) -> io::Result<()> {
     let mut fds = vec![channel.as_fd(), plan.as_fd(), stdin, stdout, stderr];
-    fds.extend(cgroup);
-    packet::send(socket, &CHILD, &fds)
+    fds.extend(ruleset.into_iter().chain(cgroup));
+    let kind = if ruleset.is_some() {
+        ISOLATED_CHILD
+    } else {
+        CHILD
+    };
+    packet::send(socket, &kind, &fds)
 }
 
 /// Asks for a supervisor, without waiting for room.
@@ -126,6 +135,7 @@ pub(super) fn next_request(socket: BorrowedFd<'_>) -> io::Result<Option<Request>
                 channel,
                 plan,
                 stdio: [stdin, stdout, stderr],
+                ruleset: (bytes == ISOLATED_CHILD).then(&mut next).flatten(),
                 cgroup: next(),
             })));
         }

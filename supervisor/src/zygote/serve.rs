@@ -31,6 +31,7 @@ use crate::{
     process::{
         child::{Failure, Fourth, Job, Step},
         clone::{Parent, Work, fork},
+        plan::Planned,
         raw,
     },
 };
@@ -62,18 +63,18 @@ pub(crate) fn serve(requests: &OwnedFd) -> ! {
     // Its children close it, or make something else of it, before anything else.
     while let Ok(Some(request)) = next_request(requests.as_fd()) {
         match request {
-            Request::Child(request) => make_child(&request),
+            Request::Child(request) => make_child(request),
             Request::Supervisor(request) => make_supervisor(request),
         }
     }
     raw::exit(0)
 }
 
-fn make_child(request: &ChildRequest) {
+fn make_child(mut request: ChildRequest) {
     let cgroup = request.cgroup.as_ref().map(AsFd::as_fd);
     // SAFETY: this process never makes a thread.
     let born = match unsafe { fork(cgroup, Parent::Ours) } {
-        Ok(None) => be_child(request),
+        Ok(None) => be_child(&mut request),
         Ok(Some(cloned)) => Ok(cloned),
         Err(error) => Err(error),
     };
@@ -104,7 +105,7 @@ fn make_supervisor(SupervisorRequest { link, cgroup }: SupervisorRequest) {
 }
 
 /// A child's life, in memory of its own. Panics end it.
-extern "C" fn be_child(request: &ChildRequest) -> ! {
+extern "C" fn be_child(request: &mut ChildRequest) -> ! {
     // SAFETY: the number of a descriptor of this process; dup3 closes what it was.
     let mut channel = unsafe { OwnedFd::from_raw_fd(REQUESTS) };
     if dup3(&request.channel, &mut channel, DupFlags::CLOEXEC).is_err() {
@@ -116,7 +117,8 @@ extern "C" fn be_child(request: &ChildRequest) -> ! {
     let failed = match read_plan(&request.plan) {
         Some(plan) => {
             let stdio = request.stdio.each_ref().map(AsRawFd::as_raw_fd);
-            let mut job = Job::new(plan, stdio, Fourth::Kept);
+            let ruleset = request.ruleset.take();
+            let mut job = Job::new(Planned { plan, ruleset }, stdio, Fourth::Kept);
             job.run();
             job.outcome().and_then(Result::err)
         }

@@ -11,6 +11,7 @@ mod scenarios;
 mod survival;
 mod presence;
 mod starts;
+mod isolation;
 mod keep;
 mod protocol;
 mod privacy;

@@ -161,7 +161,7 @@ fn resolve(spec: &CommandSpec) -> process::Resolved {
     let mut resolving = spawner().resolve(spec);
     loop {
         match resolving.poll(Instant::now()) {
-            ResolveProgress::Resolved(resolved) => return resolved,
+            ResolveProgress::Resolved(resolved) => return *resolved,
             ResolveProgress::Failed(error) => panic!("{error}"),
             ResolveProgress::WaitUntil(at) => {
                 std::thread::sleep(at.saturating_duration_since(Instant::now()));

@@ -23,5 +23,6 @@ pub(crate) fn spec(argv: &[CString], on_terminal: bool) -> CommandSpec {
             term: c"TERM=xterm".into(),
         }),
         limits: ResourceLimits::default(),
+        isolation: None,
     }
 }

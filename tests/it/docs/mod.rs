@@ -4,4 +4,5 @@ mod clients;
 mod console;
 mod excerpts;
 mod grpcurl;
+mod json;
 mod readme;

@@ -183,11 +183,16 @@ impl Gateway {
         }
     }
 
-    /// The first address of this name.
-    pub(crate) fn socket(&self, name: &str) -> SocketAddr {
+    /// The first URL of this name.
+    pub(crate) fn url(&self, name: &str) -> &str {
         let found = self.addresses.iter().find(|(other, _)| other == name);
         let (_, url) = found.unwrap_or_else(|| panic!("no {name} in {:?}", self.addresses));
-        let (_, rest) = url.split_once("://").expect("a URL");
+        url
+    }
+
+    /// Its host and port.
+    pub(crate) fn socket(&self, name: &str) -> SocketAddr {
+        let (_, rest) = self.url(name).split_once("://").expect("a URL");
         rest.parse().expect("a host and a port")
     }
 

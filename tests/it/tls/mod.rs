@@ -8,5 +8,5 @@ mod remote;
 mod rotation;
 mod site;
 mod start;
-mod tokens;
+pub(crate) mod tokens;
 mod tools;

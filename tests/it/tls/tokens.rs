@@ -14,13 +14,13 @@ use crate::harness::{Home, binaries::binary, eventually, soon};
 /// More wrong ones than a peer may send within a minute.
 const GUESSES: usize = 25;
 
-pub(super) async fn remexd(words: &[&str]) -> Output {
+pub(crate) async fn remexd(words: &[&str]) -> Output {
     let run = process::Command::new(binary("remexd")).args(words).output();
     soon("remexd", run).await.unwrap()
 }
 
 /// A token and its line.
-pub(super) async fn new_token(words: &[&str]) -> (String, String) {
+pub(crate) async fn new_token(words: &[&str]) -> (String, String) {
     let made = remexd(&[&["token", "new"], words].concat()).await;
     assert!(made.status.success(), "{made:?}");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();

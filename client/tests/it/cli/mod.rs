@@ -2,6 +2,7 @@
 
 mod calls;
 mod endings;
+mod manners;
 mod run;
 mod usage;
 

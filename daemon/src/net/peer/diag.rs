@@ -12,6 +12,10 @@ use super::netlink::{Answer, Netlink};
 static SOCKET: Netlink = Netlink::new(Some(SOCK_DIAG));
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// INET_DIAG_CGROUP_ID, since Linux 5.9.
+const CGROUP_ID: u16 = 21;
+/// `struct inet_diag_msg`, behind which attributes are.
+const MESSAGE: usize = 72;
 /// `struct inet_diag_req_v2`.
 const REQUEST: usize = 56;
 
@@ -31,6 +35,8 @@ pub(super) struct Socket {
     pub(super) remote_port: u16,
     pub(super) uid: u32,
     pub(super) inode: u32,
+    /// The number of the cgroup in which it was made; `None`: the kernel does not say.
+    pub(super) cgroup: Option<u64>,
 }
 
 /// Opens the netlink socket ahead of the first lookup.
@@ -97,6 +103,7 @@ fn socket(answer: &Answer) -> io::Result<Socket> {
         remote_port: u16::from_be_bytes(answer.bytes(6)?),
         uid: u32::from_ne_bytes(answer.bytes(64)?),
         inode: u32::from_ne_bytes(answer.bytes(68)?),
+        cgroup: answer.attribute(MESSAGE, CGROUP_ID).map(u64::from_ne_bytes),
     })
 }
 

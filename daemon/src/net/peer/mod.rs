@@ -19,6 +19,8 @@ pub struct Owner {
     pub uid: u32,
     /// Never 0.
     pub inode: u32,
+    /// The number of the cgroup in which it made it; `None`: the kernel does not say.
+    pub cgroup: Option<u64>,
 }
 
 /// A peer's TCP socket, whether or not a process still holds it.
@@ -28,6 +30,8 @@ pub struct PeerSocket {
     pub uid: u32,
     /// 0: no process holds it any more.
     pub inode: u32,
+    /// As for [`Owner::cgroup`].
+    pub cgroup: Option<u64>,
     /// Where it is in its life.
     pub state: TcpState,
 }
@@ -72,6 +76,7 @@ pub fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> io::Result<Option<Owner
         (socket.inode != 0 && socket.state.is_connected()).then_some(Owner {
             uid: socket.uid,
             inode: socket.inode,
+            cgroup: socket.cgroup,
         })
     }))
 }
@@ -85,6 +90,7 @@ pub fn tcp_state(peer: SocketAddr, local: SocketAddr) -> io::Result<Option<PeerS
         .map(|socket| PeerSocket {
             uid: socket.uid,
             inode: socket.inode,
+            cgroup: socket.cgroup,
             state: TcpState::new(socket.state),
         }))
 }
@@ -119,6 +125,7 @@ fn udp_sender(
     (held && ours && socket.local_port == peer.port()).then_some(Owner {
         uid: socket.uid,
         inode: socket.inode,
+        cgroup: socket.cgroup,
     })
 }
 
@@ -145,7 +152,17 @@ mod tests {
         Owner {
             uid: rustix::process::getuid().as_raw(),
             inode: u32::try_from(inode).unwrap(),
+            cgroup: own_cgroup(),
         }
+    }
+
+    /// Of a machine with cgroup v2 where it usually is.
+    fn own_cgroup() -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let folder = format!("/sys/fs/cgroup{own}");
+        let stat = rustix::fs::stat(folder).ok()?;
+        Some(stat.st_ino)
     }
 
     #[test]
@@ -233,6 +250,7 @@ mod tests {
             remote_port: 6,
             uid: 0,
             inode: 7,
+            cgroup: None,
         };
         let (peer, local) = (address("127.0.0.1:5"), address("127.0.0.1:6"));
         assert!(udp_sender(socket, peer, local, 8).is_some());

@@ -45,6 +45,28 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// The `N` bytes of the attribute `kind`, behind a message that ends at `offset`; `None`: it has none.
+    pub(super) fn attribute<const N: usize>(
+        &self,
+        mut offset: usize,
+        kind: u16,
+    ) -> Option<[u8; N]> {
+        const HEADER: usize = 4;
+        loop {
+            let length = usize::from(u16::from_ne_bytes(self.bytes(offset).ok()?));
+            let found = u16::from_ne_bytes(self.bytes(offset + 2).ok()?);
+            if length < HEADER {
+                return None;
+            }
+            if found == kind {
+                return (length == HEADER + N).then(|| self.bytes(offset + HEADER).ok())?;
+            }
+            offset += length.next_multiple_of(HEADER);
+        }
+    }
+}
+
 impl Netlink {
     /// `None`: NETLINK_ROUTE.
     pub(super) const fn new(protocol: Option<Protocol>) -> Self {
@@ -159,6 +181,27 @@ mod tests {
         let mut lying = message;
         lying[0] = 3;
         assert_eq!(decode(&lying, 7), None, "shorter than its own header");
+    }
+
+    #[test]
+    fn attributes_are_found_or_not_there() {
+        let attribute = |kind: u16, value: &[u8]| {
+            let length = u16::try_from(4 + value.len()).unwrap();
+            let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+            bytes.extend_from_slice(value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let bytes = [vec![9; 3], attribute(8, b"x"), attribute(21, &[7; 8])].concat();
+        for length in 0..bytes.len() {
+            let cut = Answer(bytes[..length].to_vec());
+            assert_eq!(cut.attribute::<8>(3, 21), None, "{length}");
+        }
+        let whole = Answer(bytes);
+        assert_eq!(whole.attribute(3, 21), Some([7; 8]));
+        assert_eq!(whole.attribute::<4>(3, 21), None, "of another size");
+        assert_eq!(whole.attribute::<8>(3, 22), None);
+        assert_eq!(Answer(vec![0; 8]).attribute::<8>(0, 21), None, "of no size");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Request;
 
 use super::{super::exec::ExecHandler, *};
-use crate::{execution::testing::executions, id::new_id};
+use crate::{execution::testing::executions, id::new_id, policy::gate::PolicyGate};
 
 /// A service, and where its executions keep what they keep.
 struct Service {
@@ -25,8 +25,9 @@ impl Service {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let executions = Arc::new(executions(folder.path(), 1));
+        let gate = PolicyGate::open(Arc::clone(executions.spawner()));
         Self {
-            handler: ExecHandler::new(executions, TaskTracker::new()),
+            handler: ExecHandler::new(executions, gate, TaskTracker::new()),
             _folder: folder,
         }
     }

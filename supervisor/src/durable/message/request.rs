@@ -22,7 +22,7 @@ pub enum LinkRequest {
         /// The execution's id, and the name of its folder.
         id: String,
     },
-    /// What to run; with files in memory of the order and of its details, and its cgroup if it has one.
+    /// What to run; with a file in memory of the order, then its ruleset of Landlock and its cgroup, each if it has one.
     Start,
     /// Who is there.
     Attached(Attached),

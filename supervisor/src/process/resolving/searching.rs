@@ -34,13 +34,13 @@ impl Searching {
         // A name with a slash is a path, whatever is there: that is for the kernel to say.
         if name.as_bytes().contains(&b'/') {
             plan.program = name.clone();
-            return Ok(Stage::Done(Box::new(Ok(plan))));
+            return Ok(Stage::Found(Box::new(plan)));
         }
         let as_self = plan.identity.is_none();
         let mut search = Search::new(name, path.as_deref(), &plan.directory, as_self);
         if search.look(How::Cached) {
             plan.program = search.outcome(name, path.as_deref())?;
-            return Ok(Stage::Done(Box::new(Ok(plan))));
+            return Ok(Stage::Found(Box::new(plan)));
         }
         if spawner.is_crowded() {
             return Err(error::crowded());

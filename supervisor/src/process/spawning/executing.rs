@@ -9,7 +9,7 @@ use super::{
         error::{self, StartError},
         leader::Leader,
         low_fds::Taken,
-        plan::Plan,
+        plan::Planned,
         stdio::ChildStdio,
         stuck::{Stuck, Uses},
     },
@@ -41,7 +41,7 @@ impl Executing {
 impl<'a> Spawning<'a> {
     pub(super) fn execute(
         &self,
-        plan: Plan,
+        planned: Planned,
         ours: Ours,
         childs: ChildStdio,
     ) -> Result<Stage<'a>, StartError> {
@@ -57,7 +57,7 @@ impl<'a> Spawning<'a> {
         let fds = low_fds
             .as_ref()
             .map_or_else(|| ends.map(|end| end.as_raw_fd()), Taken::fds);
-        let job = Job::new(plan, fds, Fourth::Closed);
+        let job = Job::new(planned, fds, Fourth::Closed);
         let mut birth = None;
         let leader = spawner.containment.guard(|| {
             let (leader, started) = spawner.cloner.start(job, ours.place.cgroup())?;

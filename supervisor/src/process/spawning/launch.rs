@@ -7,7 +7,7 @@ use super::{
         error::{self, StartError},
         leader::Leader,
         place::Place,
-        plan::Plan,
+        plan::Planned,
         pty::Master,
         running::{Care, Process},
         stdio::{self, Stdio},
@@ -27,8 +27,9 @@ pub(super) struct Ours {
 
 impl<'a> Spawning<'a> {
     /// Makes everything that the command needs, then the child. What is needed to supervise it is there before it is.
-    pub(super) fn launch(&self, mut plan: Plan) -> Result<Stage<'a>, StartError> {
+    pub(super) fn launch(&self, mut planned: Planned) -> Result<Stage<'a>, StartError> {
         let spawner = self.spawner;
+        let plan = &mut planned.plan;
         let switches = plan.identity.as_ref().map(|identity| identity.uid);
         if let (Some(text), Some(_), None) = (&self.spec.user, switches, &spawner.zygote) {
             return Err(error::no_switch(
@@ -54,9 +55,9 @@ impl<'a> Spawning<'a> {
             terminal,
         };
         if switches.is_some() {
-            return self.ask(plan, ours, childs, 0);
+            return self.ask(planned, ours, childs, 0);
         }
-        self.execute(plan, ours, childs)
+        self.execute(planned, ours, childs)
     }
 
     pub(super) fn started(&self, leader: Leader, ours: Ours) -> Stage<'a> {

@@ -12,7 +12,7 @@ use super::{
     super::{
         error::{self, StartError},
         leader::Leader,
-        plan::Plan,
+        plan::Planned,
         spawn::Spawner,
         stdio::ChildStdio,
         stuck::{Stuck, Uses},
@@ -32,7 +32,7 @@ pub(super) struct Switching {
     leader: Option<Leader>,
     childs: ChildStdio,
     ours: Ours,
-    plan: Plan,
+    planned: Planned,
     /// How many zygotes were asked.
     asked: usize,
 }
@@ -57,7 +57,7 @@ impl<'a> Spawning<'a> {
     /// Has the zygote make the child.
     pub(super) fn ask(
         &self,
-        plan: Plan,
+        planned: Planned,
         ours: Ours,
         childs: ChildStdio,
         asked: usize,
@@ -66,16 +66,16 @@ impl<'a> Spawning<'a> {
         let zygote = self.spawner.zygote.as_ref();
         let channel = zygote
             .ok_or_else(|| io::ErrorKind::NotFound.into())
-            .and_then(|zygote| zygote.ask(&plan, ends, ours.place.cgroup()));
+            .and_then(|zygote| zygote.ask(&planned, ends, ours.place.cgroup()));
         match channel {
-            Ok(channel) => Ok(Stage::Switching(Switching {
+            Ok(channel) => Ok(Stage::Switching(Box::new(Switching {
                 channel,
                 leader: None,
                 childs,
                 ours,
-                plan,
+                planned,
                 asked: asked + 1,
-            })),
+            }))),
             Err(error) => {
                 self.spawner.containment.abandon(ours.place);
                 let text = self.spec.user.as_deref().unwrap_or_default();
@@ -87,7 +87,7 @@ impl<'a> Spawning<'a> {
     pub(super) fn switched(&self, mut switching: Switching, until: Instant) -> Advance<'a> {
         loop {
             let Some(answer) = wait_answer(&switching.channel, until) else {
-                return Ok((Stage::Switching(switching), false));
+                return Ok((Stage::Switching(Box::new(switching)), false));
             };
             let containment = &self.spawner.containment;
             match (answer, switching.leader.take()) {
@@ -104,19 +104,19 @@ impl<'a> Spawning<'a> {
                 }
                 (Answer::Failed(failure), Some(leader)) => {
                     let user = self.spec.user.as_deref();
-                    let error = failure.meaning(&switching.plan, user);
+                    let error = failure.meaning(&switching.planned.plan, user);
                     return self.buried(leader, switching.ours, error);
                 }
                 // The zygote has died. No child goes on that we have not told to.
                 (Answer::End, None) if switching.asked < MAX_ZYGOTES => {
                     let Switching {
-                        plan,
+                        planned,
                         ours,
                         childs,
                         asked,
                         ..
                     } = switching;
-                    return Ok((self.ask(plan, ours, childs, asked)?, true));
+                    return Ok((self.ask(planned, ours, childs, asked)?, true));
                 }
                 (Answer::NotBorn(error), None) => {
                     containment.abandon(switching.ours.place);

@@ -1,0 +1,75 @@
+//! What a gateway has to tell of its listeners, for metrics.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use remex_daemon::{
+    admission::Refusals,
+    metrics::{MetricSource, Samples},
+};
+
+/// Of one listener.
+#[derive(Debug, Default)]
+pub struct ListenerCounts {
+    requests: AtomicU64,
+    /// What it has refused.
+    pub refusals: Refusals,
+}
+
+impl ListenerCounts {
+    /// Another request came that is one, whatever becomes of it.
+    pub(crate) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many came.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// Of all listeners, each known by where it listens and by what it serves there, `tcp-exec`.
+#[derive(Debug, Default)]
+pub struct GatewayCounts {
+    listeners: Vec<(String, &'static str, Arc<ListenerCounts>)>,
+}
+
+impl GatewayCounts {
+    /// Of listeners by these names.
+    pub(crate) fn new(
+        listeners: impl IntoIterator<Item = (String, &'static str, Arc<ListenerCounts>)>,
+    ) -> Self {
+        Self {
+            listeners: listeners.into_iter().collect(),
+        }
+    }
+}
+
+impl MetricSource for GatewayCounts {
+    fn tell(&self, samples: &mut Samples<'_>) -> fmt::Result {
+        if self.listeners.is_empty() {
+            return Ok(());
+        }
+        let listeners = || self.listeners.iter();
+        samples.counters(
+            "remex_legacy_requests",
+            "Requests of the old protocol, whatever became of them.",
+            ["listener", "service"],
+            listeners().map(|(at, service, counts)| ([at.as_str(), *service], counts.requests())),
+        )?;
+        samples.counters(
+            "remex_legacy_refusals",
+            "Connections, datagrams and commands of the old protocol that were refused.",
+            ["listener", "service", "cause"],
+            listeners().flat_map(|(at, service, counts)| {
+                let totals = counts.refusals.totals();
+                totals.map(|(cause, total)| ([at.as_str(), *service, cause], total))
+            }),
+        )
+    }
+}

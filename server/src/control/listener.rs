@@ -1,0 +1,135 @@
+//! Answers whoever operates this remexd.
+
+use std::{
+    fs, io,
+    os::{fd::AsRawFd, unix::net::UnixListener as StdListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    select,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::message::{Answered, Instruction, MAX_LINE_BYTES};
+
+/// The socket in a state folder.
+pub const CONTROL_SOCKET: &str = "control.socket";
+
+/// Those that are answered at once; further ones wait.
+const ASKERS: usize = 4;
+
+/// Those that wait for the end, at most; further ones are told that it has begun, and closed.
+const WAITERS: usize = 64;
+
+/// What one may take to ask.
+const ASK_TIME: Duration = Duration::from_secs(5);
+
+/// How long nothing is accepted after the kernel could not.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What can be asked.
+pub trait Controlled: Send + Sync + 'static {
+    /// Does what `instruction` says.
+    fn obey(&self, instruction: Instruction) -> impl Future<Output = Answered> + Send;
+}
+
+/// A bound listener; its socket goes with it.
+#[derive(Debug)]
+pub struct ControlListener {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlListener {
+    /// In `folder`, which this process has locked: a socket that is there is nobody's.
+    pub fn bind(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(CONTROL_SOCKET);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // By way of a descriptor, since the path of a socket may have no more than 108 bytes.
+        let folder = fs::File::open(folder)?;
+        let short = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", folder.as_raw_fd());
+        let listener = StdListener::bind(short)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener: UnixListener::from_std(listener)?,
+            path,
+        })
+    }
+
+    /// Answers until `stop`.
+    pub async fn serve(self, controlled: Arc<impl Controlled>, stop: CancellationToken) {
+        let (tasks, room) = (TaskTracker::new(), Arc::new(Semaphore::new(ASKERS)));
+        let waiters = Arc::new(Semaphore::new(WAITERS));
+        loop {
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+                return;
+            };
+            let accepted = select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot be asked for now");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (controlled, waiters) = (Arc::clone(&controlled), Arc::clone(&waiters));
+            tasks.spawn(async move {
+                let answered = answer(stream, &*controlled).await;
+                drop(place);
+                match answered {
+                    Ok(Some(waiting)) => until_gone(waiting, &waiters).await,
+                    Ok(None) => {}
+                    Err(error) => tracing::debug!(%error, "whoever asked has gone"),
+                }
+            });
+        }
+    }
+}
+
+impl Drop for ControlListener {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// `Some`: whoever asked waits for the end.
+async fn answer(
+    stream: UnixStream,
+    controlled: &impl Controlled,
+) -> io::Result<Option<UnixStream>> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    let limit = MAX_LINE_BYTES as u64;
+    timeout(ASK_TIME, (&mut stream).take(limit).read_line(&mut line)).await??;
+    let answered = match serde_json::from_str(&line) {
+        Ok(instruction) => controlled.obey(instruction).await,
+        Err(error) => Answered::Refused(format!("this remexd cannot be asked for that: {error}")),
+    };
+    let mut line = serde_json::to_vec(&answered)?;
+    line.push(b'\n');
+    timeout(ASK_TIME, stream.write_all(&line)).await??;
+    let waits = answered == Answered::Draining;
+    Ok(waits.then(|| stream.into_inner()))
+}
+
+/// Until the process ends, or whoever waits for that has gone.
+async fn until_gone(mut stream: UnixStream, waiters: &Semaphore) {
+    if let Ok(_place) = waiters.try_acquire() {
+        let _ = stream.read(&mut [0]).await;
+    }
+}
