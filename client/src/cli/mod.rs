@@ -1,4 +1,4 @@
-//! The command line: one module a subcommand, over what they share. Whatever goes wrong is a [`Failure`] in the end: one
+//! The command line: one module a subcommand, over what they share. Whatever goes wrong is a `Failure` in the end: one
 //! line on stderr and an exit code.
 
 mod args;

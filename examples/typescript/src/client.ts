@@ -60,10 +60,13 @@ async function main(): Promise<number> {
 // Whoever read our output has gone; leaving ends the command.
 process.stdout.on("error", () => process.exit(128 + constants.signals.SIGPIPE));
 
+let code: number;
 try {
-  process.exitCode = await main();
+  code = await main();
 } catch (error) {
-  const [text, code] = describe(error);
+  let text: string;
+  [text, code] = describe(error);
   console.error(`client: ${text}`);
-  process.exitCode = code;
 }
+// Not by itself: a call that was broken off before it began leaves its connection open.
+process.exit(code);

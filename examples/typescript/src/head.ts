@@ -18,22 +18,21 @@ export async function head(argv: string[], lines: number, server: string): Promi
 async function printHead(client: Client<typeof ExecService>, argv: string[], lines: number): Promise<string> {
   let executionId = "";
   const call = new AbortController();
-  try {
-    for await (const { event } of client.start({ command: { argv } }, { signal: call.signal })) {
-      if (event?.kind.case === "started") executionId = event.kind.value.executionId;
-      if (event?.kind.case !== "output" || event.kind.value.stream !== Output_Stream.STDOUT) continue;
-      let data = event.kind.value.data;
-      while (data.length > 0) {
-        const end = data.indexOf(0x0a) + 1;
-        await write(process.stdout, data.subarray(0, end || data.length));
-        if (end === 0) break;
-        data = data.subarray(end);
-        if (--lines === 0) return executionId;
+  for await (const { event } of client.start({ command: { argv } }, { signal: call.signal })) {
+    if (event?.kind.case === "started") executionId = event.kind.value.executionId;
+    if (event?.kind.case !== "output" || event.kind.value.stream !== Output_Stream.STDOUT) continue;
+    let data = event.kind.value.data;
+    while (data.length > 0) {
+      const end = data.indexOf(0x0a) + 1;
+      await write(process.stdout, data.subarray(0, end || data.length));
+      if (end === 0) break;
+      data = data.subarray(end);
+      if (--lines === 0) {
+        // Leaving the loop does not end the call, and waits for its next message: until it is aborted, the command runs on.
+        call.abort();
+        return executionId;
       }
     }
-    return executionId;
-  } finally {
-    // Leaving the loop does not end the call: until it is aborted, or we exit, the command runs on.
-    call.abort();
   }
+  return executionId;
 }

@@ -3,21 +3,21 @@ import * as os from "node:os";
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
-import { type InteractRequest, InteractRequestSchema } from "./gen/remex/v1/exec_pb.js";
+import { type InteractRequest, InteractRequestSchema, type StartRequestSchema } from "./gen/remex/v1/exec_pb.js";
 
 // stdin on its way and not yet accepted; below 1 MiB, so that signals always get through.
 const WINDOW_BYTES = 256n * 1024n;
 
-export type Message = MessageInitShape<typeof InteractRequestSchema>["message"];
+type Message = MessageInitShape<typeof InteractRequestSchema>["message"];
 
-/** The messages to be sent, in order: the start or the attach, then whatever is put. */
+/** The messages to be sent, in order: the start, then whatever is put. */
 export class Requests implements AsyncIterable<InteractRequest> {
   readonly #changed = new EventEmitter();
   readonly #queue: InteractRequest[] = [];
   #accepted = 0n;
 
-  constructor(first: Message) {
-    this.put(first);
+  constructor(start: MessageInitShape<typeof StartRequestSchema>) {
+    this.put({ case: "start", value: start });
   }
 
   put(message: Message): void {
@@ -43,10 +43,10 @@ export class Requests implements AsyncIterable<InteractRequest> {
     let sent = 0n;
     for await (const data of process.stdin as AsyncIterable<Buffer>) {
       while (sent - this.#accepted >= WINDOW_BYTES) await once(this.#changed, "accepted");
-      this.put({ case: "stdinChunk", value: { offset: sent, data } });
+      this.put({ case: "stdinChunk", value: { data } });
       sent += BigInt(data.length);
     }
-    this.put({ case: "stdinChunk", value: { offset: sent, eof: true } });
+    this.put({ case: "stdinChunk", value: { eof: true } });
   }
 
   forwardSignals(): void {

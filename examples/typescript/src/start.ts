@@ -9,14 +9,11 @@ export async function start(argv: string[], server: string): Promise<number> {
   // Its stdin is for those who attach to it.
   const request = { command: { argv }, onDisconnect: OnDisconnect.DETACH, stdinOpen: true };
   const call = new AbortController();
-  try {
-    for await (const { event } of client.start(request, { signal: call.signal })) {
-      if (event?.kind.case !== "started") continue;
-      console.log(event.kind.value.executionId);
-      return 0;
-    }
-    throw new Error("the server did not start the command");
-  } finally {
+  for await (const { event } of client.start(request, { signal: call.signal })) {
+    if (event?.kind.case !== "started") continue;
+    console.log(event.kind.value.executionId);
     call.abort();
+    return 0;
   }
+  throw new Error("the server did not start the command");
 }

@@ -48,7 +48,8 @@ pub(crate) async fn attach(
         reader: Some(reader),
         live,
         position: how.after,
-        stdin_accepted: progress.stdin_accepted,
+        // Whoever has just come has been told of nothing, and may wait for it before it sends more.
+        stdin_accepted: 0,
         until: how.no_follow.then(|| limit(progress)),
         tells_accepted: how.tells_accepted,
         to,

@@ -1,7 +1,7 @@
 //! Who may run what: rules in a file, which `--policy` names. Without one everybody who is let in may do everything; with one,
 //! nobody may do what no rule allows.
 //!
-//! Hops: the [`file`] becomes an [`AccessPolicy`] of [`rule`]s, whose [`examples`] are checked, at start and whenever it is
+//! Hops: the [`mod@file`] becomes an [`AccessPolicy`] of [`rule`]s, whose [`examples`] are checked, at start and whenever it is
 //! [`reload`]ed -> a call becomes a [`question`] -> [`judge()`] answers it, and nothing else does: not [`explain`], not the
 //! [`gate`] that calls pass. What runs is what was judged: `remex_supervisor::process::Examined` says which file a program is,
 //! [`script`] whether a script is to be trusted, and the child executes that file or nothing.

@@ -272,3 +272,21 @@ async fn detached_it_needs_nobody() {
     assert_eq!(ending(ended.exit.as_ref().unwrap()), (8, 0, Reason::Self_));
     server.daemon.stop().await;
 }
+
+/// It may have more of stdin to send than may be on its way beyond what it knows to be accepted.
+#[tokio::test]
+async fn who_takes_one_up_again_is_told_how_far_stdin_is_also_where_nothing_happens() {
+    let server = Server::start(&[]).await;
+    let request = StartRequest {
+        stdin_open: true,
+        ..shell("sleep 1000")
+    };
+    let id = server.detach(request).await;
+    server.write_to(&id, b"abc").await;
+    let mut call = Call::attach(&server, from(&id, 1)).await;
+    let first = soon("a response", call.responses.message()).await;
+    let first = first.unwrap().unwrap();
+    assert_eq!((first.event, first.stdin_accepted_bytes), (None, 3));
+    server.signal_to(&id, 9).await;
+    server.daemon.stop().await;
+}
