@@ -20,7 +20,7 @@ const READ_BYTES: usize = 8 * 1024;
 /// A connection.
 pub(super) struct Connection {
     pub(super) stream: PeerStream,
-    pub(super) caller: Caller,
+    pub(super) caller: Box<Caller>,
     /// Arrived, and no command yet. Without memory of its own while it is empty.
     pub(super) pending: BytesMut,
     /// When what is pending began to arrive; `None`: it was there before anybody waited for it.
@@ -35,7 +35,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: PeerStream, caller: Caller) -> Self {
+    pub(super) fn new(stream: PeerStream, caller: Box<Caller>) -> Self {
         if let Some(tcp) = stream.tcp() {
             let keepalive = TcpKeepalive::new()
                 .with_time(KEEPALIVE)

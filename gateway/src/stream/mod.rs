@@ -64,11 +64,10 @@ impl Service {
     }
 
     async fn admit(&self, accepted: Accepted) {
-        let caller = accepted.identify();
+        let caller = self.identify(&accepted);
         let Accepted { stream, permit, .. } = accepted;
-        match self.access.admit(caller) {
-            Ok(mut caller) => {
-                caller.listener = Some(self.name);
+        match caller {
+            Ok(caller) => {
                 let Some(_entry) = self.shared.addresses.enter(&caller) else {
                     let why = "it has as many connections as one address may";
                     self.handler.note(Refused::Connections, &caller, &why);
@@ -88,7 +87,7 @@ impl Service {
                 match &denied {
                     // A peer whose user is not known may be anybody's; both are told why, in their own wire.
                     Denied::User { .. } | Denied::Unknown(_) => {
-                        let nobody = Caller::unix(u32::MAX);
+                        let nobody = Box::new(Caller::unix(u32::MAX));
                         // In a box of its own, as it is nothing of an idle connection's.
                         let telling =
                             Box::pin(self.denied(Connection::new(stream, nobody), &denied));
@@ -100,6 +99,13 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// Who it is, if that one may come in. In a box, since an idle connection has it to its end.
+    fn identify(&self, accepted: &Accepted) -> Result<Box<Caller>, Denied> {
+        let mut caller = Box::new(self.access.admit(accepted.identify())?);
+        caller.listener = Some(self.name);
+        Ok(caller)
     }
 
     async fn admitted(&self, connection: Connection) {
