@@ -2,14 +2,17 @@
 //! has to be told is decided here; a task tells it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use remex_supervisor::{durable::message::Attached, lifecycle::event::Event};
+use remex_supervisor::{
+    durable::{OUTPUT_WINDOW, message::Attached},
+    lifecycle::event::Event,
+};
 use tokio::sync::{Notify, mpsc};
 
 /// The readers of one execution. Clones are the same.
@@ -31,6 +34,9 @@ struct State {
     /// Since it was last told: a caller came where there was none, the last one went.
     came: bool,
     went: bool,
+    /// Output that no journal keeps, from before a caller who has a place reads along. The supervisor sends no more than
+    /// its window before that one is told of it.
+    early: VecDeque<Event>,
 }
 
 #[derive(Debug)]
@@ -58,6 +64,11 @@ impl Seats {
         state.next += 1;
         if !is_observer && state.callers() == 0 {
             state.came = true;
+        }
+        if let (Some(live), false) = (&live, is_observer) {
+            for event in &state.early {
+                let _ = live.try_send(event.clone());
+            }
         }
         state.taken.insert(
             number,
@@ -88,9 +99,12 @@ impl Seats {
 
     /// Passes output on that no journal keeps. Who has no room for it finds a gap there.
     pub fn pass_on(&self, event: &Event) {
-        let state = self.lock();
+        let mut state = self.lock();
         for live in state.taken.values().filter_map(|one| one.live.as_ref()) {
             let _ = live.try_send(event.clone());
+        }
+        if state.is_awaited() && state.early.len() < OUTPUT_WINDOW {
+            state.early.push_back(event.clone());
         }
     }
 
@@ -121,6 +135,12 @@ impl Seats {
 }
 
 impl State {
+    /// Whether a caller has a place who does not read along yet.
+    fn is_awaited(&self) -> bool {
+        let mut taken = self.taken.values();
+        taken.any(|one| !one.is_observer && one.live.is_none())
+    }
+
     fn callers(&self) -> u32 {
         let callers = self.taken.values().filter(|one| !one.is_observer).count();
         u32::try_from(callers).unwrap_or(u32::MAX)
@@ -161,6 +181,9 @@ impl Drop for Seat {
             .is_some_and(|taken| !taken.is_observer);
         if was_caller && state.callers() == 0 {
             state.went = true;
+        }
+        if !state.is_awaited() {
+            state.early.clear();
         }
         drop(state);
         self.seats.0.changed.notify_one();
@@ -211,5 +234,27 @@ mod tests {
         // An observer's are none.
         drop(seats.take(true, 0, None));
         assert_eq!(told(&seats), [(0, 0, 0)]);
+    }
+    #[test]
+    fn output_waits_for_a_caller_who_is_about_to_read_along() {
+        let seats = Seats::default();
+        let event = |sequence| Event {
+            sequence,
+            time: std::time::SystemTime::UNIX_EPOCH,
+            kind: remex_supervisor::lifecycle::event::EventKind::Started { pid: 1 },
+        };
+        let place = seats.take(false, 0, None);
+        seats.pass_on(&event(2));
+        let (to, mut live) = mpsc::channel(OUTPUT_WINDOW);
+        let _seat = seats.take(false, 0, Some(to));
+        drop(place);
+        seats.pass_on(&event(3));
+        for sequence in [2, 3] {
+            assert_eq!(live.try_recv().unwrap().sequence, sequence);
+        }
+        // Who comes later finds a gap.
+        let (to, mut later) = mpsc::channel(OUTPUT_WINDOW);
+        let _later = seats.take(false, 0, Some(to));
+        assert!(later.try_recv().is_err());
     }
 }
