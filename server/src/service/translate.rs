@@ -1,5 +1,7 @@
 //! From messages to typed requests: every check on what callers send is here, once.
 
+mod durability;
+
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::CString,
@@ -10,8 +12,7 @@ use std::{
 use bytes::Bytes;
 use remex::{error::Reason, v1};
 use remex_supervisor::{
-    journal::{Keep, OnFull},
-    lifecycle::{life::MAX_SIGNAL, presence::OnDisconnect, stdin::StdinChunk},
+    lifecycle::{life::MAX_SIGNAL, stdin::StdinChunk},
     process::{
         CommandSpec, DEFAULT_KILL_AFTER, DEFAULT_TERM, MAX_KILL_AFTER, MAX_STRING_BYTES,
         ResourceLimits, TerminalSpec, TreeLimits, WindowSize, argument_bytes,
@@ -20,6 +21,8 @@ use remex_supervisor::{
 use tonic::Status;
 use uuid::Uuid;
 
+use self::durability::durability;
+pub(super) use self::durability::named;
 use super::{isolation, status};
 use crate::execution::{Attaching, Durability};
 
@@ -40,10 +43,6 @@ pub(super) const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 pub(super) const MAX_STRINGS: usize = 65_536;
 /// Seconds of the longest duration that protobuf has.
 const MAX_DURATION_SECONDS: u64 = 315_576_000_000;
-/// `disconnect_grace` where none is given.
-const DEFAULT_GRACE: Duration = Duration::from_mins(1);
-/// Longest `request_id`.
-pub(super) const MAX_REQUEST_ID_BYTES: usize = 1024;
 /// Shortest `keepalive_interval`.
 pub(super) const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 
@@ -125,85 +124,6 @@ impl TryFrom<Common> for Request {
             labels: labels(common.labels)?,
             durability,
         })
-    }
-}
-
-/// How an execution is to be kept; `None`: it is not durable.
-fn durability(common: &Common) -> Checked<Option<Durability>> {
-    let policy = v1::OnDisconnect::try_from(common.on_disconnect)
-        .map_err(|_| unknown_number("on_disconnect", common.on_disconnect))?;
-    let request_id = request_id(&common.request_id)?;
-    let policy = match (policy, &request_id) {
-        (v1::OnDisconnect::Unspecified, None) => v1::OnDisconnect::Kill,
-        (v1::OnDisconnect::Unspecified, Some(_)) => v1::OnDisconnect::Grace,
-        (policy, _) => policy,
-    };
-    let keep = common.keep.map(keep).transpose()?;
-    let grace = duration("disconnect_grace", common.disconnect_grace)?;
-    if policy != v1::OnDisconnect::Grace && common.disconnect_grace.is_some() {
-        return Err(invalid(
-            "disconnect_grace",
-            "is of use with ON_DISCONNECT_GRACE alone",
-        ));
-    }
-    if policy == v1::OnDisconnect::Kill && request_id.is_none() {
-        return match keep {
-            Some(_) => Err(invalid(
-                "keep",
-                "is of use for a durable execution alone: one with a request_id, or with ON_DISCONNECT_GRACE or _DETACH",
-            )),
-            None => Ok(None),
-        };
-    }
-    Ok(Some(Durability {
-        request_id,
-        on_disconnect: match policy {
-            v1::OnDisconnect::Grace => OnDisconnect::Grace(grace.unwrap_or(DEFAULT_GRACE)),
-            v1::OnDisconnect::Detach => OnDisconnect::Detach,
-            v1::OnDisconnect::Unspecified | v1::OnDisconnect::Kill => OnDisconnect::Kill,
-        },
-        keep: keep.unwrap_or_default(),
-    }))
-}
-
-fn request_id(text: &str) -> Checked<Option<String>> {
-    if text.len() > MAX_REQUEST_ID_BYTES {
-        let why = format!(
-            "has {} bytes, and {MAX_REQUEST_ID_BYTES} are taken",
-            text.len()
-        );
-        return Err(invalid("request_id", &why));
-    }
-    Ok(Some(text.to_owned()).filter(|id| !id.is_empty()))
-}
-
-fn keep(keep: v1::Keep) -> Checked<Keep> {
-    let on_full = v1::keep::OnFull::try_from(keep.on_full)
-        .map_err(|_| unknown_number("keep.on_full", keep.on_full))?;
-    let default = Keep::default();
-    Ok(Keep {
-        max_bytes: match keep.max_bytes {
-            0 => default.max_bytes,
-            bytes => bytes,
-        },
-        on_full: match on_full {
-            v1::keep::OnFull::Unspecified | v1::keep::OnFull::Block => OnFull::Block,
-            v1::keep::OnFull::DropOldest => OnFull::DropOldest,
-        },
-        no_output: keep.no_output,
-    })
-}
-
-/// The id of a durable execution that is run for one answer: else it would be known at its end alone.
-pub(super) fn named(request: &Request) -> Checked<()> {
-    match &request.durability {
-        Some(Durability {
-            request_id: None, ..
-        }) => Err(invalid(
-            "request_id",
-            "is missing: the answer of Run comes at the end, so whoever is to come back needs an id of their own; or use Start",
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use remex::{
 };
 
 use super::support::{
-    applied, assert_fails, assert_succeeds, folders, shell, system, try_run, within,
+    applied, assert_fails, assert_succeeds, folders, refused, shell, system, try_run, within,
 };
 use crate::supervision::support::Server;
 
@@ -197,16 +197,8 @@ async fn a_program_that_is_not_listed_is_refused_and_says_why() {
         read_paths: vec!["/etc".into()],
         ..Isolation::default()
     };
-    let folder = server.daemon.home().path("");
-    let refused = try_run(&server, shell("true", &folder, Some(isolation)))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        Reason::of(&refused),
-        Some(Reason::ProgramNotExecutable),
-        "{refused}"
-    );
-    assert!(refused.message().contains("execute_paths"), "{refused}");
+    let why = refused(&server, isolation, Reason::ProgramNotExecutable).await;
+    assert!(why.contains("execute_paths"), "{why}");
     server.daemon.stop().await;
 }
 
@@ -216,16 +208,9 @@ async fn a_path_that_is_not_there_is_refused_or_grants_nothing() {
     let folder = server.daemon.home().path("");
     let mut isolation = within(&folder);
     isolation.read_paths.push("/no/such/path".into());
-    let refused = try_run(&server, shell("true", &folder, Some(isolation.clone())))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        Reason::of(&refused),
-        Some(Reason::IsolationUnavailable),
-        "{refused}"
-    );
+    let why = refused(&server, isolation.clone(), Reason::IsolationUnavailable).await;
     for word in ["read_paths", "/no/such/path"] {
-        assert!(refused.message().contains(word), "{refused}");
+        assert!(why.contains(word), "{why}");
     }
     isolation.best_effort = true;
     let ran = try_run(&server, shell("true", &folder, Some(isolation)))

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use remex::v1::{Command, Isolation, ListRequest, RunRequest, isolation::Network};
+use remex::{
+    error::Reason,
+    v1::{Command, Isolation, ListRequest, RunRequest, isolation::Network},
+};
 use tonic::Status;
 
 use crate::{harness::soon, supervision::support::Server};
@@ -29,6 +32,15 @@ pub(super) async fn try_run(server: &Server, command: Command) -> Result<Ran, St
         out: ran.stdout_text,
         err: ran.stderr_text,
     })
+}
+
+/// Nothing runs with this isolation, for that `reason`. Returns what is said of it.
+pub(super) async fn refused(server: &Server, isolation: Isolation, reason: Reason) -> String {
+    let folder = server.daemon.home().path("");
+    let command = shell("true", &folder, Some(isolation));
+    let status = try_run(server, command).await.unwrap_err();
+    assert_eq!(Reason::of(&status), Some(reason), "{status}");
+    status.message().to_owned()
 }
 
 #[track_caller]

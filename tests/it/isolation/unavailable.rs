@@ -6,7 +6,9 @@ use remex::{
     v1::{Isolation, isolation::Network},
 };
 
-use super::support::{applied, assert_succeeds, folders, network, ports, shell, try_run, within};
+use super::support::{
+    applied, assert_succeeds, folders, network, ports, refused, shell, try_run, within,
+};
 use crate::{
     harness::{Daemon, Home, tools::root},
     places::without,
@@ -24,18 +26,8 @@ async fn server(wrapper: &[&str]) -> Server {
 async fn assert_lacking(server: &Server, isolation: Isolation, field: &str, not_applied: &[&str]) {
     let folder = server.daemon.home().path("");
     let command = |isolation| shell("true", &folder, Some(isolation));
-    let refused = try_run(server, command(isolation.clone()))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        Reason::of(&refused),
-        Some(Reason::IsolationUnavailable),
-        "{refused}"
-    );
-    assert!(
-        refused.message().contains(field) && refused.message().contains("best_effort"),
-        "{refused}"
-    );
+    let why = refused(server, isolation.clone(), Reason::IsolationUnavailable).await;
+    assert!(why.contains(field) && why.contains("best_effort"), "{why}");
     let best_effort = true;
     let ran = try_run(
         server,

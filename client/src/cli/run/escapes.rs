@@ -92,6 +92,20 @@ impl Escapes {
 mod tests {
     use super::*;
 
+    /// Of what is `typed`, in whichever two pieces it comes, `passed` goes on and `keys` are found.
+    #[track_caller]
+    fn assert_filtered(detaches: bool, typed: &[u8], passed: &[u8], keys: &[Key]) {
+        for cut in 0..=typed.len() {
+            let mut escapes = Escapes::new(detaches);
+            let (mut got, mut found) = escapes.filter(&typed[..cut]);
+            let (rest, more) = escapes.filter(&typed[cut..]);
+            got.extend(rest);
+            found.extend(more);
+            let shown = typed.escape_ascii();
+            assert_eq!((&*got, &*found), (passed, keys), "{shown}, cut at {cut}");
+        }
+    }
+
     #[test]
     fn keys_are_taken_at_the_beginning_of_a_line_alone() {
         use Key::{Leave, Suspend};
@@ -107,15 +121,7 @@ mod tests {
             (b"~\x1a~.", b"", &[Suspend, Leave]),
             (b"\x03~.", b"\x03~.", &[]),
         ] {
-            for cut in 0..=typed.len() {
-                let mut escapes = Escapes::new(false);
-                let (mut got, mut found) = escapes.filter(&typed[..cut]);
-                let (rest, more) = escapes.filter(&typed[cut..]);
-                got.extend(rest);
-                found.extend(more);
-                let shown = typed.escape_ascii();
-                assert_eq!((&*got, &*found), (passed, keys), "{shown}, cut at {cut}");
-            }
+            assert_filtered(false, typed, passed, keys);
         }
     }
 
@@ -132,15 +138,7 @@ mod tests {
             (b"\x10~.", b"\x10~.", &[]),
             (b"\r~.", b"\r", &[Leave]),
         ] {
-            for cut in 0..=typed.len() {
-                let mut escapes = Escapes::new(true);
-                let (mut got, mut found) = escapes.filter(&typed[..cut]);
-                let (rest, more) = escapes.filter(&typed[cut..]);
-                got.extend(rest);
-                found.extend(more);
-                let shown = typed.escape_ascii();
-                assert_eq!((&*got, &*found), (passed, keys), "{shown}, cut at {cut}");
-            }
+            assert_filtered(true, typed, passed, keys);
         }
         let (passed, keys) = Escapes::new(false).filter(b"\x10\x11");
         assert_eq!((&*passed, keys.len()), (&b"\x10\x11"[..], 0));
