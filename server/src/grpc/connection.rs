@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future::Future, sync::Arc, task::Poll, time::Duration};
 
 use http::{Request, Response, header::AUTHORIZATION};
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use remex_daemon::{
@@ -25,7 +26,7 @@ use super::{
     handshake::{self, Handshakes, NoHandshake},
     peers::{Peers, Place},
     preface::{self, NoPreface, Opened},
-    refusals::{Judged, ReasonCounts},
+    refusals::ReasonCounts,
     refused::{Refusal, RefusedRoom},
     request::Resettable,
     revocation::{self, REVOKED_GRACE},
@@ -422,9 +423,14 @@ impl Scope {
                 until(over, tasks, answering).await?
             }
         };
-        let paced = |body| {
-            let judged = Judged::new(body, self.reasons.clone());
-            Body::new(Paced::new(judged, &self.unsent, call))
+        let paced = |body: Body| {
+            let reasons = self.reasons.clone();
+            let counted = body.inspect_frame(move |frame| {
+                if let Some(trailers) = frame.trailers_ref() {
+                    reasons.count(trailers);
+                }
+            });
+            Body::new(Paced::new(counted, &self.unsent, call))
         };
         Ok(codec::with_reason(response).map(paced))
     }

@@ -2,23 +2,18 @@
 
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
 use remex::error::{REASON_METADATA, Reason};
 use remex_daemon::{
     admission::Refusals,
     metrics::{MetricSource, Samples},
 };
-use tonic::Status;
 
 /// How many calls ended with each reason. Clones share the counts.
 #[derive(Debug, Clone)]
@@ -67,48 +62,6 @@ impl MetricSource for RefusedConnections {
             ["cause"],
             self.0.totals().map(|(cause, total)| ([cause], total)),
         )
-    }
-}
-
-/// A response's body, whose trailers are counted.
-pub(super) struct Judged<B> {
-    body: B,
-    counts: ReasonCounts,
-}
-
-impl<B> Judged<B> {
-    pub(super) fn new(body: B, counts: ReasonCounts) -> Self {
-        Self { body, counts }
-    }
-}
-
-impl<B> Body for Judged<B>
-where
-    B: Body<Data = Bytes, Error = Status> + Unpin,
-{
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            this.counts.count(trailers);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
