@@ -59,7 +59,7 @@ async fn pitfall_62_quit_drains_as_term_does() {
 async fn pitfall_62_hup_reloads_where_there_is_no_terminal() {
     skip_unless!(program("setsid"));
     let home = Home::new();
-    let daemon = Daemon::spawn(&home, home.remexd_under(&["setsid"], &[])).await;
+    let daemon = Daemon::spawn(&home, home.service(&[])).await;
     let client = daemon.client().await;
     daemon.signal(Signal::HUP);
     eventually("the line", || home.log().contains("SIGHUP").then_some(())).await;
@@ -72,7 +72,8 @@ async fn pitfall_62_hup_drains_where_there_is_a_terminal() {
     skip_unless!(program("setsid"));
     let (_master, slave) = terminal(24, 80);
     let home = Home::new();
-    let mut command = home.remexd_under(&["setsid", "--ctty"], &[]);
+    let wrapper = ["env", "--default-signal=HUP", "setsid", "--ctty"];
+    let mut command = home.remexd_under(&wrapper, &[]);
     command.stdin(slave);
     let mut daemon = Daemon::spawn(&home, command).await;
     runs(&daemon.client().await).await;

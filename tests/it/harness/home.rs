@@ -141,6 +141,12 @@ impl Home {
         command
     }
 
+    /// The same as a service manager starts it: without a terminal, and with SIGHUP as usual, whatever these tests are
+    /// started by.
+    pub(crate) fn service(&self, flags: &[&str]) -> Command {
+        self.remexd_under(&["env", "--default-signal=HUP", "setsid"], flags)
+    }
+
     /// The same as the first process of a PID namespace, as in a container. The process started is its parent, whose end
     /// kills it.
     pub(crate) fn first_remexd(&self, flags: &[&str]) -> Command {

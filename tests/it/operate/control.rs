@@ -199,7 +199,7 @@ async fn reload_reads_the_file_again_and_says_what_has_to_wait() {
     };
     write("log-level = \"error\"\n");
     let flags = ["--config", file.to_str().unwrap()];
-    let mut daemon = Daemon::start_in(&home, &flags).await;
+    let mut daemon = Daemon::spawn(&home, home.service(&flags)).await;
     assert_eq!(asked(&home, &["reload"]).await, "");
     write("log-level = \"info\"\ndrain-timeout = \"1h\"\nmax-executions = 7\n");
     let said = asked(&home, &["reload"]).await;

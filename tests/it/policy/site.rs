@@ -33,9 +33,8 @@ impl Site {
         let file = home.path("policy.toml");
         fs::write(&file, policy).expect("a policy");
         let file = file.to_str().expect("UTF-8").to_owned();
-        // Without a terminal SIGHUP asks it to read its files again.
         let flags = [&["--policy", &file], flags].concat();
-        let daemon = Daemon::spawn(&home, home.remexd_under(&["setsid"], &flags)).await;
+        let daemon = Daemon::spawn(&home, home.service(&flags)).await;
         Self { home, daemon }
     }
 
