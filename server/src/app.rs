@@ -28,7 +28,7 @@ use crate::{
     control::ControlListener,
     durable::DurableSettings,
     execution::{Executions, Measured},
-    grpc::{self, connection::MAX_CONNECTIONS, refusals::RefusedConnections, routes},
+    grpc::{self, connection::MAX_CONNECTIONS, counts::RefusedConnections, routes},
     operation::OperatedDaemon,
     policy::gate::PolicyGate,
     proc::{self, NoProc},

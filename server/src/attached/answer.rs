@@ -254,8 +254,9 @@ impl Collected {
 
     /// So many bytes of stdout, stderr and the terminal are not kept.
     fn skip(&mut self, [stdout, stderr, terminal]: [u64; 3]) {
-        self.stdout.total += stdout + terminal;
-        self.stderr.total += stderr;
+        let add = |total: &mut u64, bytes: u64| *total = total.saturating_add(bytes);
+        add(&mut self.stdout.total, stdout.saturating_add(terminal));
+        add(&mut self.stderr.total, stderr);
     }
 
     fn push(&mut self, stream: OutputStream, data: &[u8], budget: &Budget) {

@@ -124,7 +124,7 @@ impl<O: AttachedOutlet> AttachedHost<O> {
                 let _ = answer.send(());
             }
             ControlRequest::Resize(size, answer) => drop(answer.send(self.engine.resize(size))),
-            // It is, always.
+            // The record of an attached execution is always up to date.
             ControlRequest::Status(answer) => drop(answer.send(())),
             ControlRequest::End(cause) => self.engine.end(cause, now),
         }

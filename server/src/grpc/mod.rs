@@ -3,12 +3,12 @@
 //! Hops: `remex_daemon::net::Acceptor` (permit, peer) -> [`connection`] (peer admitted, or shown into [`refused`]; TLS by
 //! [`handshake`]; preface, HTTP/2) -> `fairness` (its turn) -> `gate` (whether it is a call) -> [`crate::identity`] (who makes
 //! it, until [`revocation`]) -> `deadline` -> [`budget`] (what its request may take) -> [`routes`] (which
-//! service) -> `crate::service` -> [`unsent`] (what waits of its response), [`refusals`] (why it was refused).
+//! service) -> `crate::service` -> [`unsent`] (what waits of its response), [`counts`] (what it came to, for metrics).
 
 pub mod connection;
 pub mod peers;
 pub mod refused;
-pub mod refusals;
+pub mod counts;
 pub mod handshake;
 mod stream;
 mod preface;

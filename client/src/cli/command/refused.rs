@@ -53,14 +53,9 @@ fn in_typed_words(error: &Error, reason: Reason, args: &CommandArgs) -> Option<S
                 "{option} {user:?}: there is no such user on the server ({reason})"
             ))
         }
-        Reason::RequestIdConflict => Some(format!(
-            "{}: {said}; repeat what was run under this id, or choose another one",
-            args.typed.name("--request-id")
-        )),
-        Reason::RequestIdRetired => Some(format!(
-            "{}: {said}; it has run, and is to run again only under another id",
-            args.typed.name("--request-id")
-        )),
+        Reason::RequestIdConflict | Reason::RequestIdRetired => {
+            Some(format!("{}: {said}", args.typed.name("--request-id")))
+        }
         Reason::UserSwitchUnavailable => Some(format!("{}: {said}", args.typed.name("--user"))),
         Reason::WorkingDirectoryNotFound => {
             let folder = args.cwd.as_ref()?;
