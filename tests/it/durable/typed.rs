@@ -181,7 +181,7 @@ async fn errors_say_what_to_do() {
     let (code, _, stderr) = result(remex(&url, &run("exit 4"))).await;
     assert_eq!(code, 255);
     assert!(
-        stderr.contains("--request-id") && stderr.contains("another one"),
+        stderr.contains("--request-id") && stderr.contains("choose another id"),
         "{stderr}"
     );
     let ended = started(&url, &["true"]).await;

@@ -124,6 +124,12 @@ fn names(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// A server that is measured, and has a listener of the old protocol.
+async fn measured() -> Daemon {
+    let legacy = "tcp://127.0.0.1:0/exec";
+    Daemon::start(&["--metrics", "127.0.0.1:0", "--legacy", legacy]).await
+}
+
 #[tokio::test]
 async fn promtool_finds_nothing_wrong() {
     let tool = skip_unless!(program("promtool"));
@@ -136,13 +142,7 @@ async fn promtool_finds_nothing_wrong() {
     .await;
     let test = Some(monitoring("alerts-test.yaml"));
     promtool(&tool, &["test", "rules"], test, Stdio::null()).await;
-    let flags = [
-        "--metrics",
-        "127.0.0.1:0",
-        "--legacy",
-        "tcp://127.0.0.1:0/exec",
-    ];
-    let daemon = Daemon::start(&flags).await;
+    let daemon = measured().await;
     let (_, body) = get(daemon.url("metrics"), "/metrics").await;
     let file = daemon.home().path("metrics");
     fs::write(&file, body).expect("a file");
@@ -153,8 +153,7 @@ async fn promtool_finds_nothing_wrong() {
 
 #[tokio::test]
 async fn prometheus_scrapes_and_each_query_of_the_dashboard_returns_data() {
-    let legacy = "tcp://127.0.0.1:0/exec";
-    let daemon = Daemon::start(&["--metrics", "127.0.0.1:0", "--legacy", legacy]).await;
+    let daemon = measured().await;
     let prometheus = skip_unless!(Prometheus::start(daemon.home(), &daemon).await);
     let mut client = Legacy::connect(daemon.socket("tcp-exec")).await;
     let grpc = daemon.client().await;
@@ -177,13 +176,7 @@ async fn prometheus_scrapes_and_each_query_of_the_dashboard_returns_data() {
 /// Without a Prometheus, too: a name that is misspelt would never return anything, and never alert.
 #[tokio::test]
 async fn dashboard_and_alerts_name_what_there_is_and_all_of_it() {
-    let flags = [
-        "--metrics",
-        "127.0.0.1:0",
-        "--legacy",
-        "tcp://127.0.0.1:0/exec",
-    ];
-    let daemon = Daemon::start(&flags).await;
+    let daemon = measured().await;
     let (_, body) = get(daemon.url("metrics"), "/metrics").await;
     let told = names(&body);
     let queries = queries().join("\n");
