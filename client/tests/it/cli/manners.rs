@@ -1,6 +1,10 @@
 //! Servers by names, and colours.
 
-use std::{fs, io::Read, process::Stdio};
+use std::{
+    fs,
+    io::Read,
+    process::{Command, Stdio},
+};
 
 use super::{output_of, remex, result};
 use crate::{fake::Fake, terminal::terminal};
@@ -50,13 +54,22 @@ fn a_server_may_have_a_name() {
     assert_eq!(typed(&["echo", "x"], &address).0, 0);
 }
 
+/// `remex ARGS` with an environment that says nothing of colours but that it can show them.
+fn colourful(server: &Fake, args: &[&str]) -> Command {
+    let mut command = remex(server, args);
+    // In CI, too, colours are shown whatever TERM is.
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+        command.env_remove(name);
+    }
+    command.env("TERM", "xterm");
+    command
+}
+
 /// What `remex ARGS` writes on a terminal with these variables.
 fn on_terminal(server: &Fake, args: &[&str], variables: &[(&str, &str)]) -> String {
     let (mut near, far) = terminal();
-    let mut command = remex(server, args);
+    let mut command = colourful(server, args);
     command
-        .env("TERM", "xterm")
-        .env_remove("NO_COLOR")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(far);
@@ -80,7 +93,7 @@ fn there_are_colours_on_a_terminal_alone_and_never_with_no_color() {
             let plain = on_terminal(&server, args, &variables);
             assert!(!plain.contains('\u{1b}'), "{args:?}: {plain}");
         }
-        let (code, piped, _) = result(remex(&server, args).env("TERM", "xterm"));
+        let (code, piped, _) = result(&mut colourful(&server, args));
         assert_eq!((code, piped.contains('\u{1b}')), (0, false), "{piped}");
     }
     let table = on_terminal(&server, &["ps"], &[]);
