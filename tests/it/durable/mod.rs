@@ -3,6 +3,7 @@
 mod support;
 
 mod attach;
+mod crash;
 mod keep;
 mod presence;
 mod records;
