@@ -12,4 +12,5 @@ mod restart;
 mod resume;
 mod start;
 mod typed;
+mod upgrade;
 mod user;
