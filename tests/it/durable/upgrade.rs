@@ -71,7 +71,7 @@ impl Running {
             0 => "stty -echo; echo begin; read a; echo got $a $(stty size); seq 500; exit 5",
             1 => "echo begin; read a; echo got $a; seq 500; exit 5",
             _ => {
-                "(i=0; while [ $i -lt 1000 ]; do echo $i; i=$((i+1)); sleep 0.01; done) & \
+                "(i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done) & \
                  echo begin; read a; kill $!; wait 2>/dev/null; echo got $a; exit 5"
             }
         };
