@@ -9,7 +9,11 @@ use std::{
 
 use remex_daemon::net::Caller;
 use remex_supervisor::{
-    durable::{FolderLock, Order, message::Report},
+    durable::{
+        FolderLock, Order,
+        crash::{self, CrashPoint},
+        message::Report,
+    },
     journal::{self, Claim, ClaimError, Claimed, Folder, RequestKey, Reservation, Settings},
     lifecycle::counters::Counters,
     process::{AppliedParts, NotStarted, ResolveProgress, Resolved, StartError},
@@ -178,6 +182,7 @@ impl Start {
 
     async fn begin(self, resolved: Resolved) -> Result<Started, StartRefused> {
         let mut spare = self.store.spares.take().await?;
+        self.reach(CrashPoint::Taken);
         if let Err(error) = spare.place.limit(self.new.spec.limits.tree) {
             self.store.spares.maker.discard(spare).await;
             return Err(error.into());
@@ -189,9 +194,11 @@ impl Start {
                 return Err(error);
             }
         };
+        self.reach(CrashPoint::Claimed);
         let created = SystemTime::now();
         let order = self.order(resolved, claim, created);
         let sent = spare.link.get_ref().start(&order, &spare.place);
+        self.reach(CrashPoint::Sent);
         let report = match sent {
             Ok(()) => timeout(START_BOUND, first_report(&mut spare)).await,
             Err(error) => {
@@ -199,6 +206,7 @@ impl Start {
                 Ok(None)
             }
         };
+        self.reach(CrashPoint::Answered);
         match report {
             Ok(Some(Report::Started { pid, .. })) => Ok(self.started(spare, pid, created)),
             Ok(Some(Report::NotStarted(why))) => {
@@ -213,6 +221,11 @@ impl Start {
                 self.lost(spare).await
             }
         }
+    }
+
+    /// Where a test may have the server die.
+    fn reach(&self, point: CrashPoint) {
+        crash::server_at(point, self.store.journals.as_fd());
     }
 
     /// Takes the request id for the execution `id`.
@@ -324,6 +337,7 @@ impl Start {
         let host = DurableHost::new(link, mailbox, Arc::clone(&execution), kept).with_caller();
         store.resources.registry.insert(Arc::clone(&execution));
         store.host(host, Some(tree), Some(admitted.permit));
+        crash::server_at(CrashPoint::Followed, store.journals.as_fd());
         Started {
             execution,
             seat: Some(seat),

@@ -2,6 +2,7 @@
 
 mod clients;
 mod console;
+mod durability;
 mod excerpts;
 mod grpcurl;
 mod json;

@@ -3,6 +3,7 @@
 mod support;
 
 mod attach;
+mod crash;
 mod keep;
 mod presence;
 mod records;
@@ -11,4 +12,5 @@ mod restart;
 mod resume;
 mod start;
 mod typed;
+mod upgrade;
 mod user;
