@@ -5,4 +5,5 @@ mod console;
 mod excerpts;
 mod grpcurl;
 mod json;
+mod over_tls;
 mod readme;
