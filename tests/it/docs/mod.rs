@@ -6,4 +6,5 @@ mod durability;
 mod excerpts;
 mod grpcurl;
 mod json;
+mod over_tls;
 mod readme;

@@ -36,6 +36,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) trailers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -92,15 +93,18 @@ impl Http2 {
         let (response, _stream) = self.send(request, body).await;
         let response: Response<_> = soon("an answer", response).await.unwrap();
         let (parts, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
         while let Some(data) = soon("data", body.data()).await {
             let data = data.unwrap();
             body.flow_control().release_capacity(data.len()).unwrap();
+            bytes.extend_from_slice(&data);
         }
         let trailers = soon("trailers", body.trailers()).await.unwrap();
         Answer {
             status: parts.status,
             headers: parts.headers,
             trailers: trailers.unwrap_or_default(),
+            body: bytes,
         }
     }
 }
