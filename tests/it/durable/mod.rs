@@ -3,6 +3,8 @@
 mod support;
 
 mod attach;
+mod faults;
+mod full;
 mod keep;
 mod presence;
 mod records;
@@ -10,5 +12,6 @@ mod request_id;
 mod restart;
 mod resume;
 mod start;
+mod storage;
 mod typed;
 mod user;
