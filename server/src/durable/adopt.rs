@@ -16,7 +16,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    details,
+    details::{self, Known},
     host::{DurableHost, Ended, Parting},
     kept::Kept,
     recover::{Found, LeftAlone, Running},
@@ -101,8 +101,15 @@ impl DurableStore {
         pid: Option<i32>,
         life: Liveness,
     ) -> Result<(Arc<Execution>, Arc<Kept>), LeftAlone> {
-        let reservation = summary.reservation.as_ref().ok_or(LeftAlone::Nameless)?;
-        let known = details::decode(&reservation.details).ok_or(LeftAlone::Nameless)?;
+        let (created, known) = if let Some(reservation) = &summary.reservation {
+            let known = details::decode(&reservation.details).ok_or(LeftAlone::Nameless)?;
+            (reservation.time, known)
+        } else {
+            // It is damaged; what is behind it can be read.
+            tracing::warn!(%id, "the journal of a durable execution does not say any more who asked for what");
+            let started = summary.started.map(|started| started.time);
+            (started.unwrap_or_else(SystemTime::now), Known::nothing())
+        };
         let kept = Kept::new(
             known.durability,
             self.journals.clone(),
@@ -120,7 +127,7 @@ impl DurableStore {
             labels: known.labels,
             caller: known.caller,
             through: known.through,
-            created: reservation.time,
+            created,
             counters,
             stdin: self.resources.stdin.room(),
             spec: known.spec,

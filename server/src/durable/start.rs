@@ -114,7 +114,7 @@ impl DurableStore {
         key: RequestKey,
         compared: &Compared,
     ) -> Result<Option<Arc<Execution>>, StartRefused> {
-        let Some(claim) = self.ids.find(key).await? else {
+        let Some(claim) = self.claim_of(key).await? else {
             return Ok(None);
         };
         if let Some(field) = compared.first_difference(&claim.digest) {
@@ -137,6 +137,23 @@ impl DurableStore {
         Ok(None)
     }
 
+    /// Who has a request id. That nobody has it is believed only where no power cut may have taken the claim: else once
+    /// every journal, which has it too, has been looked at.
+    async fn claim_of(&self, key: RequestKey) -> Result<Option<Claim>, StartRefused> {
+        if let Some(claim) = self.ids.find(key).await? {
+            return Ok(Some(claim));
+        }
+        if self.has_all_claims.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        self.recovered().await;
+        if self.closing.is_cancelled() {
+            // It goes before it has looked at all of them.
+            return Err(StartRefused::Draining);
+        }
+        Ok(self.ids.find(key).await?)
+    }
+
     /// The execution that `caller` knows as `request_id`.
     pub(crate) async fn find_request(
         &self,
@@ -146,7 +163,7 @@ impl DurableStore {
         let key = RequestKey::new(&caller.to_string(), request_id);
         // A start that is under way is waited for.
         let _held = self.ids.hold(key).await;
-        let Some(claim) = self.ids.find(key).await? else {
+        let Some(claim) = self.claim_of(key).await? else {
             return Ok(None);
         };
         if claim.retired_at.is_some() {
@@ -254,11 +271,8 @@ impl Start {
                     self.store.taken_ids.fetch_add(1, Ordering::Relaxed);
                     return Ok(Some(claim));
                 }
-                // Of this boot, nothing ran under it; of an earlier one, its journal has put it right by now.
-                Claimed::Torn => {
-                    self.store.recovered().await;
-                    self.store.ids.release(key).await?;
-                }
+                // Nothing ran under it, or its journal would have put it right by now.
+                Claimed::Torn => self.store.ids.release(key).await?,
                 // Nobody else could, in the meantime.
                 Claimed::Taken(_) => break,
             }

@@ -4,6 +4,8 @@ mod support;
 
 mod attach;
 mod crash;
+mod faults;
+mod full;
 mod keep;
 mod presence;
 mod records;
@@ -11,6 +13,7 @@ mod request_id;
 mod restart;
 mod resume;
 mod start;
+mod storage;
 mod typed;
 mod upgrade;
 mod user;
