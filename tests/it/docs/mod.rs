@@ -6,3 +6,4 @@ mod excerpts;
 mod grpcurl;
 mod json;
 mod readme;
+mod security;
