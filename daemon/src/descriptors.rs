@@ -8,6 +8,9 @@ const SHARE: u64 = 4;
 /// Fewer connections than this serve nobody.
 const LEAST: usize = 8;
 
+/// For so many descriptors one thing may be made ahead of need.
+const DESCRIPTORS_PER_AHEAD: u64 = 128;
+
 /// Raises this process's limit as far as it may go.
 pub fn raise() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -22,6 +25,16 @@ pub fn raise() {
 /// `most` connections, or as many as there are descriptors for.
 pub fn share(most: usize) -> usize {
     share_of(getrlimit(Resource::Nofile).current, most)
+}
+
+/// `most` things that are made ahead of need, or as many as leave descriptors for what is in use. None, where there are few.
+pub fn ahead(most: usize) -> usize {
+    ahead_of(getrlimit(Resource::Nofile).current, most)
+}
+
+fn ahead_of(descriptors: Option<u64>, most: usize) -> usize {
+    let ahead = descriptors.map_or(u64::MAX, |descriptors| descriptors / DESCRIPTORS_PER_AHEAD);
+    usize::try_from(ahead).map_or(most, |ahead| most.min(ahead))
 }
 
 fn share_of(descriptors: Option<u64>, most: usize) -> usize {
@@ -44,6 +57,13 @@ mod tests {
             (Some(8), LEAST),
         ] {
             assert_eq!(share_of(descriptors, 4096), share, "{descriptors:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_ahead_leaves_descriptors_for_what_is_in_use() {
+        for (descriptors, ahead) in [(None, 4), (Some(1024), 4), (Some(256), 2), (Some(127), 0)] {
+            assert_eq!(ahead_of(descriptors, 4), ahead, "{descriptors:?}");
         }
     }
 }

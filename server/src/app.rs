@@ -46,7 +46,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Open connections are given this long to take their last messages.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// What the second signal kills is waited for this long; then remexd ends.
+/// What the second signal kills is waited for this long; then remexd ends, within a second of the signal. [`KILL_BOUND`], which
+/// gives a tree up that the kernel holds, would use that up alone.
 const KILL_NOW: Duration = Duration::from_millis(600);
 
 /// remexd cannot serve.

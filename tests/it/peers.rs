@@ -148,7 +148,7 @@ async fn pitfall_54_refused_peers_hold_no_permits_and_fill_no_log() {
         (daemon.open_files() < before + 100).then_some(())
     })
     .await;
-    let log = daemon.home().log();
+    let log = daemon.home().logged(&["refused"]).await;
     let lines = log.lines().filter(|line| line.contains("refused")).count();
     assert!((1..=10).contains(&lines), "{lines} lines: {log}");
     daemon.stop().await;

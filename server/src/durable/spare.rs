@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use remex_daemon::descriptors;
 use remex_supervisor::{
     durable::{
         Link,
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use super::files::Files;
 use crate::{attached::registered::watch_link, id::new_id};
 
-/// So many wait.
+/// So many wait, where there are descriptors for them.
 const SPARES: usize = 4;
 
 /// A supervisor that does not answer for so long is given up. It has nothing to do but to answer.
@@ -74,6 +75,8 @@ pub(super) struct Maker {
 #[derive(Debug)]
 pub(super) struct Spares {
     pub(super) maker: Maker,
+    /// So many are to wait.
+    target: usize,
     waiting: Mutex<VecDeque<Spare>>,
     taken: Notify,
 }
@@ -82,6 +85,7 @@ impl Spares {
     pub(super) fn new(maker: Maker) -> Self {
         Self {
             maker,
+            target: descriptors::ahead(SPARES),
             waiting: Mutex::default(),
             taken: Notify::new(),
         }
@@ -101,7 +105,7 @@ impl Spares {
     pub(super) async fn keep(&self, closing: CancellationToken) {
         let mut has_failed = false;
         loop {
-            let missing = SPARES.saturating_sub(self.lock().len());
+            let missing = self.target.saturating_sub(self.lock().len());
             if missing == 0 {
                 tokio::select! {
                     () = self.taken.notified() => continue,

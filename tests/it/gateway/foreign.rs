@@ -33,12 +33,8 @@ async fn other_protocols_run_nothing_and_get_nothing() {
             assert!(got.is_empty(), "{} got {got:?}", bytes.escape_ascii());
         }
         assert_eq!(files(), before);
-        assert!(
-            daemon
-                .home()
-                .log()
-                .contains("refused a cross-protocol attempt")
-        );
+        let line = "refused a cross-protocol attempt";
+        daemon.home().logged(&[line]).await;
         daemon.stop().await;
     }
 }

@@ -103,6 +103,16 @@ impl Home {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// The same, once each of `parts` is in it: lines are written by a thread aside.
+    pub(crate) async fn logged(&self, parts: &[&str]) -> String {
+        let what = format!("{parts:?} in the log");
+        let look = || {
+            let log = self.log();
+            parts.iter().all(|part| log.contains(part)).then_some(log)
+        };
+        eventually(&what, look).await
+    }
+
     /// remexd with `flags`, at home here: it keeps its state here, and serves at ports of its own choice where no flag
     /// says otherwise.
     pub(crate) fn remexd(&self, flags: &[&str]) -> Command {

@@ -125,8 +125,11 @@ async fn reported(server: Server) {
         assert_eq!(running.end().await.ending(), ending);
         assert!(marker.processes().iter().any(is_held));
     }
-    let log = server.daemon.home().log();
-    assert_eq!(log.matches("a process survives its KILL").count(), 2);
+    eventually("a line for each", || {
+        let log = server.daemon.home().log();
+        (log.matches("a process survives its KILL").count() == 2).then_some(())
+    })
+    .await;
     // Nobody else is held up.
     assert_eq!(server.run(shell("exit 3")).await.exit().code, Some(3));
     frozen.thaw();

@@ -302,9 +302,8 @@ async fn damaged(flags: &[&str], file: &str, bytes: &[u8]) {
     fs::write(home.path("state").join(file), bytes).unwrap();
     let next = Server::start_in(&home, flags).await;
     assert!(marker.processes().is_empty());
-    let log = home.log();
     let aside = format!("{file}.damaged");
-    assert!(log.contains(&aside), "{log}");
+    home.logged(&[&aside]).await;
     assert_eq!(fs::read(home.path("state").join(aside)).unwrap(), bytes);
     next.daemon.stop().await;
 }

@@ -75,8 +75,8 @@ async fn a_client_without_a_good_certificate_is_told_what_is_wrong_with_it() {
     }
     let refused = known_as(&daemon, site.anonymous()).await;
     assert_unconnected(refused, &["wants a certificate", "--cert and --key"]);
-    let log = site.home.log();
-    assert_says(&log, &["refused a TLS handshake", "--tls-client-ca"]);
+    let parts = ["refused a TLS handshake", "--tls-client-ca"];
+    site.home.logged(&parts).await;
     assert!(site.executions().await.is_empty(), "something ran");
     let good = site.showing("client", &site.ca.client("runner.example"));
     assert_eq!(known_as(&daemon, good).await.unwrap(), "dns:runner.example");
@@ -129,7 +129,7 @@ async fn a_server_without_a_good_certificate_is_not_spoken_to() {
         assert_unconnected(known_as(&daemon, files).await, &parts);
         daemon.stop().await;
     }
-    assert_says(&site.home.log(), &["--tls-cert"]);
+    site.home.logged(&["--tls-cert"]).await;
 }
 
 /// Which of the two is wrong is told, and what to write.

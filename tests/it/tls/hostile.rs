@@ -10,7 +10,7 @@ use tokio::{
     time::{interval, sleep},
 };
 
-use super::site::{Site, assert_says, assert_unconnected, connect, known_as};
+use super::site::{Site, assert_unconnected, connect, known_as};
 use crate::{
     harness::{Daemon, eventually, soon, tools::program},
     supervision::support::count,
@@ -93,7 +93,7 @@ async fn slow_handshakes_end() {
     }
     honest(&daemon, &site).await;
     soon("the end of slow handshakes", slow.join_all()).await;
-    assert_says(&site.home.log(), &["no TLS handshake within 10s"]);
+    site.home.logged(&["no TLS handshake within 10s"]).await;
     daemon.stop().await;
 }
 

@@ -181,7 +181,7 @@ async fn who_may_call_is_said_when_it_begins_to_serve() {
     let address = daemon.socket("grpc");
     let said = format!("gRPC over TLS on {address}, for whoever has a certificate that a CA in");
     let socket = format!("gRPC on unix:{}, for local user", site.at("grpc.sock"));
-    assert_says(&site.home.log(), &[&said, &socket]);
+    site.home.logged(&[&said, &socket]).await;
     assert_says(&daemon.stdout(), &["grpcurl -cacert"]);
     daemon.stop().await;
 }

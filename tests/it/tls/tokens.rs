@@ -50,8 +50,8 @@ async fn a_caller_is_known_by_its_token() {
     let none = known_as(&daemon, site.anonymous()).await;
     assert_unauthenticated(none, &["who calls", "--token-file"]);
     assert_eq!(site.executions().await.len(), 2);
-    let log = site.home.log();
-    assert_says(&log, &["refused a call without a valid credential"]);
+    let refused = "refused a call without a valid credential";
+    let log = site.home.logged(&[refused]).await;
     for secret in [&ci, &ops, hash] {
         assert!(!log.contains(secret), "a secret in the log");
     }
