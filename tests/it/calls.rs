@@ -101,7 +101,7 @@ async fn pitfall_56_what_is_no_call_of_grpc_runs_nothing() {
         assert_eq!(answer.get("remex-version"), Some(remex::VERSION));
         assert_eq!(answer.get("allow"), (status == 405).then_some("POST"));
         assert_eq!(answer.get("content-type"), Some("text/plain"));
-        let said = String::from_utf8_lossy(&answer.body);
+        let said = String::from_utf8_lossy(&answer.data);
         assert!(said.contains("neither gRPC-Web nor JSON"), "{said:?}");
     }
     assert!(!trace.exists());

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     attached::mailbox::mailbox,
-    execution::{Admitted, Execution, Liveness, NewExecution, StartRefused, permitted},
+    execution::{Admitted, Execution, Liveness, NewExecution, Permitted, StartRefused, permitted},
 };
 
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
@@ -182,7 +182,10 @@ impl Start {
         let spawner = &self.store.recovery.spawner;
         let ending = &self.store.resources.ending;
         if let Some(permit) = self.new.permit.take() {
-            return permitted(spawner, ending, &permit, &mut self.new.spec).await;
+            let permitted = permitted(spawner, ending, &permit, &mut self.new.spec);
+            let Permitted { resolved, rule } = permitted.await?;
+            self.new.record.allowed(Some(&rule));
+            return Ok(resolved);
         }
         let mut resolving = spawner.resolve(&self.new.spec);
         loop {
@@ -201,6 +204,10 @@ impl Start {
         let mut spare = self.store.spares.take().await?;
         self.reach(CrashPoint::Taken);
         if let Err(error) = spare.place.limit(self.new.spec.limits.tree) {
+            self.store.spares.maker.discard(spare).await;
+            return Err(error.into());
+        }
+        if let Err(error) = self.new.record.starting(spare.id).await {
             self.store.spares.maker.discard(spare).await;
             return Err(error.into());
         }
@@ -312,6 +319,7 @@ impl Start {
 
     /// It runs.
     fn started(self, spare: Spare, pid: i32, created: SystemTime) -> Started {
+        self.new.record.started();
         let applied = self.applied();
         let Self {
             store,
@@ -364,6 +372,7 @@ impl Start {
         drop(link);
         self.store.recover_one(id).await;
         if let Some(execution) = self.store.resources.registry.find(id) {
+            self.new.record.started();
             return Ok(Started {
                 execution,
                 seat: None,

@@ -8,3 +8,4 @@ mod grpcurl;
 mod json;
 mod over_tls;
 mod readme;
+mod security;

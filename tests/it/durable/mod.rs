@@ -1,6 +1,6 @@
 //! Executions that outlive their callers and their server: nothing of them is lost, and nothing runs twice.
 
-mod support;
+pub(crate) mod support;
 
 mod attach;
 mod crash;
