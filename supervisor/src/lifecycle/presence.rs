@@ -20,7 +20,6 @@ pub enum OnDisconnect {
 #[derive(Debug)]
 pub struct Presence {
     policy: OnDisconnect,
-    callers: u32,
     /// Since when nobody is there.
     alone_since: Option<Duration>,
     /// Nobody came in time. Whoever comes now is too late.
@@ -32,20 +31,13 @@ impl Presence {
     pub fn new(policy: OnDisconnect) -> Self {
         Self {
             policy,
-            callers: 1,
             alone_since: None,
             is_over: false,
         }
     }
 
-    /// How many callers are there.
-    pub fn callers(&self) -> u32 {
-        self.callers
-    }
-
     /// There are so many callers at `now`.
     pub fn set_callers(&mut self, callers: u32, now: Duration) {
-        self.callers = callers;
         if callers > 0 {
             self.alone_since = None;
         } else {
@@ -120,7 +112,7 @@ mod tests {
         let mut presence = Presence::new(OnDisconnect::Grace(s(60)));
         presence.set_callers(3, s(1));
         presence.server_gone(s(10));
-        assert_eq!((presence.callers(), presence.deadline()), (0, Some(s(70))));
+        assert_eq!(presence.deadline(), Some(s(70)));
         // Another one comes, whose callers come later: the time runs on until they do.
         presence.server_gone(s(20));
         assert_eq!(presence.deadline(), Some(s(70)));

@@ -9,7 +9,10 @@ use rcgen::{
 use remex::{error::Reason, v1::ListRequest};
 use remex_client::{
     Client, Command, ConnectError, CredentialFiles, Credentials, Endpoint, Error, Execution,
+    RunOutcome,
 };
+
+use tonic::Code;
 
 use crate::harness::{Daemon, Home, soon};
 
@@ -198,6 +201,19 @@ pub(crate) async fn connect(
     soon("a connection", connect).await
 }
 
+/// How `true` ends once it reaches the server: a connection that has just been asked to go loses calls before they are sent.
+pub(super) async fn run_true(client: &Client) -> Result<RunOutcome, Error> {
+    let reached = async {
+        loop {
+            match client.run(Command::new("true")).await {
+                Err(error) if error.code() == Code::Unavailable && error.never_ran() => {}
+                ended => return ended,
+            }
+        }
+    };
+    soon("a call that reaches the server", reached).await
+}
+
 /// Whom a caller with these files is known as.
 pub(crate) async fn known_as(daemon: &Daemon, files: CredentialFiles) -> Result<String, Error> {
     let client = connect(daemon, files).await?;
@@ -229,7 +245,7 @@ pub(crate) fn assert_unauthenticated<T>(result: Result<T, Error>, parts: &[&str]
         panic!("it was let in")
     };
     assert_eq!(error.reason(), Some(Reason::TokenInvalid), "{error}");
-    assert_eq!(error.code(), tonic::Code::Unauthenticated);
+    assert_eq!(error.code(), Code::Unauthenticated);
     assert_says(&error.to_string(), parts);
 }
 

@@ -7,7 +7,7 @@ use tokio::process;
 
 use super::site::{
     Authority, Site, assert_says, assert_unauthenticated, assert_unconnected, connect, cut,
-    known_as,
+    known_as, run_true,
 };
 use crate::harness::{Home, binaries::binary, eventually, soon};
 
@@ -82,14 +82,13 @@ async fn a_token_that_expires_or_is_revoked_ends_what_it_began() {
     site.put("tokens", &format!("{keep_line}\n{late_line}\n"));
     let ended = soon("the end", cut(&mut running)).await;
     assert_unauthenticated(ended, &["revoked"]);
-    assert_unauthenticated(client.run(Command::new("true")).await, &["not known"]);
+    assert_unauthenticated(run_true(&client).await, &["not known"]);
     let ended = match late_running {
         Ok(mut running) => soon("the end", cut(&mut running)).await,
         Err(error) => Err(error),
     };
     assert_unauthenticated(ended, &["expired"]);
-    let again = late_client.run(Command::new("true")).await;
-    assert_unauthenticated(again, &["expired"]);
+    assert_unauthenticated(run_true(&late_client).await, &["expired"]);
     // Its caller's going is what ended it.
     soon("the end of the commands", async {
         while site.executions().await.iter().any(|one| one.exit.is_none()) {

@@ -171,26 +171,28 @@ fn what_goes_first_decides_why() {
     }
 }
 
-/// Output is then sent as it comes.
+/// Output is then sent as it comes. It is being ended by all of that but its leader's own end.
 #[test]
 fn it_is_ending_from_the_leaders_end_or_the_servers_on() {
-    for (fact, is_ending) in [
-        (output(1), false),
-        (OUTPUT_ENDED, false),
-        (Fact::Blocked, false),
-        (Fact::Signal(TERM), false),
-        (Fact::Signal(0), false),
-        (TREE_GONE, false),
-        (Fact::TreeLives { held: true }, false),
-        (Fact::Deadline, false),
-        (Fact::Signal(KILL), true),
-        (Fact::End(Cause::Disconnect), true),
-        (exited(SUCCESS, 1), true),
-        (Fact::Lost, true),
+    let (runs_on, ended_itself, being_ended) = ((false, false), (true, false), (true, true));
+    for (fact, expected) in [
+        (output(1), runs_on),
+        (OUTPUT_ENDED, runs_on),
+        (Fact::Blocked, runs_on),
+        (Fact::Signal(TERM), runs_on),
+        (Fact::Signal(0), runs_on),
+        (TREE_GONE, runs_on),
+        (Fact::TreeLives { held: true }, runs_on),
+        (Fact::Deadline, runs_on),
+        (Fact::Signal(KILL), being_ended),
+        (Fact::End(Cause::Disconnect), being_ended),
+        (exited(SUCCESS, 1), ended_itself),
+        (Fact::Lost, being_ended),
     ] {
         let mut life = life(None);
-        assert!(!life.is_ending());
+        let is = |life: &Life| (life.is_ending(), life.is_being_ended());
+        assert_eq!(is(&life), runs_on);
         life.on_fact(ms(1), fact);
-        assert_eq!(life.is_ending(), is_ending, "{fact:?}");
+        assert_eq!(is(&life), expected, "{fact:?}");
     }
 }
