@@ -50,6 +50,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// gives a tree up that the kernel holds, would use that up alone.
 const KILL_NOW: Duration = Duration::from_millis(600);
 
+/// Lines of the audit log on what was killed are given this long to be written.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
 /// remexd cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -239,7 +242,13 @@ impl Serving {
     /// Until an end is asked for and has come, and all of it is told.
     async fn until_over(&self, shutdown: &Shutdown) {
         self.ended(shutdown).await;
-        if !block_in_place(|| self.audit.finish(GOODBYE)) {
+        // A second signal is over within a second.
+        let patience = if shutdown.now().is_cancelled() {
+            LAST_LINES
+        } else {
+            GOODBYE
+        };
+        if !block_in_place(|| self.audit.finish(patience)) {
             tracing::warn!("--audit-log: lines are left that could not be written");
         }
     }

@@ -27,7 +27,7 @@ use crate::{
 fn rule(programs: &str) -> String {
     format!(
         "[[rule]]\nname = 'some programs'\ndecision = 'allow'\nusers = ['root']\nprograms = {programs}\narguments = 'any'\n\
-         environment = ['KEY']\nworking_directories = ['/']\nforce.isolation = 'off'\n"
+         environment = ['KEY']\nworking_directories = ['/usr']\nforce.isolation = 'off'\n"
     )
 }
 
@@ -39,7 +39,7 @@ async fn a_decision_and_an_end_say_who_what_by_which_rule_and_how() {
     let site = Site::start(&["--policy", policy.path().to_str().unwrap()]).await;
     let command = v1::Command {
         environment: [("KEY".to_owned(), "s3cr3t-value".to_owned())].into(),
-        working_directory: "/".to_owned(),
+        working_directory: "/usr".to_owned(),
         ..argv(&[
             "sh",
             "-c",
@@ -62,7 +62,7 @@ async fn a_decision_and_an_end_say_who_what_by_which_rule_and_how() {
             "command",
             json!({
                 "argv": ["sh", "-c", "echo out; echo err >&2; exit 7", "--password=[redacted]"],
-                "working_directory": "/", "environment": ["KEY"]
+                "working_directory": "/usr", "environment": ["KEY"]
             }),
         ),
     ] {
