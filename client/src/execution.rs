@@ -144,7 +144,8 @@ impl Client {
 }
 
 impl Execution {
-    /// The id that the server gave it.
+    /// The id that the server gave it. It is empty where nobody knows whether it ran
+    /// ([`ExitReason::LostStart`](crate::ExitReason::LostStart)), as the server then tells nothing but that.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -163,6 +164,10 @@ impl Execution {
     /// Cancel-safe: no event is lost if this is dropped.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if let Some(first) = self.first.take() {
+            if let Event::Exited(_) = first {
+                self.ended = true;
+                self.events.end();
+            }
             return Ok(Some(first));
         }
         while !self.ended {
@@ -195,13 +200,13 @@ pub(crate) async fn next_reply(source: &mut Source) -> Result<Reply, Error> {
     source.reply().await?.ok_or(Error::Incomplete)
 }
 
-/// The id and the event, if `event` is `started`.
+/// The id and the event, if `event` is the first of an execution: `started`, or the end of one that may not have run, which says
+/// no id.
 pub(crate) fn started(event: v1::Event) -> Option<(String, Event)> {
-    match event.kind? {
-        v1::event::Kind::Started(started) => {
-            let event = Event::Started { pid: started.pid };
-            Some((started.execution_id, event))
-        }
-        _ => None,
-    }
+    let id = match event.kind.as_ref()? {
+        v1::event::Kind::Started(started) => started.execution_id.clone(),
+        v1::event::Kind::Exited(_) => String::new(),
+        _ => return None,
+    };
+    Some((id, Event::of(event)?))
 }

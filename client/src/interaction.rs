@@ -201,6 +201,9 @@ impl Interaction {
     /// [`STDIN_WINDOW_BYTES`](crate::STDIN_WINDOW_BYTES) at first.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if let Some(first) = self.first.take() {
+            if let Event::Exited(_) = first {
+                self.end();
+            }
             return Ok(Some(first));
         }
         while let Some(accepted) = &self.accepted {

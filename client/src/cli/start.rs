@@ -2,12 +2,14 @@
 
 use std::env;
 
-use remex_client::v1::OnDisconnect;
+use remex_client::{Event, v1::OnDisconnect};
 
 use super::{
     Failure,
     command::{CommandArgs, refused},
-    escape, print,
+    escape,
+    failure::status_of,
+    print,
     run::terminal,
     server::{Server, ServerArgs},
 };
@@ -54,7 +56,13 @@ pub(crate) async fn start(server: &Server, args: &Args) -> Result<u8, Failure> {
     }
     let client = server.connect().await?;
     let started = client.start(command).await;
-    let execution = started.map_err(|error| refused(error, &args.command))?;
+    let mut execution = started.map_err(|error| refused(error, &args.command))?;
+    if execution.id().is_empty()
+        && let Ok(Some(Event::Exited(exit))) = execution.next().await
+    {
+        // Nobody knows whether it ran.
+        return status_of(&exit);
+    }
     print::out(&format!("{}\n", escape::line(execution.id())))?;
     Ok(0)
 }
