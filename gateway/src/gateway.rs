@@ -1,7 +1,7 @@
 //! The gateway: listeners that are bound, the services behind a client, one shutdown.
 
 use std::{
-    io,
+    fmt, io,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 
 use remex_client::Client;
 use remex_daemon::{
-    admission::{Access, Addresses, Rates},
+    admission::{Access, Addresses, Rates, Refused},
     net::{self, Acceptor, Address, BindError, BoundAddress, Users},
 };
 use rustix::io::Errno;
@@ -140,6 +140,24 @@ impl Gateway {
             let (at, name) = (bound.local.to_string(), bound.listener.name());
             (at, name, Arc::clone(&bound.counts))
         }))
+    }
+
+    /// Has `observer` told whom each listener refuses, of what kind that is, and why; the listener by what it serves, `tcp-exec`.
+    pub fn observe_refusals(
+        &self,
+        observer: impl Fn(&'static str, Refused, &dyn fmt::Display, &dyn fmt::Display)
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        for bound in &self.bound {
+            let (name, observer) = (bound.listener.name(), observer.clone());
+            let told = move |refused, peer: &dyn fmt::Display, why: &dyn fmt::Display| {
+                observer(name, refused, peer, why);
+            };
+            bound.counts.refusals.observe(Box::new(told));
+        }
     }
 
     /// As [`Self::serve`], but what still runs `drain` after `stop` is cut off.

@@ -1,10 +1,13 @@
 //! remexd from a checked configuration to its exit: open what it needs, bind, serve, drain.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use remex::error::Reason;
 use remex_client::Client;
 use remex_daemon::{
-    DaemonExit, ReadyError, ReadyFile, console, descriptors,
+    DaemonExit, ReadyError, ReadyFile,
+    admission::Refused,
+    console, descriptors,
     metrics::{Metrics, MetricsListener},
     net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
     notify,
@@ -24,6 +27,7 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
+    audit::{AuditError, AuditLog, Subject},
     config::{Args, Config, Ipv6Defaults},
     control::ControlListener,
     durable::DurableSettings,
@@ -46,6 +50,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// gives a tree up that the kernel holds, would use that up alone.
 const KILL_NOW: Duration = Duration::from_millis(600);
 
+/// Lines of the audit log on what was killed are given this long to be written.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
 /// remexd cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -55,6 +62,9 @@ pub enum AppError {
     /// The state folder.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
+    /// The audit log.
+    #[error("--audit-log: {0}")]
+    Audit(#[from] AuditError),
     /// An address.
     #[error("{flag}: {source}")]
     Bind {
@@ -81,6 +91,7 @@ impl From<&AppError> for DaemonExit {
         match error {
             AppError::Proc(_)
             | AppError::StateDir(_)
+            | AppError::Audit(_)
             | AppError::Bind { .. }
             | AppError::Ready(_) => Self::Unavailable,
             AppError::Internal { .. } => Self::Internal,
@@ -115,20 +126,22 @@ pub async fn run(
         Some(path) => StateDir::open(path),
         None => StateDir::open(&state_dir::default_path()?),
     }?;
-    let executions = executions(&config, &state_dir, prepared)?;
+    let audit = AuditLog::start(&config.audit)?;
+    let executions = executions(&config, &state_dir, prepared, audit.clone())?;
     let gate = PolicyGate::new(config.policy.current(), Arc::clone(executions.spawner()));
     let tasks = TaskTracker::new();
     let exec = ExecHandler::new(Arc::clone(&executions), gate.clone(), tasks.clone());
-    let (all, health) = routes::all(exec.clone())
+    let (all, health) = routes::all(exec.clone(), &audit)
         .await
         .map_err(internal("reflection"))?;
     let mut ready = ReadyFile::default();
     let users = Arc::new(config.users.clone());
     let stop = CancellationToken::new();
     let trust = config.reloader.current();
-    let server = grpc::Server::new(all, users, trust, gate, tasks.clone());
+    let server = grpc::Server::new(all, users, trust, gate, audit.clone(), tasks.clone());
     let acceptors = acceptors(&config, &mut ready)?;
-    let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
+    let gateway = gateway(&config, &state_dir, routes::own(exec, &audit), &mut ready)?;
+    tell_refusals(&gateway, &audit);
     let metrics = bind_metrics(&config, &mut ready)?;
     tell_who_may_call(&config, &acceptors);
     let first = acceptors.first();
@@ -158,14 +171,17 @@ pub async fn run(
         ready.lines().to_vec(),
     );
     let operation = Arc::new(operation);
-    tasks.spawn(config.reloader.run(operation.files(), stop.clone()));
-    tasks.spawn(config.policy.run(operation.files(), stop.clone()));
+    let files = || operation.files();
+    tasks.spawn(config.reloader.run(files(), stop.clone()));
+    tasks.spawn(config.policy.run(files(), stop.clone()));
+    tasks.spawn(audit.clone().reopen_on(files(), stop.clone()));
     tasks.spawn(Arc::clone(&operation).reload_on_hangup(hangups, stop.clone()));
     tasks.spawn(control.serve(Arc::clone(&operation), stop.clone()));
     let serving = Serving {
         executions,
         health,
         operation,
+        audit,
         tasks,
         stop,
         stop_legacy,
@@ -174,19 +190,70 @@ pub async fn run(
     Ok(())
 }
 
+/// Tells in `audit` whom `gateway` refuses before anything of it comes to the services.
+fn tell_refusals(gateway: &Gateway, audit: &AuditLog) {
+    if !audit.is_on() {
+        return;
+    }
+    let audit = audit.clone();
+    gateway.observe_refusals(move |listener, refused, peer, why| {
+        let reason = match refused {
+            Refused::Peer => Reason::PeerNotAllowed.as_str(),
+            Refused::Connections => "CONNECTIONS",
+            Refused::CrossProtocol => "CROSS_PROTOCOL",
+            Refused::Source => "SOURCE",
+            // Of the server's room, or of what was said, and not of who said it.
+            Refused::Full
+            | Refused::Commands
+            | Refused::Idle
+            | Refused::Unread
+            | Refused::Command
+            | Refused::Handshake
+            | Refused::Credential
+            | Refused::Rate => return,
+        };
+        let caller = peer.to_string();
+        // Another port is the same peer.
+        let address = caller.parse::<SocketAddr>().ok();
+        let subject = Subject {
+            caller: match address {
+                Some(address) => format!("ip:{}", address.ip().to_canonical()),
+                None => caller,
+            },
+            from: address,
+            through: listener.to_owned(),
+        };
+        audit.refused(&subject, None, reason, &why.to_string());
+    });
+}
+
 /// What a drain ends.
 struct Serving {
     executions: Arc<Executions>,
     health: HealthReporter,
     operation: Arc<OperatedDaemon>,
+    audit: AuditLog,
     tasks: TaskTracker,
     stop: CancellationToken,
     stop_legacy: CancellationToken,
 }
 
 impl Serving {
-    /// Until an end is asked for and has come.
+    /// Until an end is asked for and has come, and all of it is told.
     async fn until_over(&self, shutdown: &Shutdown) {
+        self.ended(shutdown).await;
+        // A second signal is over within a second.
+        let patience = if shutdown.now().is_cancelled() {
+            LAST_LINES
+        } else {
+            GOODBYE
+        };
+        if !block_in_place(|| self.audit.finish(patience)) {
+            tracing::warn!("--audit-log: lines are left that could not be written");
+        }
+    }
+
+    async fn ended(&self, shutdown: &Shutdown) {
         shutdown.drain().cancelled().await;
         self.stop_legacy.cancel();
         tokio::select! {
@@ -226,12 +293,14 @@ fn executions(
     config: &Config,
     state_dir: &StateDir,
     prepared: Prepared,
+    audit: AuditLog,
 ) -> Result<Arc<Executions>, AppError> {
     let executions = Executions::new(
         Arc::new(spawner(config, state_dir, prepared)?),
         config.max_executions,
         state_dir.path(),
         DurableSettings { sync: config.sync },
+        audit,
     );
     let executions = executions.map_err(internal("open the state folder"))?;
     tracing::info!(

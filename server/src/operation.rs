@@ -50,6 +50,7 @@ impl Settings {
                 ("pass-env", shown(&config.pass_env)),
                 ("max-executions", shown(&config.max_executions)),
                 ("sync", shown(&config.sync)),
+                ("audit-log", shown(&config.audit)),
             ],
         }
     }

@@ -2,14 +2,12 @@
 
 use std::env;
 
-use remex_client::{Event, v1::OnDisconnect};
+use remex_client::v1::OnDisconnect;
 
 use super::{
     Failure,
     command::{CommandArgs, refused},
-    escape,
-    failure::status_of,
-    print,
+    escape, print,
     run::terminal,
     server::{Server, ServerArgs},
 };
@@ -56,13 +54,7 @@ pub(crate) async fn start(server: &Server, args: &Args) -> Result<u8, Failure> {
     }
     let client = server.connect().await?;
     let started = client.start(command).await;
-    let mut execution = started.map_err(|error| refused(error, &args.command))?;
-    if execution.id().is_empty()
-        && let Ok(Some(Event::Exited(exit))) = execution.next().await
-    {
-        // Nobody knows whether it ran.
-        return status_of(&exit);
-    }
+    let execution = started.map_err(|error| refused(error, &args.command))?;
     print::out(&format!("{}\n", escape::line(execution.id())))?;
     Ok(0)
 }

@@ -82,15 +82,19 @@ impl DurableStore {
     }
 
     /// Shows one that has ended.
-    pub(super) fn insert_ended(&self, id: Uuid, summary: &JournalSummary) -> Result<(), LeftAlone> {
+    pub(super) fn insert_ended(
+        &self,
+        id: Uuid,
+        summary: &JournalSummary,
+    ) -> Result<Arc<Execution>, LeftAlone> {
         let pid = summary.started.map(|started| started.pid);
         let life = Liveness::ended(end_of(summary));
         let (execution, kept) = self.record(id, summary, pid, life)?;
         kept.progress
             .send_modify(|progress| progress.is_over = true);
         self.note_ended(&execution);
-        self.resources.registry.insert(execution);
-        Ok(())
+        self.resources.registry.insert(Arc::clone(&execution));
+        Ok(execution)
     }
 
     /// The record that a journal makes.
@@ -192,6 +196,7 @@ impl DurableStore {
         log::ended(execution, &end.exit);
         kept.progress
             .send_modify(|progress| progress.is_over = true);
+        self.tell_end(execution).await;
     }
 
     async fn ended(&self, host: &DurableHost, ended: Ended) -> EndRecord {

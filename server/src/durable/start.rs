@@ -9,7 +9,11 @@ use std::{
 
 use remex_daemon::net::Caller;
 use remex_supervisor::{
-    durable::{FolderLock, Order, message::Report},
+    durable::{
+        FolderLock, Order,
+        crash::{self, CrashPoint},
+        message::Report,
+    },
     journal::{self, Claim, ClaimError, Claimed, Folder, RequestKey, Reservation, Settings},
     lifecycle::counters::Counters,
     process::{AppliedParts, NotStarted, ResolveProgress, Resolved, StartError},
@@ -30,7 +34,7 @@ use super::{
 };
 use crate::{
     attached::mailbox::mailbox,
-    execution::{Admitted, Execution, Liveness, NewExecution, StartRefused, permitted},
+    execution::{Admitted, Execution, Liveness, NewExecution, Permitted, StartRefused, permitted},
 };
 
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
@@ -178,7 +182,10 @@ impl Start {
         let spawner = &self.store.recovery.spawner;
         let ending = &self.store.resources.ending;
         if let Some(permit) = self.new.permit.take() {
-            return permitted(spawner, ending, &permit, &mut self.new.spec).await;
+            let permitted = permitted(spawner, ending, &permit, &mut self.new.spec);
+            let Permitted { resolved, rule } = permitted.await?;
+            self.new.record.allowed(Some(&rule));
+            return Ok(resolved);
         }
         let mut resolving = spawner.resolve(&self.new.spec);
         loop {
@@ -195,7 +202,12 @@ impl Start {
 
     async fn begin(self, resolved: Resolved) -> Result<Started, StartRefused> {
         let mut spare = self.store.spares.take().await?;
+        self.reach(CrashPoint::Taken);
         if let Err(error) = spare.place.limit(self.new.spec.limits.tree) {
+            self.store.spares.maker.discard(spare).await;
+            return Err(error.into());
+        }
+        if let Err(error) = self.new.record.starting(spare.id).await {
             self.store.spares.maker.discard(spare).await;
             return Err(error.into());
         }
@@ -206,9 +218,11 @@ impl Start {
                 return Err(error);
             }
         };
+        self.reach(CrashPoint::Claimed);
         let created = SystemTime::now();
         let order = self.order(resolved, claim, created);
         let sent = spare.link.get_ref().start(&order, &spare.place);
+        self.reach(CrashPoint::Sent);
         let report = match sent {
             Ok(()) => timeout(START_BOUND, first_report(&mut spare)).await,
             Err(error) => {
@@ -216,6 +230,7 @@ impl Start {
                 Ok(None)
             }
         };
+        self.reach(CrashPoint::Answered);
         match report {
             Ok(Some(Report::Started { pid, .. })) => Ok(self.started(spare, pid, created)),
             Ok(Some(Report::NotStarted(why))) => {
@@ -230,6 +245,11 @@ impl Start {
                 self.lost(spare).await
             }
         }
+    }
+
+    /// Where a test may have the server die.
+    fn reach(&self, point: CrashPoint) {
+        crash::server_at(point, self.store.journals.as_fd());
     }
 
     /// Takes the request id for the execution `id`.
@@ -299,6 +319,7 @@ impl Start {
 
     /// It runs.
     fn started(self, spare: Spare, pid: i32, created: SystemTime) -> Started {
+        self.new.record.started();
         let applied = self.applied();
         let Self {
             store,
@@ -338,6 +359,7 @@ impl Start {
         let host = DurableHost::new(link, mailbox, Arc::clone(&execution), kept).with_caller();
         store.resources.registry.insert(Arc::clone(&execution));
         store.host(host, Some(tree), Some(admitted.permit));
+        crash::server_at(CrashPoint::Followed, store.journals.as_fd());
         Started {
             execution,
             seat: Some(seat),
@@ -350,6 +372,7 @@ impl Start {
         drop(link);
         self.store.recover_one(id).await;
         if let Some(execution) = self.store.resources.registry.find(id) {
+            self.new.record.started();
             return Ok(Started {
                 execution,
                 seat: None,

@@ -208,21 +208,21 @@ impl DurableStore {
         while !self.closing.is_cancelled() {
             let recovery = self.recovery.clone();
             let found = self.recovery_files.run(move || recovery.find(id)).await;
-            let adopted = match found {
+            let error = match found {
                 Ok(Found::Nothing) => return,
-                Ok(Found::Over(summary)) => self.insert_ended(id, &summary),
+                Ok(Found::Over(summary)) => match self.insert_ended(id, &summary) {
+                    Ok(execution) => return self.tell_end(&execution).await,
+                    Err(error) => error,
+                },
                 Ok(Found::Running(running)) => match self.adopt(id, *running).await {
                     Ok(true) => return,
                     // It has ended meanwhile.
                     Ok(false) => continue,
-                    Err(error) => Err(error),
+                    Err(error) => error,
                 },
-                Err(error) => Err(error),
+                Err(error) => error,
             };
-            if let Err(error) = adopted {
-                self.leave_alone(id, &error);
-            }
-            return;
+            return self.leave_alone(id, &error);
         }
     }
 

@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Execution, Measures, NewExecution, StartRefused, registry::Registry};
 use crate::{
     attached::waiting_stdin::StdinMemory,
+    audit::AuditLog,
     budget::{Budget, Share},
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Resources {
     pub(crate) tasks: TaskTracker,
     /// Everything that ends in a drain is to end, starts that are under way too.
     pub(crate) ending: CancellationToken,
+    /// Where their ends are told.
+    pub(crate) audit: AuditLog,
 }
 
 /// What a new execution may take.
@@ -41,8 +44,8 @@ pub(crate) struct Admitted {
 }
 
 impl Resources {
-    /// For at most `max` executions at once.
-    pub(super) fn new(max: usize) -> Self {
+    /// For at most `max` executions at once, whose ends are told in `audit`.
+    pub(super) fn new(max: usize, audit: AuditLog) -> Self {
         let registry = Registry::default();
         Self {
             measures: registry.measures(),
@@ -53,6 +56,7 @@ impl Resources {
             max,
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
+            audit,
         }
     }
 

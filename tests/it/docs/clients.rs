@@ -3,9 +3,12 @@
 
 use std::path::PathBuf;
 
-use super::console::{Place, try_out};
+use super::{
+    console::{Place, try_out},
+    over_tls,
+};
 use crate::harness::{
-    Daemon,
+    Daemon, Home,
     binaries::binary,
     examples::example,
     tools::{self, Missing},
@@ -15,9 +18,13 @@ async fn page(language: &str, folder: Result<PathBuf, Missing>) {
     skip_unless!(tools::program("bash"));
     let folder = skip_unless!(folder);
     let daemon = Daemon::start(&[]).await;
+    let home = Home::new();
+    let over_tls = over_tls::start(&home).await;
     let rust = binary("client").display().to_string();
     let words = [
         ("127.0.0.1:50051", daemon.socket("grpc").to_string()),
+        ("127.0.0.1:50052", over_tls.socket("grpc").to_string()),
+        (" certs/", format!(" {}/", home.path("certs").display())),
         (
             "cargo run --quiet -p remex-client --example client --",
             rust,
@@ -29,6 +36,7 @@ async fn page(language: &str, folder: Result<PathBuf, Missing>) {
         variables: [].into(),
     };
     try_out(&format!("docs/clients/{language}.md"), &place).await;
+    over_tls.stop().await;
     daemon.stop().await;
 }
 

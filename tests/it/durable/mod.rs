@@ -1,8 +1,9 @@
 //! Executions that outlive their callers and their server: nothing of them is lost, and nothing runs twice.
 
-mod support;
+pub(crate) mod support;
 
 mod attach;
+mod crash;
 mod faults;
 mod full;
 mod keep;
@@ -14,4 +15,5 @@ mod resume;
 mod start;
 mod storage;
 mod typed;
+mod upgrade;
 mod user;

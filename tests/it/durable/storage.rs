@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use super::support::{detached, exit, from, output, started_id};
 use crate::{
-    harness::{Daemon, Home, Marker, command_line::result, eventually, tools::root},
+    harness::{Daemon, Home, Marker, eventually, tools::root},
     supervision::support::{RequestExt, Server, ending, shell},
 };
 
@@ -241,32 +241,5 @@ async fn an_end_that_no_journal_tells_is_told_all_the_same() {
     let record = server.wait(&id).await;
     assert_eq!(record.last_sequence, all.last().unwrap().sequence);
     marker.kill();
-    server.daemon.stop().await;
-}
-
-/// Its supervisor is lost between the reservation and the start: who asks, and who asks again, is told that nobody knows.
-#[tokio::test]
-async fn a_start_of_which_nobody_knows_is_said_to_whoever_asks() {
-    let server = Server::start(&[]).await;
-    let home = server.daemon.home().clone();
-    home.spares_are_there().await;
-    for spare in fs::read_dir(home.path("state/durable")).expect("spares") {
-        let point = spare.expect("a spare").path().join("crash-at");
-        fs::write(point, "reserved").expect("a file");
-    }
-    let asked = [
-        "--request-id",
-        "lost",
-        "--on-disconnect",
-        "detach",
-        "--",
-        "true",
-    ];
-    for verb in [&["run", "-n"][..], &["run", "-n", "--resume"], &["start"]] {
-        let arguments = [verb, &asked].concat();
-        let (code, stdout, stderr) = result(server.remex(&arguments)).await;
-        assert_eq!((code, &*stdout), (255, ""), "{verb:?}");
-        assert!(stderr.contains("may or may not have run"), "{stderr}");
-    }
     server.daemon.stop().await;
 }
