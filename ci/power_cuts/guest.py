@@ -68,7 +68,10 @@ def run(job, number):
     )
     for line in remex.stdout:
         say(of=number, event=brief(json.loads(line)))
-    return remex.stderr.read()
+    stderr = remex.stderr.read()
+    if stderr:
+        stderr += pathlib.Path("/run/log").read_text(errors="replace")[-2000:]
+    return stderr
 
 
 def remex(job, *arguments):

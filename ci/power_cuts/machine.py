@@ -20,7 +20,7 @@ def make_disk(path, fs, found):
         disk.truncate(DISK_BYTES)
     make = {
         "ext4": ["mkfs.ext4", "-q", "-E", "lazy_itable_init=0"],
-        "xfs": [str(found / "sbin/mkfs.xfs"), "-q"],
+        "xfs": [str(found / "sbin/mkfs.xfs"), "-q", "-s", "size=4096"],
     }[fs]
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     if fs == "xfs":

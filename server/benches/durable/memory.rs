@@ -34,7 +34,7 @@ fn bytes(text: &str, key: &str) -> Outcome<u64> {
     Ok(kib.ok_or("no such line")?.parse::<u64>()? * 1024)
 }
 
-/// The supervisors that the remexd of this pid has made.
+/// The supervisors that the remexd of this pid has made, by way of its zygote.
 pub(crate) fn supervisors(remexd: u32) -> Outcome<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -42,12 +42,21 @@ pub(crate) fn supervisors(remexd: u32) -> Outcome<Vec<u32>> {
             continue;
         };
         // One that has ended meanwhile has nothing to read.
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let after_name = stat.split_once(&format!("({SUPERVISOR}) "));
-        let parent = after_name.and_then(|(_, rest)| rest.split_whitespace().nth(1));
-        if parent.is_some_and(|parent| parent == remexd.to_string()) {
+        if let Some((SUPERVISOR, parent)) = name_and_parent(pid)
+            .as_ref()
+            .map(|(name, parent)| (name.as_str(), *parent))
+            && (parent == remexd || name_and_parent(parent).is_some_and(|(_, of)| of == remexd))
+        {
             found.push(pid);
         }
     }
     Ok(found)
+}
+
+fn name_and_parent(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (before, after) = stat.rsplit_once(") ")?;
+    let (_, name) = before.split_once('(')?;
+    let parent = after.split_whitespace().nth(1)?.parse().ok()?;
+    Some((name.to_owned(), parent))
 }

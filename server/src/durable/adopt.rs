@@ -244,6 +244,8 @@ impl DurableStore {
                 tracing::warn!(%id, %error, "nobody can tell what became of an execution");
             }
         }
+        // Its end comes behind what was told of it, wherever that is written.
+        host.ended_at(execution.counters.last_sequence().saturating_add(1));
         Some(unknown(Lost::Exit, execution.created, SystemTime::now()))
     }
 }

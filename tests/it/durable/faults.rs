@@ -92,18 +92,22 @@ impl Faults {
     }
 }
 
-/// A process and its children.
-fn family(parent: Pid) -> Vec<i32> {
-    let parent = parent.as_raw_nonzero().get();
-    let is_child = |pid: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest);
-        let found = fields.and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
-        found == Some(parent)
-    };
+/// A process, its children and theirs: remexd, its zygote, and the supervisors that that has made.
+fn family(of: Pid) -> Vec<i32> {
+    let of = of.as_raw_nonzero().get();
     let entries = fs::read_dir("/proc").expect("processes").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    [parent].into_iter().chain(pids.filter(is_child)).collect()
+    let is_of_it = |pid: &i32| {
+        let parent = parent(*pid);
+        *pid == of || parent == Some(of) || parent.and_then(self::parent) == Some(of)
+    };
+    pids.filter(is_of_it).collect()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(1)?.parse().ok()
 }
 
 /// A request that leaves a line in a file of its own each time it runs.

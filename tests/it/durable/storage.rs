@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use super::support::{detached, exit, from, output, started_id};
 use crate::{
-    harness::{Daemon, Home, eventually, tools::root},
+    harness::{Daemon, Home, Marker, eventually, tools::root},
     supervision::support::{RequestExt, Server, ending, shell},
 };
 
@@ -220,5 +220,26 @@ async fn an_execution_of_which_nobody_knows_who_asked_for_it_can_be_read() {
     assert_eq!(all, whole);
     assert_eq!(exit(&all).code, Some(5));
     server.delete(&id).await.unwrap();
+    server.daemon.stop().await;
+}
+
+/// Its supervisor is killed, and its journal is gone, too.
+#[tokio::test]
+async fn an_end_that_no_journal_tells_is_told_all_the_same() {
+    let server = Server::start(&[]).await;
+    let home = server.daemon.home().clone();
+    let marker = Marker::new();
+    let text = format!("echo runs; exec sleep {marker}");
+    let mut events = server.start_events(detached(shell(text))).await;
+    events.until("runs").await;
+    let id = started_id(&events.all[0]);
+    let supervisor = home.supervisor_of(&id).expect("it has a supervisor");
+    fs::remove_dir_all(home.path("state/durable").join(&id)).expect("its journal");
+    rustix::process::kill_process(supervisor, Signal::KILL).expect("it lives");
+    let all = events.end().await;
+    assert_eq!(ending(exit(&all)), (-1, 0, Reason::LostExit));
+    let record = server.wait(&id).await;
+    assert_eq!(record.last_sequence, all.last().unwrap().sequence);
+    marker.kill();
     server.daemon.stop().await;
 }
