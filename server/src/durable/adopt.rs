@@ -1,6 +1,7 @@
 //! Executions become records: those that run get a host, those that have ended are shown as their journals have them.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -38,6 +39,14 @@ impl DurableStore {
         id: Uuid,
         running: Running,
     ) -> Result<bool, LeftAlone> {
+        match self.try_adopt(id, running).await {
+            // It may end between any two words.
+            Err(LeftAlone::Io(error)) if has_ended(&error) => Ok(false),
+            adopted => adopted,
+        }
+    }
+
+    async fn try_adopt(self: &Arc<Self>, id: Uuid, running: Running) -> Result<bool, LeftAlone> {
         let Running {
             link,
             summary,
@@ -248,6 +257,14 @@ impl DurableStore {
         host.ended_at(execution.counters.last_sequence().saturating_add(1));
         Some(unknown(Lost::Exit, execution.created, SystemTime::now()))
     }
+}
+
+/// Whether nobody is there any more to take what was sent.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// How an execution ended that has, as its journal says.
