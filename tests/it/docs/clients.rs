@@ -47,7 +47,7 @@ async fn page(language: &str, folder: Result<PathBuf, Missing>) {
 #[test]
 fn recorded_transcripts_are_of_these_pages() {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients");
-    for language in ["python", "go", "typescript", "java", "cpp"] {
+    for language in ["python", "go", "typescript", "java", "cpp", "rust"] {
         let page = fs::read_to_string(pages.join(format!("{language}.md"))).expect("a page");
         let file = pages.join(format!("transcripts/{language}.txt"));
         let transcript = fs::read_to_string(file).expect("a transcript");
