@@ -1,10 +1,13 @@
 //! The pages of docs/clients/: what they type runs in the folder in which the example was built, beside the .proto files
 //! alone.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    console::{Place, try_out},
+    console::{Place, Step, blocks, try_out},
     over_tls,
 };
 use crate::harness::{
@@ -38,6 +41,23 @@ async fn page(language: &str, folder: Result<PathBuf, Missing>) {
     try_out(&format!("docs/clients/{language}.md"), &place).await;
     over_tls.stop().await;
     daemon.stop().await;
+}
+
+/// `ci/transcripts` has recorded what the pages say now.
+#[test]
+fn recorded_transcripts_are_of_these_pages() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients");
+    for language in ["python", "go", "typescript", "java", "cpp", "rust"] {
+        let page = fs::read_to_string(pages.join(format!("{language}.md"))).expect("a page");
+        let file = pages.join(format!("transcripts/{language}.txt"));
+        let transcript = fs::read_to_string(file).expect("a transcript");
+        let shown: String = blocks(&page).iter().flatten().map(Step::shown).collect();
+        assert!(!shown.is_empty());
+        assert!(
+            transcript.ends_with(&shown),
+            "{language}: `RECORD=1 ci/transcripts {language}` records it anew:\n{shown}"
+        );
+    }
 }
 
 #[tokio::test]
