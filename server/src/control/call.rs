@@ -30,15 +30,27 @@ pub enum CallError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// It ended before it had answered.
+    #[error("remexd ended before it answered")]
+    Gone,
     /// It does not answer.
     #[error("remexd does not answer: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// What it says is of another version.
     #[error("remexd's answer is not understood; is it of another version? {0}")]
     Foreign(#[from] serde_json::Error),
     /// It does not do it.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<io::Error> for CallError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Gone,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// A connection on which an answer came.
@@ -60,6 +72,9 @@ pub fn call(folder: &Path, instruction: Instruction) -> Result<(Answered, Connec
     (&mut connection)
         .take(MAX_LINE_BYTES as u64)
         .read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(CallError::Gone);
+    }
     match serde_json::from_str(&answer)? {
         Answered::Refused(why) => Err(CallError::Refused(why)),
         answered => Ok((answered, connection)),

@@ -48,8 +48,12 @@ pub(super) fn status(which: &Which, is_json: bool) -> Result<(), ToolError> {
 }
 
 pub(super) fn drain(which: &Which, kill: bool) -> Result<(), ToolError> {
-    let asked = call(&which.folder()?, Instruction::Drain { kill });
-    let (_, connection) = asked.map_err(failed)?;
+    let connection = match call(&which.folder()?, Instruction::Drain { kill }) {
+        Ok((_, connection)) => connection,
+        // Which is what was to be waited for.
+        Err(CallError::Gone) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
     until_gone(connection).map_err(|error| failed(error.into()))
 }
 
@@ -109,7 +113,7 @@ pub(super) fn print(text: &str) -> Result<(), ToolError> {
 fn failed(error: CallError) -> ToolError {
     match error {
         CallError::Refused(why) => ToolError::Usage(why),
-        CallError::Nobody { .. } | CallError::Io(_) | CallError::Foreign(_) => {
+        CallError::Nobody { .. } | CallError::Gone | CallError::Io(_) | CallError::Foreign(_) => {
             ToolError::Unavailable(error.to_string())
         }
     }

@@ -1,9 +1,9 @@
 //! `remexd status`, `drain`, `reload` and `log-level`, asked of a remexd that runs.
 
-use std::{fs, process::Output};
+use std::{fs, path::PathBuf, process::Output};
 
 use remex::v1::{Command, StartRequest};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::{
@@ -114,6 +114,22 @@ async fn a_state_folder_of_a_long_path_can_be_asked_too() {
     daemon.stop().await;
 }
 
+/// How many connections to its control socket remexd has.
+fn askers(remexd: Pid) -> usize {
+    let sockets = fs::read_to_string("/proc/net/unix").expect("Unix sockets");
+    // `0000000000000000: 00000003 00000000 00000000 0001 03 4711 /proc/self/fd/7/control.socket`: it is CONNECTED.
+    let inode = |line: &str| {
+        let mut fields = line.split_whitespace().skip(5);
+        let (state, inode, path) = (fields.next()?, fields.next()?, fields.next()?);
+        (state == "03" && path.ends_with("/control.socket")).then(|| format!("socket:[{inode}]"))
+    };
+    let of_all: Vec<_> = sockets.lines().filter_map(inode).collect();
+    let own = fs::read_dir(format!("/proc/{}/fd", remexd.as_raw_nonzero())).expect("it runs");
+    let links = own.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+    let is_asker = |link: &PathBuf| of_all.iter().any(|socket| link.as_os_str() == &**socket);
+    links.filter(is_asker).count()
+}
+
 #[tokio::test]
 async fn drain_returns_when_what_runs_has_ended() {
     let mut daemon = Daemon::start(&["--drain-timeout", "1h"]).await;
@@ -128,6 +144,8 @@ async fn drain_returns_when_what_runs_has_ended() {
         })
         .collect();
     is_draining(&client).await;
+    let pid = daemon.pid();
+    eventually("three that ask", || (askers(pid) == 3).then_some(())).await;
     let json = asked(&home, &["status", "--json"]).await;
     let status: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(
