@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
+#[path = "../streams/flow.rs"]
+mod flow;
 mod rules;
 #[expect(dead_code, reason = "what flows to a command is measured elsewhere")]
 #[path = "../streams/ssh.rs"]
@@ -21,11 +23,12 @@ use std::{
 
 use clap::Parser;
 use remex::v1;
-use remex_client::{Client, Command, CredentialFiles, Credentials, Event};
+use remex_client::{Client, CredentialFiles, Credentials};
 use remex_server::config::Args;
 use tokio::runtime::Runtime;
 
 use self::{
+    flow::stdout,
     ssh::Ssh,
     support::{Outcome, Server},
 };
@@ -220,29 +223,6 @@ fn streams(runtime: &Runtime, site: &Site, rounds: usize, bytes: u64) -> Outcome
         println!("  TLS / ssh: {ratio:.2}  (goal {STREAM_GOAL:.2})");
     }
     Ok(())
-}
-
-async fn stdout(client: &Client, bytes: u64) -> Outcome<f64> {
-    let begun = Instant::now();
-    let head = Command::new("head").args(["-c", &bytes.to_string(), "/dev/zero"]);
-    let mut execution = client.start(head).await?;
-    let mut received = 0;
-    while let Some(event) = execution.next().await? {
-        if let Event::Output { data, .. } = event {
-            received += data.len() as u64;
-        }
-    }
-    if received != bytes {
-        return Err(format!("{received} of {bytes} bytes came").into());
-    }
-    Ok(rate(bytes, begun))
-}
-
-/// Megabytes a second.
-fn rate(bytes: u64, begun: Instant) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let megabytes = bytes as f64 / 1e6;
-    megabytes / begun.elapsed().as_secs_f64()
 }
 
 fn median(figures: impl Iterator<Item = f64>) -> f64 {

@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
+mod flow;
 mod raw;
 mod relay;
 mod remexd;
@@ -22,7 +23,13 @@ use bytes::Bytes;
 use remex_client::{Client, Command, Event, STDIN_CHUNK_BYTES};
 use tokio::runtime::Runtime;
 
-use self::{raw::Raw, remexd::Remexd, ssh::Ssh, support::Outcome};
+use self::{
+    flow::{rate, stdout},
+    raw::Raw,
+    remexd::Remexd,
+    ssh::Ssh,
+    support::Outcome,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -186,29 +193,6 @@ fn report(rates: &[Turns]) {
             println!("  {} / {}: {ratio:.2}{goal}", NAMES[over], NAMES[under]);
         }
     }
-}
-
-/// Megabytes a second.
-fn rate(bytes: u64, begun: Instant) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let megabytes = bytes as f64 / 1e6;
-    megabytes / begun.elapsed().as_secs_f64()
-}
-
-async fn stdout(client: &Client, bytes: u64) -> Outcome<f64> {
-    let begun = Instant::now();
-    let head = Command::new("head").args(["-c", &bytes.to_string(), "/dev/zero"]);
-    let mut execution = client.start(head).await?;
-    let mut received = 0;
-    while let Some(event) = execution.next().await? {
-        if let Event::Output { data, .. } = event {
-            received += data.len() as u64;
-        }
-    }
-    if received != bytes {
-        return Err(format!("{received} of {bytes} bytes came").into());
-    }
-    Ok(rate(bytes, begun))
 }
 
 async fn stdin(client: &Client, bytes: u64) -> Outcome<f64> {

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    rate,
+    flow::rate,
     support::{Outcome, runtime},
 };
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{rate, support::Outcome};
+use crate::{flow::rate, support::Outcome};
 
 const SSHD: &str = "/usr/sbin/sshd";
 const CIPHER: &str = "aes128-gcm@openssh.com";

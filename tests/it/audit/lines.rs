@@ -12,13 +12,15 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
-use super::site::{Site, is_decision, is_end, is_of, run, shell};
+use super::site::{Site, is_decision, is_end, is_of};
 use crate::{
     bad_input::argv,
     durable::support::detached,
     gateway::support::Legacy,
     harness::{
-        Marker, eventually, soon,
+        Marker,
+        calls::{run, shell},
+        eventually, soon,
         tools::{OTHER_USER, root},
     },
 };

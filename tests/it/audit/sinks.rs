@@ -14,10 +14,15 @@ use rustix::{
 };
 use tonic::Status;
 
-use super::site::{Site, is_decision, is_end, is_of, lines_of, run, shell};
+use super::site::{Site, is_decision, is_end, is_of, lines_of};
 use crate::{
     bad_input::argv,
-    harness::{Daemon, Home, eventually, soon, tools::root},
+    harness::{
+        Daemon, Home,
+        calls::{run, shell},
+        eventually, soon,
+        tools::root,
+    },
     supervision::support::count,
 };
 

@@ -2,12 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use remex::v1::{self, RunRequest, RunResponse};
-use remex_client::Client;
+use remex::v1::{self, RunResponse};
 use serde_json::Value;
 use tonic::Status;
 
-use crate::harness::{Daemon, Home, eventually, soon};
+use crate::harness::{Daemon, Home, calls::run, eventually};
 
 pub(super) struct Site {
     pub(super) home: Home,
@@ -81,20 +80,4 @@ pub(super) fn is_decision(line: &Value) -> bool {
 /// A decision on a call.
 pub(super) fn is_of(rpc: &str) -> impl Fn(&Value) -> bool {
     move |line| is_decision(line) && line["rpc"] == rpc
-}
-
-pub(super) async fn run(client: &Client, command: v1::Command) -> Result<RunResponse, Status> {
-    let request = RunRequest {
-        command: Some(command),
-        ..RunRequest::default()
-    };
-    let response = soon("a run", client.exec().run(request)).await?;
-    Ok(response.into_inner())
-}
-
-pub(super) fn shell(text: &str) -> v1::Command {
-    v1::Command {
-        shell: text.to_owned(),
-        ..v1::Command::default()
-    }
 }

@@ -6,6 +6,7 @@ use std::{future::Future, time::Duration};
 pub(crate) mod tools;
 
 pub(crate) mod binaries;
+pub(crate) mod calls;
 pub(crate) mod command_line;
 pub(crate) mod daemon;
 pub(crate) mod examples;

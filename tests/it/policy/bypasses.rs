@@ -7,11 +7,12 @@ use std::{
 
 use remex::v1;
 
-use super::site::{Site, allow, shell};
+use super::site::{Site, allow};
 use crate::{
     bad_input::argv,
     harness::{
         binaries::binary,
+        calls::{run, shell},
         eventually,
         tools::{program, root},
     },
@@ -154,7 +155,7 @@ async fn pitfall_35_a_command_that_calls_back_needs_a_rule_of_its_own() {
             argv(&[&[remex.to_str().unwrap()], &words[..]].concat())
         };
         let client = site.daemon.client().await;
-        let refused = super::site::run(&client, back()).await.unwrap();
+        let refused = run(&client, back()).await.unwrap();
         let said = String::from_utf8_lossy(&refused.stderr_data).into_owned();
         assert_eq!(refused.exit.unwrap().code, Some(255), "{said}");
         assert!(
@@ -163,7 +164,7 @@ async fn pitfall_35_a_command_that_calls_back_needs_a_rule_of_its_own() {
         );
         site.reload(&rule("from_executions = true"), "the policy was read again")
             .await;
-        let ran = super::site::run(&client, back()).await.unwrap();
+        let ran = run(&client, back()).await.unwrap();
         let said = String::from_utf8_lossy(&ran.stderr_data).into_owned();
         assert_eq!(ran.exit.unwrap().code, Some(0), "{said}");
         drop(client);

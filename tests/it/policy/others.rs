@@ -9,8 +9,12 @@ use remex::{
 use remex_client::{Client, CredentialFiles, Credentials};
 use tonic::Status;
 
-use super::site::{OFF, Site, run};
-use crate::{bad_input::argv, harness::soon, tls};
+use super::site::{OFF, Site};
+use crate::{
+    bad_input::argv,
+    harness::{calls::run, soon},
+    tls,
+};
 
 /// What each of these calls about `id` is answered: see, signal, delete.
 async fn tried(client: &Client, id: &str) -> [Result<(), Status>; 3] {

@@ -6,10 +6,10 @@ use remex::{
 };
 use remex_client::Client;
 
-use super::site::{Site, allow, shell};
+use super::site::{Site, allow};
 use crate::{
     bad_input::{argv, directory, environment},
-    harness::soon,
+    harness::{calls::shell, soon},
 };
 
 #[tokio::test]

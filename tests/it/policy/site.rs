@@ -4,14 +4,13 @@ use std::fs;
 
 use remex::{
     error::Reason,
-    v1::{self, RunRequest, RunResponse},
+    v1::{self, RunResponse},
 };
-use remex_client::Client;
 use rustix::process::Signal;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::harness::{Daemon, Home, eventually, soon};
+use crate::harness::{Daemon, Home, calls::run, eventually};
 
 /// Without an isolation, so that rules are about what they name alone.
 pub(super) const OFF: &str = "force.isolation = 'off'\n";
@@ -84,21 +83,5 @@ impl Site {
             Some(needed),
             "{shown}: {status}"
         );
-    }
-}
-
-pub(super) async fn run(client: &Client, command: v1::Command) -> Result<RunResponse, Status> {
-    let request = RunRequest {
-        command: Some(command),
-        ..RunRequest::default()
-    };
-    let response = soon("a run", client.exec().run(request)).await?;
-    Ok(response.into_inner())
-}
-
-pub(super) fn shell(text: &str) -> v1::Command {
-    v1::Command {
-        shell: text.to_owned(),
-        ..v1::Command::default()
     }
 }

@@ -13,8 +13,12 @@ use std::{
 
 use remex::v1;
 
-use super::site::{Site, allow, run};
-use crate::{bad_input::argv, harness::tools::root, supervision::support::count};
+use super::site::{Site, allow};
+use crate::{
+    bad_input::argv,
+    harness::{calls::run, tools::root},
+    supervision::support::count,
+};
 
 /// A link that leads to one place and the other in turns, until this is dropped.
 struct Swapped {
