@@ -1,22 +1,24 @@
 //! remexd from a checked configuration to its exit: open what it needs, bind, serve, drain.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use remex_client::Client;
 use remex_daemon::{
     DaemonExit, ReadyError, ReadyFile, console, descriptors,
-    metrics::{Metrics, MetricsListener},
-    net::{AcceptLimits, Acceptor, BindError, BoundAddress, Listener},
+    handover::LOCK,
+    metrics::{Metrics, MetricsEndpoint},
+    net::{BoundAddress, HandedError, HandedSockets, KEYS, Users},
     notify,
     shutdown::Shutdown,
 };
-use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
+use remex_gateway::{Gateway, limits::Limits};
 use remex_supervisor::{
     lifecycle::{ending::KILL_BOUND, outcome::Cause},
     process::{self, Prepared, Spawner},
 };
 use tokio::{
-    task::block_in_place,
+    sync::watch,
+    task::{JoinHandle, block_in_place},
     time::{interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,13 +26,14 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    config::{Args, Config, Ipv6Defaults},
+    config::{Args, Config},
     control::ControlListener,
     durable::DurableSettings,
     execution::{Executions, Measured},
-    grpc::{self, connection::MAX_CONNECTIONS, counts::RefusedConnections, routes},
-    operation::OperatedDaemon,
-    policy::gate::PolicyGate,
+    grpc::{self, counts::RefusedConnections, routes},
+    listeners::{Listeners, NoListener},
+    operation::{OperatedDaemon, Parts, Upgrade},
+    policy::{counts::PolicyCounts, gate::PolicyGate},
     proc::{self, NoProc},
     service::exec::ExecHandler,
     state_dir::{self, StateDir, StateDirError},
@@ -56,13 +59,11 @@ pub enum AppError {
     #[error(transparent)]
     StateDir(#[from] StateDirError),
     /// An address.
-    #[error("{flag}: {source}")]
-    Bind {
-        /// The flag that names another.
-        flag: &'static str,
-        /// What is wrong.
-        source: BindError,
-    },
+    #[error(transparent)]
+    Listener(#[from] NoListener),
+    /// A socket that was handed over.
+    #[error(transparent)]
+    Handed(#[from] HandedError),
     /// The ready file.
     #[error("--ready-file: {0}")]
     Ready(#[from] ReadyError),
@@ -81,7 +82,8 @@ impl From<&AppError> for DaemonExit {
         match error {
             AppError::Proc(_)
             | AppError::StateDir(_)
-            | AppError::Bind { .. }
+            | AppError::Listener(_)
+            | AppError::Handed(_)
             | AppError::Ready(_) => Self::Unavailable,
             AppError::Internal { .. } => Self::Internal,
         }
@@ -98,120 +100,196 @@ where
     }
 }
 
-/// Serves, in a process that is `prepared`, as `config` says until `shutdown` asks to stop, and then until the drain is over.
+/// What a process has before it reads any configuration.
+#[derive(Debug)]
+pub struct Beginning {
+    /// To be executed again as the zygote.
+    pub prepared: Prepared,
+    /// The sockets that it was started with.
+    pub handed: Arc<HandedSockets>,
+    /// What is executed in its place.
+    pub upgrade: Upgrade,
+}
+
+/// Serves as `config` says until `shutdown` asks to stop, and then until the drain is over.
 pub async fn run(
     args: Args,
     config: Config,
-    prepared: Prepared,
+    beginning: Beginning,
     shutdown: Shutdown,
 ) -> Result<(), AppError> {
     proc::check()?;
+    let (handed, upgrade) = (beginning.handed, beginning.upgrade);
     // From before anybody is told that it serves, and may ask for it.
     let hangups = shutdown.reload();
-    if let Some(path) = &config.ready_file {
+    if let Some(path) = &config.ready_file
+        && !handed.is_successor()
+    {
         ReadyFile::clear(path)?;
     }
-    let state_dir = match &config.state_dir {
-        Some(path) => StateDir::open(path),
-        None => StateDir::open(&state_dir::default_path()?),
-    }?;
-    let executions = executions(&config, &state_dir, prepared)?;
-    let gate = PolicyGate::new(config.policy.current(), Arc::clone(executions.spawner()));
-    let tasks = TaskTracker::new();
-    let exec = ExecHandler::new(Arc::clone(&executions), gate.clone(), tasks.clone());
-    let (all, health) = routes::all(exec.clone())
-        .await
-        .map_err(internal("reflection"))?;
-    let mut ready = ReadyFile::default();
-    let users = Arc::new(config.users.clone());
-    let stop = CancellationToken::new();
-    let trust = config.reloader.current();
-    let server = grpc::Server::new(all, users, trust, gate, tasks.clone());
-    let acceptors = acceptors(&config, &mut ready)?;
-    let gateway = gateway(&config, &state_dir, routes::own(exec), &mut ready)?;
-    let metrics = bind_metrics(&config, &mut ready)?;
-    tell_who_may_call(&config, &acceptors);
-    let first = acceptors.first();
-    let hint = first.map(|acceptor| hint_for(acceptor.local(), config.trust.tls.is_some()));
+    let state_dir = open_state_dir(&config, &handed)?;
+    let executions = executions(&config, &state_dir, beginning.prepared)?;
+    let own = (TaskTracker::new(), CancellationToken::new());
+    let services = services(&config, &state_dir, &executions, &own).await?;
+    let (server, gateway, metrics) = (services.server, services.gateway, services.metrics);
+    let (tasks, stop) = own.clone();
+    let listeners = Listeners::new(server, gateway.listeners(), metrics, handed, own.clone());
+    let renewal = listeners.prepare(&config, false)?;
+    let control = ControlListener::bind(state_dir.path(), listeners.handed());
+    let control = control.map_err(internal("listen for `remexd status` in the state folder"))?;
+    listeners.handed().are_taken(&KEYS)?;
+    tell_who_may_call(&config, renewal.grpc());
     executions
         .begin()
         .map_err(internal("look for durable executions"))?;
-    for acceptor in acceptors {
-        tasks.spawn(server.clone().serve(acceptor, stop.clone()));
-    }
-    if let Some(listener) = metrics {
-        let metrics = measure(&executions, &server, &gateway);
-        // To the end of the drain, which is what somebody will want to know of.
-        tasks.spawn(listener.serve(Arc::new(metrics), stop.clone()));
-    }
     let stop_legacy = CancellationToken::new();
-    tasks.spawn(serve_legacy(gateway, stop_legacy.clone()));
+    let legacy = tasks.spawn(gateway.serve(stop_legacy.clone()));
     tasks.spawn(sweep(Arc::clone(&executions), stop.clone()));
-    let control = ControlListener::bind(state_dir.path());
-    let control = control.map_err(internal("listen for `remexd status` in the state folder"))?;
+    let ready = renewal.ready();
+    let is_tls = config.trust.tls.is_some();
+    let hint = renewal.grpc().next().map(|local| hint_for(local, is_tls));
+    listeners.renew(renewal);
     announce(&ready, hint, &config)?;
-    let operation = OperatedDaemon::new(
-        args,
-        &config,
-        Arc::clone(&executions),
-        shutdown.clone(),
-        ready.lines().to_vec(),
-    );
-    let operation = Arc::new(operation);
-    tasks.spawn(config.reloader.run(operation.files(), stop.clone()));
-    tasks.spawn(config.policy.run(operation.files(), stop.clone()));
+    // It serves, and nothing leads back.
+    drop(listeners.handed().take_predecessor());
+    let next = upgrade.clone();
+    let parts = Parts {
+        listeners,
+        executions,
+        users: services.users,
+        shutdown: shutdown.clone(),
+        state_dir,
+        upgrade,
+        tasks: own,
+    };
+    let operation = Arc::new(OperatedDaemon::new(args, config, parts, ready));
     tasks.spawn(Arc::clone(&operation).reload_on_hangup(hangups, stop.clone()));
     tasks.spawn(control.serve(Arc::clone(&operation), stop.clone()));
     let serving = Serving {
-        executions,
-        health,
+        health: services.health,
         operation,
         tasks,
         stop,
         stop_legacy,
+        legacy,
     };
     serving.until_over(&shutdown).await;
+    if shutdown.drain().is_cancelled() {
+        // Who asks for an end is asked for nothing else.
+        drop(next.take());
+    }
     Ok(())
+}
+
+/// The state folder, whose lock may be there already.
+fn open_state_dir(config: &Config, handed: &HandedSockets) -> Result<StateDir, StateDirError> {
+    let lock = handed.other(LOCK).map(File::from);
+    match &config.state_dir {
+        Some(path) => StateDir::open_with(path, lock),
+        None => StateDir::open_with(&state_dir::default_path()?, lock),
+    }
+}
+
+/// What serves, before there is anything to serve on.
+struct Services {
+    server: grpc::Server,
+    users: watch::Sender<Arc<Users>>,
+    health: HealthReporter,
+    gateway: Gateway,
+    metrics: MetricsEndpoint,
+}
+
+async fn services(
+    config: &Config,
+    state_dir: &StateDir,
+    executions: &Arc<Executions>,
+    (tasks, stop): &(TaskTracker, CancellationToken),
+) -> Result<Services, AppError> {
+    let gate = PolicyGate::new(config.policy.current(), Arc::clone(executions.spawner()));
+    let exec = ExecHandler::new(Arc::clone(executions), gate.clone(), tasks.clone());
+    let (all, health) = routes::all(exec.clone())
+        .await
+        .map_err(internal("reflection"))?;
+    let users = watch::Sender::new(Arc::new(config.users.clone()));
+    let (trust, policy) = (config.reloader.current(), gate.counts().clone());
+    let server = grpc::Server::new(all, users.subscribe(), trust, gate, tasks.clone());
+    let gateway = gateway(config, state_dir, routes::own(exec));
+    let metrics = measure(executions, (&server, policy), &gateway);
+    Ok(Services {
+        users,
+        health,
+        // To the end of the drain, which is what somebody will want to know of.
+        metrics: MetricsEndpoint::new(metrics, tasks.clone(), stop.clone()),
+        server,
+        gateway,
+    })
 }
 
 /// What a drain ends.
 struct Serving {
-    executions: Arc<Executions>,
     health: HealthReporter,
     operation: Arc<OperatedDaemon>,
     tasks: TaskTracker,
     stop: CancellationToken,
     stop_legacy: CancellationToken,
+    legacy: JoinHandle<()>,
 }
 
 impl Serving {
     /// Until an end is asked for and has come.
-    async fn until_over(&self, shutdown: &Shutdown) {
-        shutdown.drain().cancelled().await;
+    async fn until_over(mut self, shutdown: &Shutdown) {
+        tokio::select! {
+            () = shutdown.drain().cancelled() => {}
+            () = self.operation.upgrading().cancelled() => {
+                tokio::select! {
+                    // It does not wait for what it would serve then.
+                    () = shutdown.drain().cancelled() => {}
+                    () = self.finished() => {}
+                }
+            }
+        }
+        let patience = if shutdown.drain().is_cancelled() {
+            self.operation.drain_timeout()
+        } else {
+            // What still runs has had its time.
+            Duration::ZERO
+        };
         self.stop_legacy.cancel();
         tokio::select! {
             biased;
             () = shutdown.now().cancelled() => {}
-            () = self.drained() => return,
+            () = self.drained(patience) => return,
         }
         let killed = async {
-            self.executions.kill_all().await;
-            self.executions.finished().await;
+            let executions = self.operation.executions();
+            executions.kill_all().await;
+            executions.finished().await;
         };
         if timeout(KILL_NOW, killed).await.is_err() {
             tracing::warn!("some executions have not ended");
         }
     }
 
-    async fn drained(&self) {
-        drain(
-            &self.executions,
-            &self.health,
-            self.operation.drain_timeout(),
-        )
-        .await;
+    /// Takes no more connections, which wait in the queues of the sockets, and lets those that there are finish, as long as a
+    /// drain may take.
+    async fn finished(&mut self) {
+        self.stop_legacy.cancel();
+        let listeners = self.operation.listeners();
+        let finished = async { tokio::join!(listeners.finish(), &mut self.legacy) };
+        if timeout(self.operation.drain_timeout(), finished)
+            .await
+            .is_err()
+        {
+            tracing::info!("ending what still runs for the next program");
+        }
+    }
+
+    async fn drained(&self, patience: Duration) {
+        let executions = self.operation.executions();
+        drain(executions, &self.health, patience).await;
         self.stop.cancel();
-        if timeout(GOODBYE, self.executions.close()).await.is_err() {
+        self.operation.listeners().close();
+        if timeout(GOODBYE, executions.close()).await.is_err() {
             tracing::debug!("what an earlier remexd had left was looked at to the end");
         }
         self.tasks.close();
@@ -242,9 +320,9 @@ fn executions(
     Ok(Arc::new(executions))
 }
 
-fn tell_who_may_call(config: &Config, acceptors: &[Acceptor]) {
-    for (acceptor, address) in acceptors.iter().zip(&config.listen) {
-        let shown = match acceptor.local() {
+fn tell_who_may_call<'a>(config: &Config, bound: impl Iterator<Item = &'a BoundAddress>) {
+    for (bound, address) in bound.zip(&config.listen) {
+        let shown = match bound {
             BoundAddress::Tcp(bound) | BoundAddress::Udp(bound) => bound.to_string(),
             BoundAddress::Unix(path) => format!("unix:{}", path.display()),
         };
@@ -252,92 +330,27 @@ fn tell_who_may_call(config: &Config, acceptors: &[Acceptor]) {
     }
 }
 
-/// The listeners of gRPC, bound.
-fn acceptors(config: &Config, ready: &mut ReadyFile) -> Result<Vec<Acceptor>, AppError> {
-    let permits = AcceptLimits {
-        connections: descriptors::share(MAX_CONNECTIONS),
-    }
-    .permits();
-    let mut acceptors = Vec::new();
-    for (index, address) in config.listen.iter().enumerate() {
-        let bound = Listener::bind(address);
-        let bound = or_ipv6(bound, config.ipv6.listen.get(index), Listener::bind);
-        let listener = bound.map_err(bind_error("--listen"))?;
-        ready.grpc(&listener.local(), config.trust.tls.is_some());
-        let acceptor = Acceptor::new(listener, Arc::clone(&permits));
-        acceptors.push(acceptor.map_err(internal("watch a listener"))?);
-    }
-    Ok(acceptors)
-}
-
-/// What is `bound`; or, on a machine without IPv4, what `bind` makes of `instead`.
-fn or_ipv6<A, T>(
-    bound: Result<T, BindError>,
-    instead: Option<&A>,
-    bind: impl FnOnce(&A) -> Result<T, BindError>,
-) -> Result<T, BindError> {
-    match (bound, instead) {
-        // What was tried first is what is reported.
-        (Err(error), Some(instead)) if error.lacks_ipv4() => bind(instead).map_err(|_| error),
-        (bound, _) => bound,
-    }
-}
-
-/// Where metrics are told, if anywhere.
-fn bind_metrics(
-    config: &Config,
-    ready: &mut ReadyFile,
-) -> Result<Option<MetricsListener>, AppError> {
-    let Some(address) = &config.metrics else {
-        return Ok(None);
-    };
-    let listener = Listener::bind(address).map_err(bind_error("--metrics"))?;
-    let listener = MetricsListener::new(listener).map_err(internal("watch a listener"))?;
-    ready.metrics(&listener.url());
-    Ok(Some(listener))
-}
-
 /// All that is counted. What else counts adds itself here, as a [`MetricSource`](remex_daemon::metrics::MetricSource).
-fn measure(executions: &Arc<Executions>, server: &grpc::Server, gateway: &Gateway) -> Metrics {
+fn measure(
+    executions: &Arc<Executions>,
+    (server, policy): (&grpc::Server, PolicyCounts),
+    gateway: &Gateway,
+) -> Metrics {
     let mut metrics = Metrics::new(remex::VERSION);
     metrics.add(Measured(Arc::clone(executions)));
     metrics.add(server.reasons().clone());
     metrics.add(RefusedConnections(Arc::clone(server.refusals())));
+    metrics.add(policy);
     metrics.add(gateway.counts());
     metrics
 }
 
-/// The listeners of the old protocol, bound, over `services` in this process.
-fn gateway(
-    config: &Config,
-    state_dir: &StateDir,
-    services: Routes,
-    ready: &mut ReadyFile,
-) -> Result<Gateway, AppError> {
-    let mut all = Vec::new();
-    let bind = |Legacy { listener, users }: &Legacy| Bound::bind(listener.clone(), users.clone());
-    let Ipv6Defaults { legacy: ipv6, .. } = &config.ipv6;
-    for (index, legacy) in config.legacy.iter().enumerate() {
-        let bound = or_ipv6(bind(legacy), ipv6.get(index), bind);
-        let bound = bound.map_err(bind_error("--legacy"))?;
-        ready.legacy(bound.listener().name(), bound.local());
-        all.push(bound);
-    }
+/// What serves the old protocol, over `services` in this process.
+fn gateway(config: &Config, state_dir: &StateDir, services: Routes) -> Gateway {
     let spool = config.spool_dir.as_deref().unwrap_or(state_dir.path());
-    let client = Client::from_service(services);
     let mut limits = Limits::default();
     limits.connections = descriptors::share(limits.connections);
-    Ok(Gateway::new(client, all, limits, spool.to_owned()))
-}
-
-fn bind_error(flag: &'static str) -> impl FnOnce(BindError) -> AppError {
-    move |source| AppError::Bind { flag, source }
-}
-
-async fn serve_legacy(gateway: Gateway, stop: CancellationToken) {
-    if let Err(error) = gateway.serve(stop).await {
-        tracing::error!(%error, "the old protocol is not served");
-    }
+    Gateway::new(Client::from_service(services), limits, spool.to_owned())
 }
 
 fn spawner(config: &Config, state_dir: &StateDir, prepared: Prepared) -> Result<Spawner, AppError> {
