@@ -1,7 +1,7 @@
 //! [`Execution`]: a command that runs, seen through Start; and [`RunOutcome`], one that Run has run to its end.
 
 use bytes::Bytes;
-use remex::v1::{self, AttachRequest};
+use remex::v1::{self, AttachRequest, event::Kind};
 
 use crate::{
     Attach, Client, Command, Error, Event, Exit,
@@ -10,8 +10,8 @@ use crate::{
     resumption::{Resumption, Retries},
 };
 
-/// The sequence of `started`.
-pub(crate) const STARTED: u64 = 1;
+/// The sequence of the first event.
+pub(crate) const FIRST: u64 = 1;
 
 /// What a command that has ended wrote, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +92,14 @@ impl Client {
         self.check_features(&command).await?;
         let resumes = command.resumes();
         let request: v1::StartRequest = command.into();
+        let request_id = request.request_id.clone();
         let events = self.exec().start(request).await?.into_inner();
         let mut source = Source::Start(events);
         loop {
-            if let Some((id, first)) = next_reply(&mut source).await?.event.and_then(started) {
+            let Some(event) = next_reply(&mut source).await?.event else {
+                continue;
+            };
+            if let Some((id, first)) = self.begun(event, &request_id).await? {
                 let attach = AttachRequest {
                     execution_id: id.clone(),
                     ..AttachRequest::default()
@@ -107,12 +111,29 @@ impl Client {
                 });
                 return Ok(Execution {
                     id,
+                    ended: matches!(first, Event::Exited(_)),
                     first: Some(first),
-                    events: Events::started(source, Position::after(STARTED), resumption),
-                    ended: false,
+                    events: Events::started(source, Position::after(FIRST), resumption),
                 });
             }
         }
+    }
+
+    /// The execution that a call has started or joined, and its first event, if `event` is that. One that may or may not have
+    /// run has nothing but an end, which does not say whose it is.
+    pub(crate) async fn begun(
+        &self,
+        event: v1::Event,
+        request_id: &str,
+    ) -> Result<Option<(String, Event)>, Error> {
+        let id = match &event.kind {
+            Some(Kind::Started(started)) => started.execution_id.clone(),
+            // Without a request id, nobody can ask for it again.
+            Some(Kind::Exited(_)) if request_id.is_empty() => String::new(),
+            Some(Kind::Exited(_)) => self.find(request_id).await?.execution_id,
+            _ => return Ok(None),
+        };
+        Ok(Event::of(event).map(|first| (id, first)))
     }
 
     /// Joins an execution that outlives its callers, running or ended: its events follow from the position that `attach`
@@ -144,7 +165,8 @@ impl Client {
 }
 
 impl Execution {
-    /// The id that the server gave it.
+    /// The id that the server gave it. Empty for one of which nobody knows whether it has run, and that has no
+    /// [`request_id`](Command::request_id).
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -193,15 +215,4 @@ impl Execution {
 /// The next message of a call that has more to tell.
 pub(crate) async fn next_reply(source: &mut Source) -> Result<Reply, Error> {
     source.reply().await?.ok_or(Error::Incomplete)
-}
-
-/// The id and the event, if `event` is `started`.
-pub(crate) fn started(event: v1::Event) -> Option<(String, Event)> {
-    match event.kind? {
-        v1::event::Kind::Started(started) => {
-            let event = Event::Started { pid: started.pid };
-            Some((started.execution_id, event))
-        }
-        _ => None,
-    }
 }

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use remex::v1::{AttachRequest, WindowSize, interact_request::Message};
+use remex::v1::{self, AttachRequest, WindowSize, interact_request::Message};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     Attach, Client, Command, Error, Event, Signal,
     events::{Events, Next, Source},
-    execution::{STARTED, next_reply, started},
+    execution::{FIRST, next_reply},
     outgoing::Outgoing,
     position::Position,
     resumption::{Resumption, Retries},
@@ -92,14 +92,19 @@ impl Client {
         let (resumes, is_typed) = (command.resumes(), command.has_terminal());
         let position = command.stdin_bytes();
         let mut pipes = Pipes::new(position, command.has_request_id());
-        let start = Message::Start(Box::new(command.into()));
+        let request: v1::StartRequest = command.into();
+        let request_id = request.request_id.clone();
+        let start = Message::Start(Box::new(request));
         let requests = pipes.outgoing.begin(start);
         let mut source = Source::Interact(self.exec().interact(requests).await?.into_inner());
         loop {
             let reply = next_reply(&mut source).await?;
             let accepted = reply.accepted.unwrap_or(0);
             pipes.accepted.send_replace(accepted);
-            if let Some((id, first)) = reply.event.and_then(started) {
+            let Some(event) = reply.event else {
+                continue;
+            };
+            if let Some((id, first)) = self.begun(event, &request_id).await? {
                 if is_typed && accepted > position {
                     pipes.append();
                 }
@@ -108,12 +113,13 @@ impl Client {
                     ..AttachRequest::default()
                 };
                 let events =
-                    |resumption| Events::started(source, Position::after(STARTED), resumption);
-                let interaction = self.talk(pipes, attach, resumes, events);
-                return Ok(Interaction {
-                    first: Some(first),
-                    ..interaction
-                });
+                    |resumption| Events::started(source, Position::after(FIRST), resumption);
+                let mut interaction = self.talk(pipes, attach, resumes, events);
+                if let Event::Exited(_) = first {
+                    interaction.end();
+                }
+                interaction.first = Some(first);
+                return Ok(interaction);
             }
         }
     }
@@ -177,7 +183,7 @@ impl Client {
 }
 
 impl Interaction {
-    /// The id that the server gave the execution.
+    /// The id that the server gave the execution, as [`Execution::id`](crate::Execution::id) has it.
     pub fn id(&self) -> &str {
         &self.id
     }

@@ -10,7 +10,7 @@
 int Attach(const Options& options) {
   // Before gRPC has threads, which inherit it.
   const sigset_t signals = BlockSignals(false);
-  const auto stub = Connect(options.server);
+  const auto stub = Connect(options);
   remex::v1::InteractRequest first;
   first.mutable_attach()->set_execution_id(options.argv[0]);
   first.mutable_attach()->set_after_sequence(options.after);

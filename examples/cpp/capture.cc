@@ -15,7 +15,7 @@ int Capture(const Options& options) {
   grpc::ClientContext context;
   if (options.gzip) context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
   remex::v1::RunResponse answer;
-  const grpc::Status status = Connect(options.server)->Run(&context, request, &answer);
+  const grpc::Status status = Connect(options)->Run(&context, request, &answer);
   if (!status.ok()) return Report(status, context);
 
   std::cout << answer.stdout_data() << std::flush;

@@ -7,6 +7,11 @@
 
 struct Options {
   std::string server = "127.0.0.1:50051";
+  // Files, over TLS.
+  std::string ca;
+  std::string cert;
+  std::string key;
+  std::string token_file;
   std::vector<std::string> argv;
   // Of run.
   double timeout_seconds = 0;

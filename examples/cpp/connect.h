@@ -2,9 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
+#include "client.h"
 #include "remex/v1/exec.grpc.pb.h"
 
-// To HOST:PORT or unix:/PATH.
-std::unique_ptr<remex::v1::ExecService::Stub> Connect(const std::string& server);
+// To HOST:PORT or unix:/PATH, or over TLS to https://HOST:PORT. Exits where the options make no
+// sense.
+std::unique_ptr<remex::v1::ExecService::Stub> Connect(const Options& options);

@@ -35,7 +35,7 @@ std::string PrintHead(grpc::ClientReader<remex::v1::StartResponse>& stream, int 
 }  // namespace
 
 int Head(const Options& options) {
-  const auto stub = Connect(options.server);
+  const auto stub = Connect(options);
   remex::v1::StartRequest request;
   request.mutable_command()->mutable_argv()->Add(options.argv.begin(), options.argv.end());
 

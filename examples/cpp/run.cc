@@ -16,7 +16,7 @@ using google::protobuf::util::TimeUtil;
 int Run(const Options& options) {
   // Before gRPC has threads, which inherit it.
   const sigset_t signals = BlockSignals(options.terminal);
-  const auto stub = Connect(options.server);
+  const auto stub = Connect(options);
   remex::v1::InteractRequest first;
   remex::v1::Command& command = *first.mutable_start()->mutable_command();
   command.mutable_argv()->Add(options.argv.begin(), options.argv.end());

@@ -9,7 +9,7 @@ using remex::v1::OnDisconnect;
 
 // Starts the command, prints its id, and leaves it alone.
 int Start(const Options& options) {
-  const auto stub = Connect(options.server);
+  const auto stub = Connect(options);
   if (const auto status = Require(*stub, "durable"); !status.ok())
     return Report(status.error_message());
   remex::v1::StartRequest request;

@@ -13,23 +13,18 @@ import (
 func attachVerb(flags *flag.FlagSet) action {
 	after := flags.Uint64("after", 0, "go on behind this `event`, the one that was seen last")
 	outputs := flags.Int("outputs", 0, "leave it alone again behind so many")
-	return func(ctx context.Context, server string, ids []string) (int, error) {
+	return func(ctx context.Context, client remexv1.ExecServiceClient, ids []string) (int, error) {
 		request := &remexv1.AttachRequest{ExecutionId: ids[0], AfterSequence: *after}
-		return attach(ctx, server, request, *outputs)
+		return attach(ctx, client, request, *outputs)
 	}
 }
 
 // attach returns the command's exit code, or 0 once so many outputs were seen.
-func attach(ctx context.Context, server string, request *remexv1.AttachRequest, outputs int) (int, error) {
-	conn, err := connect(server)
-	if err != nil {
-		return failure, err
-	}
-	defer conn.Close()
+func attach(ctx context.Context, client remexv1.ExecServiceClient, request *remexv1.AttachRequest, outputs int) (int, error) {
 	// Cancelling leaves the command alone. CloseSend would be the end of its stdin.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := remexv1.NewExecServiceClient(conn).Interact(ctx)
+	stream, err := client.Interact(ctx)
 	if err != nil {
 		return failure, err
 	}

@@ -17,27 +17,22 @@ import (
 func captureVerb(flags *flag.FlagSet) action {
 	maxBytes := flags.Uint64("max-bytes", 0, "of stdout and stderr each, up to 16777216")
 	compress := flags.Bool("gzip", false, "compress the request")
-	return func(ctx context.Context, server string, argv []string) (int, error) {
+	return func(ctx context.Context, client remexv1.ExecServiceClient, argv []string) (int, error) {
 		var options []grpc.CallOption
 		if *compress {
 			options = append(options, grpc.UseCompressor(gzip.Name))
 		}
-		return capture(ctx, server, *maxBytes, argv, options...)
+		return capture(ctx, client, *maxBytes, argv, options...)
 	}
 }
 
 // capture runs argv with our stdin, prints its output, and returns its exit code.
-func capture(ctx context.Context, server string, maxBytes uint64, argv []string, options ...grpc.CallOption) (int, error) {
+func capture(ctx context.Context, client remexv1.ExecServiceClient, maxBytes uint64, argv []string, options ...grpc.CallOption) (int, error) {
 	stdin, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return failure, err
 	}
-	conn, err := connect(server)
-	if err != nil {
-		return failure, err
-	}
-	defer conn.Close()
-	answer, err := remexv1.NewExecServiceClient(conn).Run(ctx, &remexv1.RunRequest{
+	answer, err := client.Run(ctx, &remexv1.RunRequest{
 		Command:        &remexv1.Command{Argv: argv},
 		StdinData:      stdin,
 		MaxOutputBytes: maxBytes,

@@ -15,18 +15,12 @@ import (
 // headVerb is Start: the first lines of a command's output, and then the stream is broken off.
 func headVerb(flags *flag.FlagSet) action {
 	lines := flags.Int("lines", 10, "how many")
-	return func(ctx context.Context, server string, argv []string) (int, error) {
-		return head(ctx, server, *lines, argv)
+	return func(ctx context.Context, client remexv1.ExecServiceClient, argv []string) (int, error) {
+		return head(ctx, client, *lines, argv)
 	}
 }
 
-func head(ctx context.Context, server string, lines int, argv []string) (int, error) {
-	conn, err := connect(server)
-	if err != nil {
-		return failure, err
-	}
-	defer conn.Close()
-	client := remexv1.NewExecServiceClient(conn)
+func head(ctx context.Context, client remexv1.ExecServiceClient, lines int, argv []string) (int, error) {
 	id, err := printHead(ctx, client, lines, argv)
 	if err != nil {
 		return failure, err

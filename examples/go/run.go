@@ -21,7 +21,7 @@ func runVerb(flags *flag.FlagSet) action {
 	timeout := flags.Float64("timeout", 0, "end the command after so many `seconds`")
 	terminal := flags.Bool("terminal", false, "give it a terminal like ours")
 	user := flags.String("user", "", "run it as this user")
-	return func(ctx context.Context, server string, argv []string) (int, error) {
+	return func(ctx context.Context, client remexv1.ExecServiceClient, argv []string) (int, error) {
 		command := &remexv1.Command{Argv: argv, User: *user}
 		if *timeout > 0 {
 			command.Timeout = durationpb.New(time.Duration(*timeout * float64(time.Second)))
@@ -39,18 +39,12 @@ func runVerb(flags *flag.FlagSet) action {
 			}
 			defer term.Restore(int(os.Stdin.Fd()), before)
 		}
-		return run(ctx, server, command)
+		return run(ctx, client, command)
 	}
 }
 
 // run runs the command, and returns its exit code.
-func run(ctx context.Context, server string, command *remexv1.Command) (int, error) {
-	conn, err := connect(server)
-	if err != nil {
-		return failure, err
-	}
-	defer conn.Close()
-	client := remexv1.NewExecServiceClient(conn)
+func run(ctx context.Context, client remexv1.ExecServiceClient, command *remexv1.Command) (int, error) {
 	if command.GetUser() != "" {
 		if err := require(ctx, client, "user"); err != nil {
 			return failure, err

@@ -15,13 +15,7 @@ func startVerb(_ *flag.FlagSet) action {
 }
 
 // start starts argv, prints its id, and leaves it alone.
-func start(ctx context.Context, server string, argv []string) (int, error) {
-	conn, err := connect(server)
-	if err != nil {
-		return failure, err
-	}
-	defer conn.Close()
-	client := remexv1.NewExecServiceClient(conn)
+func start(ctx context.Context, client remexv1.ExecServiceClient, argv []string) (int, error) {
 	if err := require(ctx, client, "durable"); err != nil {
 		return failure, err
 	}

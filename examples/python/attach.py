@@ -11,7 +11,7 @@ def attach(args):
     """Goes on behind args.after; returns the command's exit code, or 0 once args.outputs of its outputs were seen."""
     (execution_id,) = args.argv
     request = exec_pb2.AttachRequest(execution_id=execution_id, after_sequence=args.after)
-    with connect(args.server) as channel:
+    with connect(args) as channel:
         stub = exec_pb2_grpc.ExecServiceStub(channel)
         # Our stdin is the command's from its first byte: what it has of it already, the server passes over.
         requests = Requests(attach=request)

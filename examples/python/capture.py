@@ -17,7 +17,7 @@ def capture(args):
         max_output_bytes=args.max_bytes,
     )
     compression = grpc.Compression.Gzip if args.gzip else None
-    with connect(args.server) as channel:
+    with connect(args) as channel:
         answer = exec_pb2_grpc.ExecServiceStub(channel).Run(request, compression=compression)
     sys.stdout.buffer.write(answer.stdout_data)
     sys.stderr.buffer.write(answer.stderr_data)

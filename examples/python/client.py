@@ -10,7 +10,7 @@ import grpc
 from attach import attach
 from capture import capture
 from head import head
-from outcome import ClientError, describe
+from outcome import FAILURE, ClientError, describe
 from run import run
 from start import start
 
@@ -47,7 +47,16 @@ def parse():
     verb.add_argument("argv", nargs=1, metavar="ID", help="behind --")
 
     for verb in verbs.choices.values():
-        verb.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT|unix:/PATH")
+        verb.add_argument(
+            "--server", default="127.0.0.1:50051", metavar="HOST:PORT|https://HOST:PORT|unix:/PATH"
+        )
+        tls = verb.add_argument_group("over TLS")
+        tls.add_argument(
+            "--ca", metavar="FILE", help="the CAs that the server's certificate may be signed by"
+        )
+        tls.add_argument("--cert", metavar="FILE", help="our certificate")
+        tls.add_argument("--key", metavar="FILE", help="its key")
+        tls.add_argument("--token-file", metavar="FILE", help="our token")
     return parser.parse_args()
 
 
@@ -63,6 +72,9 @@ def main():
         # Whoever read our output has gone; leaving the channel has ended the command.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        print(f"client: {error}", file=sys.stderr)
+        return FAILURE
 
 
 if __name__ == "__main__":

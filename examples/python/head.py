@@ -13,7 +13,7 @@ def head(args):
 
 
 async def head_async(args):
-    async with connect_async(args.server) as channel:
+    async with connect_async(args) as channel:
         stub = exec_pb2_grpc.ExecServiceStub(channel)
         execution_id = await print_head(stub, args.lines, args.argv)
         ended = await stub.Wait(exec_pb2.WaitRequest(execution_id=execution_id))

@@ -27,7 +27,7 @@ def run(args):
     if args.terminal:
         columns, rows = os.get_terminal_size(0)
         command.terminal.CopyFrom(exec_pb2.Terminal(rows=rows, columns=columns))
-    with connect(args.server) as channel, raw_terminal(args.terminal):
+    with connect(args) as channel, raw_terminal(args.terminal):
         stub = exec_pb2_grpc.ExecServiceStub(channel)
         if command.user:
             require(stub, "user")

@@ -13,7 +13,7 @@ def start(args):
         # For those who attach to it.
         stdin_open=True,
     )
-    with connect(args.server) as channel:
+    with connect(args) as channel:
         stub = exec_pb2_grpc.ExecServiceStub(channel)
         require(stub, "durable")
         for response in stub.Start(request):

@@ -1,16 +1,16 @@
 //! The gateway: listeners that are bound, the services behind a client, one shutdown.
 
 use std::{
-    io,
+    fmt, io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use remex_client::Client;
 use remex_daemon::{
     Handover,
-    admission::{Access, Addresses, Rates},
+    admission::{Access, Addresses, Rates, Refused},
     net::{Acceptor, Address, BindError, BoundAddress},
 };
 use tokio::{
@@ -34,6 +34,10 @@ use crate::{
     shared::Shared,
     stream,
 };
+
+/// Is told whom a listener refuses, of what kind that is, and why; the listener by what it serves, `tcp-exec`.
+pub type LegacyRefusalObserver =
+    dyn Fn(&'static str, Refused, &dyn fmt::Display, &dyn fmt::Display) + Send + Sync;
 
 /// Serves legacy listeners.
 pub struct Gateway {
@@ -70,6 +74,7 @@ impl Gateway {
                 shared,
                 served: Mutex::default(),
                 counts: GatewayCounts::default(),
+                observer: OnceLock::new(),
             })),
             spool_folder,
         }
@@ -83,6 +88,12 @@ impl Gateway {
     /// Its listeners, none at first, which can be replaced while it serves.
     pub fn listeners(&self) -> GatewayListeners {
         self.listeners.clone()
+    }
+
+    /// Has `observer` told what each listener refuses that is served from now on. There is one at most: a second one is told
+    /// nothing.
+    pub fn observe_refusals(&self, observer: Box<LegacyRefusalObserver>) {
+        let _ = self.listeners.0.observer.set(observer.into());
     }
 
     /// As [`Self::serve`], but what still runs when `drain`, asked for at `stop`, is over is cut off.
@@ -130,6 +141,8 @@ struct Inner {
     shared: Arc<Shared>,
     served: Mutex<Vec<Arc<Served>>>,
     counts: GatewayCounts,
+    /// Of every listener, those that come later too.
+    observer: OnceLock<Arc<LegacyRefusalObserver>>,
 }
 
 /// A listener that is served.
@@ -297,7 +310,20 @@ impl Inner {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has what `bound` refuses told. What goes on with the counts of another one is told of by that one's observer already.
+    fn observe(&self, bound: &Bound) {
+        let Some(observer) = self.observer.get() else {
+            return;
+        };
+        let (name, observer) = (bound.listener().name(), Arc::clone(observer));
+        let told = move |refused, peer: &dyn fmt::Display, why: &dyn fmt::Display| {
+            observer(name, refused, peer, why);
+        };
+        bound.counts().refusals.observe(Box::new(told));
+    }
+
     fn serve(&self, bound: Bound, served: ServedSocket) -> Served {
+        self.observe(&bound);
         let (name, access) = (bound.listener().name(), served.access.subscribe());
         let handler = self.handler.counting(Arc::clone(bound.counts()));
         let shared = Arc::clone(&self.shared);

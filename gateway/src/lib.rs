@@ -20,4 +20,4 @@ pub mod wire;
 
 pub use bound::Bound;
 pub use exec::CLIENT_ADDRESS_METADATA;
-pub use gateway::{Gateway, GatewayListeners, Renewal, Unbound};
+pub use gateway::{Gateway, GatewayListeners, LegacyRefusalObserver, Renewal, Unbound};

@@ -1,53 +1,36 @@
 //! remexd from a checked configuration to its exit: open what it needs, bind, serve, drain.
 
+mod ending;
+mod services;
+
 use std::{fs::File, sync::Arc, time::Duration};
 
-use remex_client::Client;
 use remex_daemon::{
-    DaemonExit, ReadyError, ReadyFile, console, descriptors,
+    DaemonExit, ReadyError, ReadyFile, console,
     handover::LOCK,
-    metrics::{Metrics, MetricsEndpoint},
-    net::{BoundAddress, HandedError, HandedSockets, KEYS, Users},
+    net::{BoundAddress, HandedError, HandedSockets, KEYS},
     notify,
     shutdown::Shutdown,
 };
-use remex_gateway::{Gateway, limits::Limits};
-use remex_supervisor::{
-    lifecycle::{ending::KILL_BOUND, outcome::Cause},
-    process::{self, Prepared, Spawner},
-};
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, block_in_place},
-    time::{interval, timeout},
-};
+use remex_supervisor::process::{self, Prepared, Spawner};
+use tokio::{task::block_in_place, time::interval};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
-use tonic_health::server::HealthReporter;
 
+use self::{ending::Serving, services::services};
 use crate::{
+    audit::{AuditError, AuditLog},
     config::{Args, Config},
     control::ControlListener,
     durable::DurableSettings,
-    execution::{Executions, Measured},
-    grpc::{self, counts::RefusedConnections, routes},
+    execution::Executions,
     listeners::{Listeners, NoListener},
     operation::{OperatedDaemon, Parts, Upgrade},
-    policy::{counts::PolicyCounts, gate::PolicyGate},
     proc::{self, NoProc},
-    service::exec::ExecHandler,
     state_dir::{self, StateDir, StateDirError},
 };
 
 /// How often what ended commands left running is looked after.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Open connections are given this long to take their last messages.
-const GOODBYE: Duration = Duration::from_secs(2);
-
-/// What the second signal kills is waited for this long; then remexd ends, within a second of the signal. [`KILL_BOUND`], which
-/// gives a tree up that the kernel holds, would use that up alone.
-const KILL_NOW: Duration = Duration::from_millis(600);
 
 /// remexd cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +41,9 @@ pub enum AppError {
     /// The state folder.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
+    /// The audit log.
+    #[error("--audit-log: {0}")]
+    Audit(#[from] AuditError),
     /// An address.
     #[error(transparent)]
     Listener(#[from] NoListener),
@@ -82,6 +68,7 @@ impl From<&AppError> for DaemonExit {
         match error {
             AppError::Proc(_)
             | AppError::StateDir(_)
+            | AppError::Audit(_)
             | AppError::Listener(_)
             | AppError::Handed(_)
             | AppError::Ready(_) => Self::Unavailable,
@@ -128,9 +115,10 @@ pub async fn run(
         ReadyFile::clear(path)?;
     }
     let state_dir = open_state_dir(&config, &handed)?;
-    let executions = executions(&config, &state_dir, beginning.prepared)?;
+    let audit = AuditLog::start(&config.audit)?;
+    let executions = executions(&config, &state_dir, beginning.prepared, audit.clone())?;
     let own = (TaskTracker::new(), CancellationToken::new());
-    let services = services(&config, &state_dir, &executions, &own).await?;
+    let services = services(&config, &state_dir, &executions, &audit, &own).await?;
     let (server, gateway, metrics) = (services.server, services.gateway, services.metrics);
     let (tasks, stop) = own.clone();
     let listeners = Listeners::new(server, gateway.listeners(), metrics, handed, own.clone());
@@ -160,6 +148,7 @@ pub async fn run(
         shutdown: shutdown.clone(),
         state_dir,
         upgrade,
+        audit: audit.clone(),
         tasks: own,
     };
     let operation = Arc::new(OperatedDaemon::new(args, config, parts, ready));
@@ -168,6 +157,7 @@ pub async fn run(
     let serving = Serving {
         health: services.health,
         operation,
+        audit,
         tasks,
         stop,
         stop_legacy,
@@ -190,126 +180,19 @@ fn open_state_dir(config: &Config, handed: &HandedSockets) -> Result<StateDir, S
     }
 }
 
-/// What serves, before there is anything to serve on.
-struct Services {
-    server: grpc::Server,
-    users: watch::Sender<Arc<Users>>,
-    health: HealthReporter,
-    gateway: Gateway,
-    metrics: MetricsEndpoint,
-}
-
-async fn services(
-    config: &Config,
-    state_dir: &StateDir,
-    executions: &Arc<Executions>,
-    (tasks, stop): &(TaskTracker, CancellationToken),
-) -> Result<Services, AppError> {
-    let gate = PolicyGate::new(config.policy.current(), Arc::clone(executions.spawner()));
-    let exec = ExecHandler::new(Arc::clone(executions), gate.clone(), tasks.clone());
-    let (all, health) = routes::all(exec.clone())
-        .await
-        .map_err(internal("reflection"))?;
-    let users = watch::Sender::new(Arc::new(config.users.clone()));
-    let (trust, policy) = (config.reloader.current(), gate.counts().clone());
-    let server = grpc::Server::new(all, users.subscribe(), trust, gate, tasks.clone());
-    let gateway = gateway(config, state_dir, routes::own(exec));
-    let metrics = measure(executions, (&server, policy), &gateway);
-    Ok(Services {
-        users,
-        health,
-        // To the end of the drain, which is what somebody will want to know of.
-        metrics: MetricsEndpoint::new(metrics, tasks.clone(), stop.clone()),
-        server,
-        gateway,
-    })
-}
-
-/// What a drain ends.
-struct Serving {
-    health: HealthReporter,
-    operation: Arc<OperatedDaemon>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    stop_legacy: CancellationToken,
-    legacy: JoinHandle<()>,
-}
-
-impl Serving {
-    /// Until an end is asked for and has come.
-    async fn until_over(mut self, shutdown: &Shutdown) {
-        tokio::select! {
-            () = shutdown.drain().cancelled() => {}
-            () = self.operation.upgrading().cancelled() => {
-                tokio::select! {
-                    // It does not wait for what it would serve then.
-                    () = shutdown.drain().cancelled() => {}
-                    () = self.finished() => {}
-                }
-            }
-        }
-        let patience = if shutdown.drain().is_cancelled() {
-            self.operation.drain_timeout()
-        } else {
-            // What still runs has had its time.
-            Duration::ZERO
-        };
-        self.stop_legacy.cancel();
-        tokio::select! {
-            biased;
-            () = shutdown.now().cancelled() => {}
-            () = self.drained(patience) => return,
-        }
-        let killed = async {
-            let executions = self.operation.executions();
-            executions.kill_all().await;
-            executions.finished().await;
-        };
-        if timeout(KILL_NOW, killed).await.is_err() {
-            tracing::warn!("some executions have not ended");
-        }
-    }
-
-    /// Takes no more connections, which wait in the queues of the sockets, and lets those that there are finish, as long as a
-    /// drain may take.
-    async fn finished(&mut self) {
-        self.stop_legacy.cancel();
-        let listeners = self.operation.listeners();
-        let finished = async { tokio::join!(listeners.finish(), &mut self.legacy) };
-        if timeout(self.operation.drain_timeout(), finished)
-            .await
-            .is_err()
-        {
-            tracing::info!("ending what still runs for the next program");
-        }
-    }
-
-    async fn drained(&self, patience: Duration) {
-        let executions = self.operation.executions();
-        drain(executions, &self.health, patience).await;
-        self.stop.cancel();
-        self.operation.listeners().close();
-        if timeout(GOODBYE, executions.close()).await.is_err() {
-            tracing::debug!("what an earlier remexd had left was looked at to the end");
-        }
-        self.tasks.close();
-        if timeout(GOODBYE, self.tasks.wait()).await.is_err() {
-            tracing::debug!("connections were open to the end");
-        }
-    }
-}
-
 /// No executions yet, but those that an earlier remexd has left.
 fn executions(
     config: &Config,
     state_dir: &StateDir,
     prepared: Prepared,
+    audit: AuditLog,
 ) -> Result<Arc<Executions>, AppError> {
     let executions = Executions::new(
         Arc::new(spawner(config, state_dir, prepared)?),
         config.max_executions,
         state_dir.path(),
         DurableSettings { sync: config.sync },
+        audit,
     );
     let executions = executions.map_err(internal("open the state folder"))?;
     tracing::info!(
@@ -328,29 +211,6 @@ fn tell_who_may_call<'a>(config: &Config, bound: impl Iterator<Item = &'a BoundA
         };
         tracing::info!("{}", config.who_may_call(&shown, address));
     }
-}
-
-/// All that is counted. What else counts adds itself here, as a [`MetricSource`](remex_daemon::metrics::MetricSource).
-fn measure(
-    executions: &Arc<Executions>,
-    (server, policy): (&grpc::Server, PolicyCounts),
-    gateway: &Gateway,
-) -> Metrics {
-    let mut metrics = Metrics::new(remex::VERSION);
-    metrics.add(Measured(Arc::clone(executions)));
-    metrics.add(server.reasons().clone());
-    metrics.add(RefusedConnections(Arc::clone(server.refusals())));
-    metrics.add(policy);
-    metrics.add(gateway.counts());
-    metrics
-}
-
-/// What serves the old protocol, over `services` in this process.
-fn gateway(config: &Config, state_dir: &StateDir, services: Routes) -> Gateway {
-    let spool = config.spool_dir.as_deref().unwrap_or(state_dir.path());
-    let mut limits = Limits::default();
-    limits.connections = descriptors::share(limits.connections);
-    Gateway::new(Client::from_service(services), limits, spool.to_owned())
 }
 
 fn spawner(config: &Config, state_dir: &StateDir, prepared: Prepared) -> Result<Spawner, AppError> {
@@ -401,26 +261,6 @@ fn hint_for(address: &BoundAddress, is_tls: bool) -> String {
         }
     };
     format!("try: grpcurl {options} remex.v1.ExecService/Run")
-}
-
-/// Nothing new starts; what runs gets `patience`, then is ended with SHUTDOWN.
-async fn drain(executions: &Executions, health: &HealthReporter, patience: Duration) {
-    executions.drain();
-    routes::serve(health, false).await;
-    if timeout(patience, executions.finished()).await.is_ok() {
-        return;
-    }
-    let running = executions.running();
-    tracing::info!(running, "ending what still runs");
-    let bound = executions.longest_kill_after() + KILL_BOUND + GOODBYE;
-    let ended = async {
-        executions.end_all(Cause::Shutdown).await;
-        executions.finished().await;
-    };
-    // A reader that holds its output up holds up no more than this.
-    if timeout(bound, ended).await.is_err() {
-        tracing::warn!("some executions have not ended");
-    }
 }
 
 async fn sweep(executions: Arc<Executions>, stop: CancellationToken) {

@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::settings::reloadable;
 pub use self::upgrade::Upgrade;
 use crate::{
+    audit::AuditLog,
     config::{Args, Config},
     control::{
         Controlled,
@@ -50,6 +51,8 @@ pub struct Parts {
     pub state_dir: StateDir,
     /// What takes its place.
     pub upgrade: Upgrade,
+    /// What is told of it all.
+    pub audit: AuditLog,
     /// What tracks its tasks, and ends them.
     pub tasks: (TaskTracker, CancellationToken),
 }
@@ -67,7 +70,7 @@ pub struct OperatedDaemon {
     drain_timeout: watch::Sender<Duration>,
     trust: watch::Sender<Arc<Trust>>,
     policy: watch::Sender<Option<Arc<AccessPolicy>>>,
-    /// Changed when certificates, tokens, keys and the policy are to be read again.
+    /// Changed when certificates, tokens, keys and the policy are to be read again, and the audit log's file is to be opened.
     files: watch::Sender<u64>,
     /// Cancelled once another program is to take this one's place.
     upgrading: CancellationToken,
@@ -96,6 +99,9 @@ impl OperatedDaemon {
         let policy_file = config.policy.file().map(ToOwned::to_owned);
         tasks.spawn(config.reloader.run(files.subscribe(), watching.clone()));
         tasks.spawn(config.policy.run(files.subscribe(), watching.clone()));
+        // Its file is the same to the end, whatever is watched.
+        let audit = parts.audit.clone();
+        tasks.spawn(audit.reopen_on(files.subscribe(), stop));
         Self {
             args,
             parts,

@@ -8,6 +8,10 @@ use remex::{
     error::Reason,
     v1::{self, GetServerInfoRequest, RunRequest, StartRequest, WaitRequest, event::Kind},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tonic::{Code, codec::CompressionEncoding};
 
 use crate::harness::{
@@ -96,6 +100,9 @@ async fn pitfall_56_what_is_no_call_of_grpc_runs_nothing() {
         assert_eq!(answer.status, status, "{method} {headers:?}");
         assert_eq!(answer.get("remex-version"), Some(remex::VERSION));
         assert_eq!(answer.get("allow"), (status == 405).then_some("POST"));
+        assert_eq!(answer.get("content-type"), Some("text/plain"));
+        let said = String::from_utf8_lossy(&answer.data);
+        assert!(said.contains("neither gRPC-Web nor JSON"), "{said:?}");
     }
     assert!(!trace.exists());
     for content_type in [
@@ -114,13 +121,43 @@ async fn pitfall_56_what_is_no_call_of_grpc_runs_nothing() {
     daemon.stop().await;
 }
 
+/// As a browser or a proxy sends them: gRPC-Web over HTTP/1.1, JSON, and the question whether one may.
+#[tokio::test]
+async fn callers_of_http_1_are_told_what_is_spoken() {
+    let daemon = Daemon::start(&[]).await;
+    for (method, headers) in [
+        (
+            "POST",
+            "content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\n",
+        ),
+        ("POST", "content-type: application/grpc-web-text\r\n"),
+        ("POST", "content-type: application/json\r\n"),
+        ("POST", "content-type: application/grpc\r\nte: trailers\r\n"),
+        ("OPTIONS", "origin: http://console.example\r\n"),
+        ("GET", ""),
+    ] {
+        let mut stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
+        let request = format!(
+            "{method} {RUN} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        soon("an answer, and its end", read).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 505 "), "{request} {answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        for part in ["gRPC over HTTP/2", "neither HTTP/1.1 nor gRPC-Web"] {
+            assert!(body.contains(part), "{request} {answer}");
+        }
+    }
+    daemon.stop().await;
+}
+
 /// It is answered before it is read: the body never comes.
 #[tokio::test]
 async fn pitfall_56_what_is_no_call_is_answered_before_its_body() {
     let daemon = Daemon::start(&[]).await;
-    let stream = tokio::net::TcpStream::connect(daemon.socket("grpc"))
-        .await
-        .unwrap();
+    let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
     let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
     let headers = [("content-type", "text/plain")];

@@ -7,6 +7,7 @@ mod harness;
 
 mod architecture;
 mod attacks;
+mod audit;
 mod authority;
 mod bad_input;
 mod blocked_log;

@@ -12,7 +12,7 @@ mod terminal;
 
 use std::{env, process::ExitCode};
 
-use remex_client::{Client, Error, Reason, STATUS_FAILURE};
+use remex_client::{Client, Credentials, Error, Reason, STATUS_FAILURE};
 use tokio::runtime::Runtime;
 
 use crate::options::{Options, USAGE};
@@ -36,7 +36,9 @@ fn main() -> ExitCode {
 }
 
 async fn call(verb: &str, options: Options) -> Outcome {
-    let client = Client::connect(&options.server.parse()?).await?;
+    // The token is sent over TLS alone, or on this machine. Files that change later are read again.
+    let credentials = Credentials::load(options.credentials.clone())?;
+    let client = Client::connect_with(&options.server.parse()?, &credentials).await?;
     match verb {
         "run" => run::run(&client, options).await,
         "capture" => capture::capture(&client, options).await,

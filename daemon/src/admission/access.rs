@@ -38,6 +38,17 @@ pub enum Denied {
     Unknown(PeerUnknown),
 }
 
+impl Denied {
+    /// Whom it is about, as callers are shown.
+    pub fn peer(&self) -> String {
+        match self {
+            Self::User { uid } => format!("unix:{uid}"),
+            Self::Address { address } => format!("ip:{address}"),
+            Self::Unknown(_) => "unknown".to_owned(),
+        }
+    }
+}
+
 impl Access {
     /// Lets `caller` in, or says why not. `users` says nothing of other machines, `allow` nothing of this one.
     pub fn admit(&self, caller: Result<Caller, PeerUnknown>) -> Result<Caller, Denied> {

@@ -13,7 +13,7 @@ pub use self::{
     addresses::{Addresses, Entry},
     network::{Network, NotANetwork},
     rates::Rates,
-    refusals::{Refusals, Refused},
+    refusals::{RefusalObserver, Refusals, Refused},
     sources::{Forbidden, check_source},
 };
 

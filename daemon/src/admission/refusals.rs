@@ -1,6 +1,6 @@
 //! What was refused, counted by kind and logged once in a while, so that a flood fills no log.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use crate::logging::{LineCounts, LineLimit};
 
@@ -53,15 +53,36 @@ const KINDS: [(&str, &str); 12] = [
     ("a datagram beyond the rate limits", "rate"),
 ];
 
+/// Is told each refusal: of what kind, of whom, and why.
+pub type RefusalObserver = dyn Fn(Refused, &dyn fmt::Display, &dyn fmt::Display) + Send + Sync;
+
 /// The counts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Refusals {
     kinds: [LineLimit; KINDS.len()],
+    observer: OnceLock<Box<RefusalObserver>>,
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = &self.kinds;
+        f.debug_struct("Refusals")
+            .field("kinds", kinds)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Refusals {
+    /// Has `observer` told each from now on. There is one at most: a second one is told nothing.
+    pub fn observe(&self, observer: Box<RefusalObserver>) {
+        let _ = self.observer.set(observer);
+    }
+
     /// Counts one, and logs it unless its kind was logged a moment ago.
     pub fn note(&self, refused: Refused, peer: &dyn fmt::Display, why: &dyn fmt::Display) {
+        if let Some(observer) = self.observer.get() {
+            observer(refused, peer, why);
+        }
         if let Some(due) = self.kinds[refused as usize].count() {
             let LineCounts {
                 since_last_line,
@@ -93,9 +114,15 @@ mod tests {
     #[test]
     fn each_kind_is_counted_for_itself() {
         let refusals = Refusals::default();
+        let (observed, told) = std::sync::mpsc::channel();
+        refusals.observe(Box::new(move |refused, peer, why| {
+            let _ = observed.send((refused, format!("{peer} {why}")));
+        }));
         for _ in 0..3 {
             refusals.note(Refused::Rate, &"192.0.2.7", &"test");
         }
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told, vec![(Refused::Rate, "192.0.2.7 test".to_owned()); 3]);
         assert_eq!(refusals.total(Refused::Rate), 3);
         assert_eq!(refusals.total(Refused::CrossProtocol), 0);
         assert_eq!(Refused::Rate as usize, KINDS.len() - 1);

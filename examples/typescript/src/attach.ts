@@ -2,13 +2,13 @@ import { constants } from "node:os";
 
 import { type Client, ConnectError } from "@connectrpc/connect";
 
-import { connect } from "./connect.js";
+import { connect, type Server } from "./connect.js";
 import { type ExecService, Output_Stream } from "./gen/remex/v1/exec_pb.js";
 import { exitCode } from "./outcome.js";
 import { write } from "./output.js";
 
 export interface AttachOptions {
-  server: string;
+  server: Server;
   /** The event that was seen last. */
   after: bigint;
   /** The command is left alone again behind so many; 0: never. */

@@ -1,11 +1,11 @@
 import { buffer } from "node:stream/consumers";
 
-import { connect } from "./connect.js";
+import { connect, type Server } from "./connect.js";
 import { exitCode } from "./outcome.js";
 import { write } from "./output.js";
 
 export interface CaptureOptions {
-  server: string;
+  server: Server;
   maxBytes: bigint;
   gzip: boolean;
 }

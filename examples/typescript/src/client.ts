@@ -10,19 +10,25 @@ import { describe } from "./outcome.js";
 import { run } from "./run.js";
 import { start } from "./start.js";
 
-const USAGE = `usage: client VERB [--server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
+const USAGE = `usage: client VERB [SERVER] [FLAG]... -- PROGRAM ARG...
   run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
   capture  to its end, then print its output; --max-bytes N, --gzip
   head     print the first lines of stdout, and break off; --lines N
   start    start what runs on by itself, and print its id
-usage: client attach [--server HOST:PORT|unix:/PATH] [--after EVENT] [--outputs N] -- ID
-           join it, behind the event that was seen last; leave it alone again behind N outputs`;
+usage: client attach [SERVER] [--after EVENT] [--outputs N] -- ID
+           join it, behind the event that was seen last; leave it alone again behind N outputs
+SERVER is --server HOST:PORT or unix:/PATH; over TLS
+  --server https://HOST:PORT [--ca FILE] [--cert FILE --key FILE] [--token-file FILE]`;
 
 function parse() {
   return parseArgs({
     allowPositionals: true,
     options: {
       server: { type: "string", default: "127.0.0.1:50051" },
+      ca: { type: "string" },
+      cert: { type: "string" },
+      key: { type: "string" },
+      "token-file": { type: "string" },
       timeout: { type: "string", default: "0" },
       terminal: { type: "boolean", default: false },
       user: { type: "string", default: "" },
@@ -38,7 +44,9 @@ function parse() {
 async function main(): Promise<number> {
   const { values, positionals } = parse();
   const [verb, ...argv] = positionals;
-  const { server = "", terminal = false, user = "", gzip = false } = values;
+  const { server: address = "", ca, cert, key, "token-file": tokenFile } = values;
+  const server = { address, ca, cert, key, tokenFile };
+  const { terminal = false, user = "", gzip = false } = values;
   if (argv.length > 0) {
     switch (verb) {
       case "run":

@@ -1,12 +1,12 @@
 import type { Client } from "@connectrpc/connect";
 
-import { connect } from "./connect.js";
+import { connect, type Server } from "./connect.js";
 import { type ExecService, Output_Stream } from "./gen/remex/v1/exec_pb.js";
 import { reasonName } from "./outcome.js";
 import { write } from "./output.js";
 
 /** Start: the first lines of a command's output, and then the stream is broken off. */
-export async function head(argv: string[], lines: number, server: string): Promise<number> {
+export async function head(argv: string[], lines: number, server: Server): Promise<number> {
   const client = connect(server);
   const executionId = await printHead(client, argv, lines);
   const { execution } = await client.wait({ executionId });

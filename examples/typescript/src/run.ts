@@ -2,14 +2,14 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 
-import { connect } from "./connect.js";
+import { connect, type Server } from "./connect.js";
 import { type Command, CommandSchema, type ExecService, Output_Stream } from "./gen/remex/v1/exec_pb.js";
 import { exitCode, require } from "./outcome.js";
 import { write } from "./output.js";
 import { Requests } from "./requests.js";
 
 export interface RunOptions {
-  server: string;
+  server: Server;
   timeoutSeconds: number;
   terminal: boolean;
   user: string;

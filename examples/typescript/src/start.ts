@@ -1,9 +1,9 @@
-import { connect } from "./connect.js";
+import { connect, type Server } from "./connect.js";
 import { OnDisconnect } from "./gen/remex/v1/exec_pb.js";
 import { require } from "./outcome.js";
 
 /** Start: a command that runs on without us, whatever becomes of its callers and of remexd. Its id is printed. */
-export async function start(argv: string[], server: string): Promise<number> {
+export async function start(argv: string[], server: Server): Promise<number> {
   const client = connect(server);
   await require(client, "durable");
   // Its stdin is for those who attach to it.

@@ -165,7 +165,8 @@ impl Service {
     }
 
     async fn deny(&self, denied: &Denied, from: SocketAddr) {
-        self.handler.refusals().note(Refused::Peer, &from, denied);
+        let refusals = self.handler.refusals();
+        refusals.note(Refused::Peer, &denied.peer(), denied);
         // Another machine gets nothing: its address may be forged.
         if let Denied::User { .. } = denied {
             self.send(format!("remex: {denied}\n").as_bytes(), from)

@@ -99,7 +99,7 @@ impl Service {
             }
             Err(denied) => {
                 let refusals = self.handler.refusals();
-                refusals.note(Refused::Peer, &"a client", &denied);
+                refusals.note(Refused::Peer, &denied.peer(), &denied);
                 // They take no room from those who may.
                 drop(permit);
                 let Ok(_room) = self.shared.denied.try_acquire() else {

@@ -40,7 +40,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `remexd`, this build or another, in `folder`, which is made, with `flags`.
+    /// Starts `remexd`, this build or another, in `folder`, which is made if need be, with `flags`.
     pub(crate) fn start(folder: &Path, mut remexd: Command, flags: &[&str]) -> Outcome<Self> {
         remexd.args(flags);
         for (flag, name) in [("--state-dir", "state"), ("--ready-file", READY_FILE)] {
@@ -49,9 +49,9 @@ impl Server {
         Self::spawn(folder, &mut remexd)
     }
 
-    /// Starts `command`, which writes the [`READY_FILE`] of `folder`, which is made, when it listens.
+    /// Starts `command`, which writes the [`READY_FILE`] of `folder`, which is made if need be, when it listens.
     pub(crate) fn spawn(folder: &Path, command: &mut Command) -> Outcome<Self> {
-        fs::create_dir(folder)?;
+        fs::create_dir_all(folder)?;
         let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -45,6 +45,9 @@ pub struct Args {
     /// Let callers do what the rules in this file allow, and nothing else
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// What is told of calls and executions.
+    #[command(flatten)]
+    pub audit: AuditArgs,
     /// How process trees are kept together
     #[arg(long, value_name = "WAY", hide = true)]
     pub containment: Option<ContainmentArg>,
@@ -77,6 +80,20 @@ pub struct TrustArgs {
     /// Allow callers over TLS that have neither a certificate nor a token
     #[arg(long)]
     pub allow_unauthenticated: bool,
+}
+
+/// Flags of the audit log.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AuditArgs {
+    /// Write a line of JSON to this file for each decision and each end
+    #[arg(long = "audit-log", value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Start no command whose line cannot be written
+    #[arg(long = "audit-required")]
+    pub is_required: bool,
+    /// Leave out what is behind names with this in them, beside passwords, tokens and such; repeatable
+    #[arg(long = "audit-redact", value_name = "WORD")]
+    pub redact: Vec<String>,
 }
 
 /// See `crate::process::Choice`.

@@ -39,4 +39,7 @@ pub(super) struct Keys {
     pub(super) jwt_audience: Option<Spanned<String>>,
     pub(super) allow_unauthenticated: bool,
     pub(super) policy: Option<Spanned<String>>,
+    pub(super) audit_log: Option<Spanned<String>>,
+    pub(super) audit_required: bool,
+    pub(super) audit_redact: Option<Vec<Spanned<String>>>,
 }

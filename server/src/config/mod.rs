@@ -1,6 +1,7 @@
 //! Flags and file become one [`Config`], whole and checked, before anything is bound.
 
 mod args;
+mod audit;
 mod file;
 mod policy;
 mod trust;
@@ -30,6 +31,7 @@ use self::{
     trust::Trusted,
 };
 use crate::{
+    audit::AuditSettings,
     execution::DEFAULT_MAX_EXECUTIONS,
     identity::{TrustFiles, reload::Reloader},
     policy::{explain::summary, reload::PolicyReloader},
@@ -59,6 +61,8 @@ pub struct Config {
     pub reloader: Reloader,
     /// Who may do what.
     pub policy: PolicyReloader,
+    /// What is told of calls and executions.
+    pub audit: AuditSettings,
     /// `None`: the default, see [`crate::state_dir::default_path`].
     pub state_dir: Option<PathBuf>,
     /// `None`: the state folder.
@@ -105,6 +109,7 @@ impl Config {
             reloader,
         } = trust::trusted(&args.trust, &mut keys, file)?;
         let policy = policy::reloader(args.policy.as_ref(), keys.policy.take(), file)?;
+        let audit = audit::settings(&args.audit, &mut keys, file)?;
         let no_legacy = args.no_legacy || (keys.no_legacy && shared.legacy.is_empty());
         if !no_legacy
             && let Some(error) = none_listed(
@@ -152,6 +157,7 @@ impl Config {
             trust,
             reloader,
             policy,
+            audit,
             state_dir: args.state_dir.clone().or(keys.state_dir),
             spool_dir: shared.spool_dir.clone().or(keys.spool_dir),
             metrics: metrics::address(metrics)?,

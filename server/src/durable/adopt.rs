@@ -1,6 +1,7 @@
 //! Executions become records: those that run get a host, those that have ended are shown as their journals have them.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    details,
+    details::{self, Known},
     host::{DurableHost, Ended, Parting},
     kept::Kept,
     recover::{Found, LeftAlone, Running},
@@ -38,6 +39,14 @@ impl DurableStore {
         id: Uuid,
         running: Running,
     ) -> Result<bool, LeftAlone> {
+        match self.try_adopt(id, running).await {
+            // It may end between any two words.
+            Err(LeftAlone::Io(error)) if has_ended(&error) => Ok(false),
+            adopted => adopted,
+        }
+    }
+
+    async fn try_adopt(self: &Arc<Self>, id: Uuid, running: Running) -> Result<bool, LeftAlone> {
         let Running {
             link,
             summary,
@@ -82,15 +91,19 @@ impl DurableStore {
     }
 
     /// Shows one that has ended.
-    pub(super) fn insert_ended(&self, id: Uuid, summary: &JournalSummary) -> Result<(), LeftAlone> {
+    pub(super) fn insert_ended(
+        &self,
+        id: Uuid,
+        summary: &JournalSummary,
+    ) -> Result<Arc<Execution>, LeftAlone> {
         let pid = summary.started.map(|started| started.pid);
         let life = Liveness::ended(end_of(summary));
         let (execution, kept) = self.record(id, summary, pid, life)?;
         kept.progress
             .send_modify(|progress| progress.is_over = true);
         self.note_ended(&execution);
-        self.resources.registry.insert(execution);
-        Ok(())
+        self.resources.registry.insert(Arc::clone(&execution));
+        Ok(execution)
     }
 
     /// The record that a journal makes.
@@ -101,8 +114,15 @@ impl DurableStore {
         pid: Option<i32>,
         life: Liveness,
     ) -> Result<(Arc<Execution>, Arc<Kept>), LeftAlone> {
-        let reservation = summary.reservation.as_ref().ok_or(LeftAlone::Nameless)?;
-        let known = details::decode(&reservation.details).ok_or(LeftAlone::Nameless)?;
+        let (created, known) = if let Some(reservation) = &summary.reservation {
+            let known = details::decode(&reservation.details).ok_or(LeftAlone::Nameless)?;
+            (reservation.time, known)
+        } else {
+            // It is damaged; what is behind it can be read.
+            tracing::warn!(%id, "the journal of a durable execution does not say any more who asked for what");
+            let started = summary.started.map(|started| started.time);
+            (started.unwrap_or_else(SystemTime::now), Known::nothing())
+        };
         let kept = Kept::new(
             known.durability,
             self.journals.clone(),
@@ -120,7 +140,7 @@ impl DurableStore {
             labels: known.labels,
             caller: known.caller,
             through: known.through,
-            created: reservation.time,
+            created,
             counters,
             stdin: self.resources.stdin.room(),
             spec: known.spec,
@@ -186,6 +206,7 @@ impl DurableStore {
         log::ended(execution, &end.exit);
         kept.progress
             .send_modify(|progress| progress.is_over = true);
+        self.tell_end(execution).await;
     }
 
     async fn ended(&self, host: &DurableHost, ended: Ended) -> EndRecord {
@@ -233,8 +254,18 @@ impl DurableStore {
                 tracing::warn!(%id, %error, "nobody can tell what became of an execution");
             }
         }
+        // Its end comes behind what was told of it, wherever that is written.
+        host.ended_at(execution.counters.last_sequence().saturating_add(1));
         Some(unknown(Lost::Exit, execution.created, SystemTime::now()))
     }
+}
+
+/// Whether nobody is there any more to take what was sent.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// How an execution ended that has, as its journal says.

@@ -10,7 +10,7 @@ use remex_daemon::net::{Caller, PeerCgroup, Transport};
 use remex_supervisor::{
     journal::{Keep, OnFull},
     lifecycle::presence::OnDisconnect,
-    process::{AppliedParts, CommandSpec},
+    process::{AppliedParts, CommandSpec, ResourceLimits},
 };
 
 use crate::execution::{Durability, NewExecution, Through};
@@ -54,6 +54,48 @@ pub(super) struct Known {
     pub(super) caller: Caller,
     pub(super) through: Through,
     pub(super) durability: Durability,
+}
+
+impl Known {
+    /// Where what was asked for cannot be read, and by whom: it is nobody's, so that only those see it who see everybody's.
+    pub(super) fn nothing() -> Self {
+        Self {
+            spec: CommandSpec {
+                argv: Vec::new(),
+                shell: false,
+                working_directory: None,
+                environment: Vec::new(),
+                clear_environment: false,
+                user: None,
+                timeout: None,
+                kill_after: Duration::ZERO,
+                terminal: None,
+                limits: ResourceLimits::default(),
+                isolation: None,
+            },
+            applied: None,
+            until_end: false,
+            labels: BTreeMap::new(),
+            caller: Caller {
+                transport: Transport::Unix,
+                address: None,
+                uid: None,
+                identity: None,
+                cgroup: PeerCgroup::default(),
+                listener: None,
+            },
+            through: Through {
+                transport: Transport::Unix,
+                gateway: false,
+                client: None,
+            },
+            durability: Durability {
+                request_id: None,
+                on_disconnect: OnDisconnect::Detach,
+                keep: Keep::default(),
+            },
+        }
+    }
 }
 
 /// For the journal.

@@ -198,11 +198,14 @@ impl Follower {
             Step::Lost(lost) => return self.tell_lost(lost.sequence).await,
             Step::Gap(gap) => Told::Gap(gap),
             // How much was in them is not known; what comes behind them has its offsets.
-            Step::Damaged(damage) => Told::Gap(Gap {
-                first_sequence: damage.first_sequence,
-                sequence: damage.sequence,
-                bytes: [0; 3],
-            }),
+            Step::Damaged(damage) => {
+                self.source.kept.note_damage(damage);
+                Told::Gap(Gap {
+                    first_sequence: damage.first_sequence,
+                    sequence: damage.sequence,
+                    bytes: [0; 3],
+                })
+            }
             Step::UpToDate | Step::Ended => return Ok(()),
         };
         self.tell(told).await

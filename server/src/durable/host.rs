@@ -346,7 +346,10 @@ impl DurableHost {
         self.kept.update(|facts| {
             facts.first_sequence = status.first_kept;
             facts.stored_bytes = status.stored_bytes;
-            facts.storage_error.clone_from(&status.storage_error);
+            // What a reader has found to be damaged stays so.
+            if !status.storage_error.is_empty() {
+                facts.storage_error.clone_from(&status.storage_error);
+            }
         });
         self.set_blocked(status.blocked.is_some());
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use remex_supervisor::{
-    journal::{DiskFolder, JournalSummary, Keep},
+    journal::{Damage, DiskFolder, JournalSummary, Keep},
     lifecycle::{
         counters::{Counters, Position},
         presence::OnDisconnect,
@@ -120,6 +120,21 @@ impl Kept {
                 facts.storage_error.clone_from(error);
             } else if summary.is_damaged && facts.storage_error.is_empty() {
                 "some of what was stored cannot be read".clone_into(&mut facts.storage_error);
+            }
+        });
+    }
+
+    /// A reader has found events that cannot be read.
+    pub(crate) fn note_damage(&self, damage: Damage) {
+        let Damage {
+            first_sequence: first,
+            sequence: last,
+        } = damage;
+        self.update(|facts| {
+            if facts.storage_error.is_empty() {
+                facts.storage_error = format!(
+                    "some of what was stored cannot be read: events {first} to {last}, and perhaps others"
+                );
             }
         });
     }

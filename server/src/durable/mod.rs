@@ -21,6 +21,7 @@ pub mod seats;
 mod spare;
 mod start;
 mod store;
+mod told_end;
 
 pub(crate) use self::follow::attach;
 pub use self::{

@@ -172,8 +172,8 @@ impl Recovery {
         let Some(claim) = claim.filter(|claim| claim.boot_id != self.boot_id) else {
             return;
         };
-        if let Err(error) = self.ids.with(|claims| claims.restore(claim)) {
-            tracing::warn!(id = claim.execution_id, %error, "cannot put its request id back");
+        if let Err(error) = self.ids.restore(claim) {
+            tracing::warn!(id = claim.execution_id, %error, "cannot put its request id back, which stays taken until remexd ends");
         }
     }
 

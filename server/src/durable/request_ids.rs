@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -16,11 +16,15 @@ use super::files::Files;
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
+/// Claims that a power cut took, and that could not be put back.
+type Unwritten = HashMap<RequestKey, Claim>;
+
 /// All of them. Clones are the same.
 #[derive(Debug, Clone)]
 pub(super) struct RequestIds {
     claims: Arc<Mutex<Claims>>,
     turns: Arc<Mutex<HashMap<RequestKey, Turn>>>,
+    unwritten: Arc<Mutex<Unwritten>>,
     files: Files,
 }
 
@@ -37,6 +41,7 @@ impl RequestIds {
         Self {
             claims: Arc::new(Mutex::new(Claims::open(folder))),
             turns: Arc::default(),
+            unwritten: Arc::default(),
             files,
         }
     }
@@ -59,7 +64,23 @@ impl RequestIds {
 
     /// Who has an id.
     pub(super) async fn find(&self, key: RequestKey) -> Result<Option<Claim>, ClaimError> {
-        self.run(move |claims| claims.find(&key)).await
+        let found = self.run(move |claims| claims.find(&key)).await?;
+        Ok(found.or_else(|| self.unwritten().get(&key).cloned()))
+    }
+
+    /// Puts back a claim that a power cut took. What cannot be written is remembered as long as this server lives: the id is
+    /// taken all the same. Another execution's claim is left alone. On a thread that may wait.
+    pub(super) fn restore(&self, claim: &Claim) -> Result<(), ClaimError> {
+        let restored = self.with(|claims| claims.restore(claim));
+        if restored.is_err() {
+            self.unwritten().insert(claim.key, claim.clone());
+        }
+        restored.map(drop)
+    }
+
+    /// Whether every claim that was to be put back is on disk.
+    pub(super) fn are_written(&self) -> bool {
+        self.unwritten().is_empty()
     }
 
     /// Takes an id.
@@ -74,8 +95,16 @@ impl RequestIds {
 
     /// The record behind an id goes.
     pub(super) async fn retire(&self, key: RequestKey) -> Result<(), ClaimError> {
-        self.run(move |claims| claims.retire(&key, SystemTime::now()))
-            .await
+        let unwritten = self.unwritten().get(&key).cloned();
+        let retire = move |claims: &mut Claims| {
+            if let Some(claim) = unwritten {
+                claims.restore(&claim)?;
+            }
+            claims.retire(&key, SystemTime::now())
+        };
+        self.run(retire).await?;
+        self.unwritten().remove(&key);
+        Ok(())
     }
 
     /// Forgets the ids that were retired before `before`.
@@ -86,6 +115,12 @@ impl RequestIds {
     /// On a thread that may wait.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Claims) -> T) -> T {
         work(&mut self.claims.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Unwritten> {
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run<T: Send + 'static>(

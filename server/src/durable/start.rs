@@ -9,7 +9,11 @@ use std::{
 
 use remex_daemon::net::Caller;
 use remex_supervisor::{
-    durable::{FolderLock, Order, message::Report},
+    durable::{
+        FolderLock, Order,
+        crash::{self, CrashPoint},
+        message::Report,
+    },
     journal::{self, Claim, ClaimError, Claimed, Folder, RequestKey, Reservation, Settings},
     lifecycle::counters::Counters,
     process::{AppliedParts, NotStarted, ResolveProgress, Resolved, StartError},
@@ -30,7 +34,7 @@ use super::{
 };
 use crate::{
     attached::mailbox::mailbox,
-    execution::{Admitted, Execution, Liveness, NewExecution, StartRefused, permitted},
+    execution::{Admitted, Execution, Liveness, NewExecution, Permitted, StartRefused, permitted},
 };
 
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
@@ -110,7 +114,7 @@ impl DurableStore {
         key: RequestKey,
         compared: &Compared,
     ) -> Result<Option<Arc<Execution>>, StartRefused> {
-        let Some(claim) = self.ids.find(key).await? else {
+        let Some(claim) = self.claim_of(key).await? else {
             return Ok(None);
         };
         if let Some(field) = compared.first_difference(&claim.digest) {
@@ -133,6 +137,23 @@ impl DurableStore {
         Ok(None)
     }
 
+    /// Who has a request id. That nobody has it is believed only where no power cut may have taken the claim: else once
+    /// every journal, which has it too, has been looked at.
+    async fn claim_of(&self, key: RequestKey) -> Result<Option<Claim>, StartRefused> {
+        if let Some(claim) = self.ids.find(key).await? {
+            return Ok(Some(claim));
+        }
+        if self.has_all_claims.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        self.recovered().await;
+        if self.closing.is_cancelled() {
+            // It goes before it has looked at all of them.
+            return Err(StartRefused::Draining);
+        }
+        Ok(self.ids.find(key).await?)
+    }
+
     /// The execution that `caller` knows as `request_id`.
     pub(crate) async fn find_request(
         &self,
@@ -142,7 +163,7 @@ impl DurableStore {
         let key = RequestKey::new(&caller.to_string(), request_id);
         // A start that is under way is waited for.
         let _held = self.ids.hold(key).await;
-        let Some(claim) = self.ids.find(key).await? else {
+        let Some(claim) = self.claim_of(key).await? else {
             return Ok(None);
         };
         if claim.retired_at.is_some() {
@@ -161,7 +182,10 @@ impl Start {
         let spawner = &self.store.recovery.spawner;
         let ending = &self.store.resources.ending;
         if let Some(permit) = self.new.permit.take() {
-            return permitted(spawner, ending, &permit, &mut self.new.spec).await;
+            let permitted = permitted(spawner, ending, &permit, &mut self.new.spec);
+            let Permitted { resolved, rule } = permitted.await?;
+            self.new.record.allowed(Some(&rule));
+            return Ok(resolved);
         }
         let mut resolving = spawner.resolve(&self.new.spec);
         loop {
@@ -178,7 +202,12 @@ impl Start {
 
     async fn begin(self, resolved: Resolved) -> Result<Started, StartRefused> {
         let mut spare = self.store.spares.take().await?;
+        self.reach(CrashPoint::Taken);
         if let Err(error) = spare.place.limit(self.new.spec.limits.tree) {
+            self.store.spares.maker.discard(spare).await;
+            return Err(error.into());
+        }
+        if let Err(error) = self.new.record.starting(spare.id).await {
             self.store.spares.maker.discard(spare).await;
             return Err(error.into());
         }
@@ -189,9 +218,11 @@ impl Start {
                 return Err(error);
             }
         };
+        self.reach(CrashPoint::Claimed);
         let created = SystemTime::now();
         let order = self.order(resolved, claim, created);
         let sent = spare.link.get_ref().start(&order, &spare.place);
+        self.reach(CrashPoint::Sent);
         let report = match sent {
             Ok(()) => timeout(START_BOUND, first_report(&mut spare)).await,
             Err(error) => {
@@ -199,6 +230,7 @@ impl Start {
                 Ok(None)
             }
         };
+        self.reach(CrashPoint::Answered);
         match report {
             Ok(Some(Report::Started { pid, .. })) => Ok(self.started(spare, pid, created)),
             Ok(Some(Report::NotStarted(why))) => {
@@ -213,6 +245,11 @@ impl Start {
                 self.lost(spare).await
             }
         }
+    }
+
+    /// Where a test may have the server die.
+    fn reach(&self, point: CrashPoint) {
+        crash::server_at(point, self.store.journals.as_fd());
     }
 
     /// Takes the request id for the execution `id`.
@@ -241,11 +278,8 @@ impl Start {
                     self.store.taken_ids.fetch_add(1, Ordering::Relaxed);
                     return Ok(Some(claim));
                 }
-                // Of this boot, nothing ran under it; of an earlier one, its journal has put it right by now.
-                Claimed::Torn => {
-                    self.store.recovered().await;
-                    self.store.ids.release(key).await?;
-                }
+                // Nothing ran under it, or its journal would have put it right by now.
+                Claimed::Torn => self.store.ids.release(key).await?,
                 // Nobody else could, in the meantime.
                 Claimed::Taken(_) => break,
             }
@@ -285,6 +319,7 @@ impl Start {
 
     /// It runs.
     fn started(self, spare: Spare, pid: i32, created: SystemTime) -> Started {
+        self.new.record.started();
         let applied = self.applied();
         let Self {
             store,
@@ -324,6 +359,7 @@ impl Start {
         let host = DurableHost::new(link, mailbox, Arc::clone(&execution), kept).with_caller();
         store.resources.registry.insert(Arc::clone(&execution));
         store.host(host, Some(tree), Some(admitted.place));
+        crash::server_at(CrashPoint::Followed, store.journals.as_fd());
         Started {
             execution,
             seat: Some(seat),
@@ -336,6 +372,7 @@ impl Start {
         drop(link);
         self.store.recover_one(id).await;
         if let Some(execution) = self.store.resources.registry.find(id) {
+            self.new.record.started();
             return Ok(Started {
                 execution,
                 seat: None,

@@ -2,8 +2,10 @@
 
 use std::{
     collections::HashSet,
+    fs::File,
     io,
-    path::Path,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,6 +16,7 @@ use futures_util::{StreamExt, stream};
 use remex_supervisor::{
     journal::{self, DiskFolder, Folder, StorageError, SyncMode},
     process::Spawner,
+    state_file,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -30,6 +33,9 @@ use crate::execution::{Execution, Resources};
 /// Where the journals are in the state folder, and where the request ids.
 const JOURNALS: &str = "durable";
 const REQUEST_IDS: &str = "request-ids";
+
+/// The file that says in which boot every claim of a request id was on disk: until the next one, none is missing.
+const CLAIMS_FILE: &str = "request-ids-boot";
 
 /// So many folders that an earlier server has left are looked at at once.
 const RECOVERED_AT_ONCE: usize = 16;
@@ -71,6 +77,9 @@ pub struct DurableStore {
     has_begun: AtomicBool,
     /// Everything that an earlier server has left has been looked at.
     pub(super) recovered: CancellationToken,
+    /// No claim of a request id can be missing: since they were whole, the host has not gone down.
+    pub(super) has_all_claims: AtomicBool,
+    claims_file: PathBuf,
     /// What cannot be told, and is left as it is.
     left_alone: Mutex<HashSet<Uuid>>,
     /// Free space of the file system that output leaves alone.
@@ -92,14 +101,22 @@ impl DurableStore {
         let journals = subfolder(&state, JOURNALS)?;
         let files = Files::default();
         let ids = RequestIds::open(subfolder(&state, REQUEST_IDS)?, files.clone());
+        if settings.sync != SyncMode::None {
+            sync_names(path)?;
+        }
+        let boot_id = journal::boot_id()?;
+        let claims_file = path.join(CLAIMS_FILE);
+        let known_boot = state_file::read(&claims_file, boot_id.len()).ok().flatten();
         Ok(Self {
             resources,
             recovery: Recovery {
                 spawner: Arc::clone(&spawner),
                 journals: journals.clone(),
                 ids: ids.clone(),
-                boot_id: journal::boot_id()?,
+                boot_id,
             },
+            has_all_claims: AtomicBool::new(known_boot.is_some_and(|known| known == boot_id)),
+            claims_file,
             spares: Spares::new(Maker {
                 spawner,
                 journals: journals.clone(),
@@ -125,12 +142,17 @@ impl DurableStore {
     /// from now on is this server's own.
     pub(crate) fn begin(self: &Arc<Self>) -> Result<(), StoreError> {
         self.has_begun.store(true, Ordering::Release);
-        let removed = journal::sweep_removed(&self.journals)?;
-        if removed > 0 {
-            tracing::debug!(
-                removed,
-                "removed what a crash had left of deleted executions"
-            );
+        match journal::sweep_removed(&self.journals) {
+            Ok(0) => {}
+            Ok(removed) => {
+                tracing::debug!(
+                    removed,
+                    "removed what a crash had left of deleted executions"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot remove all that is left of deleted executions");
+            }
         }
         let mut left = Vec::new();
         self.journals.names(&mut |name| {
@@ -154,6 +176,7 @@ impl DurableStore {
         stream::iter(left)
             .for_each_concurrent(RECOVERED_AT_ONCE, |id| self.recover_one(id))
             .await;
+        self.note_claims().await;
         self.recovered.cancel();
         if found > 0 {
             tracing::info!(
@@ -163,26 +186,43 @@ impl DurableStore {
         }
     }
 
+    /// Every journal has been looked at, so that each claim that a power cut took has been put back.
+    async fn note_claims(&self) {
+        let is_known = self.has_all_claims.load(Ordering::Acquire);
+        if is_known || self.closing.is_cancelled() || !self.ids.are_written() {
+            return;
+        }
+        self.has_all_claims.store(true, Ordering::Release);
+        let (file, boot_id) = (self.claims_file.clone(), self.recovery.boot_id);
+        let noted = self
+            .files
+            .run(move || state_file::replace(&file, &boot_id))
+            .await;
+        if let Err(error) = noted {
+            tracing::debug!(%error, "the next start waits for all claims of request ids, too");
+        }
+    }
+
     /// Finds out what became of the execution `id`, and goes on from there.
     pub(super) async fn recover_one(self: &Arc<Self>, id: Uuid) {
         while !self.closing.is_cancelled() {
             let recovery = self.recovery.clone();
             let found = self.recovery_files.run(move || recovery.find(id)).await;
-            let adopted = match found {
+            let error = match found {
                 Ok(Found::Nothing) => return,
-                Ok(Found::Over(summary)) => self.insert_ended(id, &summary),
+                Ok(Found::Over(summary)) => match self.insert_ended(id, &summary) {
+                    Ok(execution) => return self.tell_end(&execution).await,
+                    Err(error) => error,
+                },
                 Ok(Found::Running(running)) => match self.adopt(id, *running).await {
                     Ok(true) => return,
                     // It has ended meanwhile.
                     Ok(false) => continue,
-                    Err(error) => Err(error),
+                    Err(error) => error,
                 },
-                Err(error) => Err(error),
+                Err(error) => error,
             };
-            if let Err(error) = adopted {
-                self.leave_alone(id, &error);
-            }
-            return;
+            return self.leave_alone(id, &error);
         }
     }
 
@@ -241,7 +281,12 @@ impl DurableStore {
             .files
             .run(move || journal::remove(&journals, &id))
             .await;
-        Ok(removed?)
+        removed?;
+        if self.spares.maker.sync == SyncMode::All {
+            let journals = self.journals.clone();
+            self.files.run(move || journals.sync()).await?;
+        }
+        Ok(())
     }
 
     /// Lets go of everything: streams end, supervisors go on by themselves, those that wait end.
@@ -257,6 +302,22 @@ fn reserve_bytes(path: &Path) -> io::Result<u64> {
     let file_system = rustix::fs::statvfs(path)?;
     let bytes = file_system.f_blocks.saturating_mul(file_system.f_frsize);
     Ok(MAX_RESERVE_BYTES.min(bytes / 20))
+}
+
+/// Has the names on disk of what is in the folder at `path`, and its own, up to where its file system begins.
+fn sync_names(path: &Path) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    let device = path.metadata()?.dev();
+    for folder in path.ancestors() {
+        match File::open(folder) {
+            Ok(file) if file.metadata()?.dev() == device => file.sync_all()?,
+            Ok(_) => break,
+            // Whoever may not read a folder has made nothing in it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A private folder in the state folder.

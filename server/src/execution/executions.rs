@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     AttachRefused, Attaching, Execution, Items, Liveness, Measures, NewExecution,
-    permitted::permitted,
+    permitted::{Permitted, permitted},
     registry::{Filter, Page},
     resources::{Admitted, Resources},
     retirement::Retirement,
@@ -37,6 +37,7 @@ use crate::{
         mailbox::{ControlRequest, mailbox},
         outlet::AttachedOutlet,
     },
+    audit::{AuditLog, NotWritten},
     budget::Budget,
     durable::{DurableSettings, DurableStore, StoreError},
     id::new_id,
@@ -63,6 +64,9 @@ pub enum StartRefused {
     /// The policy gives no leave.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
+    /// It cannot be told, and nothing is to start without.
+    #[error("nothing is started that cannot be told: {0}; try again when it can")]
+    Untold(#[from] NotWritten),
     /// The command could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -102,14 +106,16 @@ pub struct Executions {
 }
 
 impl Executions {
-    /// No executions yet, and at most `max` at once. Durable ones are kept in the state folder at `state_dir`.
+    /// No executions yet, and at most `max` at once, whose ends are told in `audit`. Durable ones are kept in the state folder
+    /// at `state_dir`.
     pub fn new(
         spawner: Arc<Spawner>,
         max: usize,
         state_dir: &Path,
         durable: DurableSettings,
+        audit: AuditLog,
     ) -> Result<Self, StoreError> {
-        let resources = Resources::new(max);
+        let resources = Resources::new(max, audit);
         let store =
             DurableStore::open(state_dir, durable, Arc::clone(&spawner), resources.clone())?;
         Ok(Self {
@@ -182,7 +188,9 @@ impl Executions {
             // Whoever joins what runs already has to have leave for it, too.
             permit.before(&new.spec)?;
         }
+        let record = new.record.clone();
         let started = self.durable.start(new, durability).await?;
+        record.about(started.execution.id);
         let how = Attaching {
             after: 0,
             no_follow: false,
@@ -214,10 +222,13 @@ impl Executions {
             None => self.spawn(id, &new, None).await,
             Some(permit) => {
                 let ending = &self.resources.ending;
-                let resolved = permitted(&self.spawner, ending, &permit, &mut new.spec).await?;
+                let permitted = permitted(&self.spawner, ending, &permit, &mut new.spec);
+                let Permitted { resolved, rule } = permitted.await?;
+                new.record.allowed(Some(&rule));
                 self.spawn(id, &new, Some(resolved)).await
             }
         }?;
+        new.record.started();
         self.resources.measures.spawned(asked.elapsed());
         let spawned = process.born();
         let (link, mailbox) = mailbox();
@@ -250,9 +261,8 @@ impl Executions {
         );
         // Boxed: the future would be moved about with all of it inside.
         let host = Box::new(AttachedHost::new(engine, mailbox, spawned));
-        let registry = self.resources.registry.clone();
-        registry.insert(Arc::clone(&execution));
-        let retirement = Retirement::new(registry, Arc::clone(&execution));
+        self.resources.registry.insert(Arc::clone(&execution));
+        let retirement = Retirement::new(&self.resources, Arc::clone(&execution));
         self.resources.tasks.spawn(async move {
             let registry = retirement.registry.clone();
             host.run(place, |exit| retirement.retire(*exit)).await;
@@ -280,6 +290,7 @@ impl Executions {
         } else {
             StdinSpec::Null
         };
+        new.record.starting(id).await?;
         let name = id.to_string();
         let spawner = &self.spawner;
         let mut spawning = match resolved {

@@ -49,7 +49,7 @@ pub use self::{
     viewer::Viewer,
 };
 pub(crate) use self::{
-    permitted::permitted,
+    permitted::{Permitted, permitted},
     resources::{Admitted, Resources, labels_cost},
 };
 pub use crate::durable::Durability;

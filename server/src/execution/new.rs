@@ -7,7 +7,7 @@ use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::process::CommandSpec;
 
 use super::Durability;
-use crate::policy::gate::Permit;
+use crate::{audit::CallRecord, policy::gate::Permit};
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct NewExecution {
     pub caller: Caller,
     /// What it came through.
     pub through: Through,
+    /// What is told of the call.
+    pub record: CallRecord,
     /// How it is kept; `None`: it ends with its caller, and this server.
     pub durability: Option<Durability>,
 }
@@ -41,6 +43,20 @@ pub struct Through {
     pub gateway: bool,
     /// That client's address as the gateway tells it, where it is another than the caller's. Nothing here believes it.
     pub client: Option<IpAddr>,
+}
+
+impl Through {
+    /// What `caller` came through, with the address of a client of its own if it is a gateway that says one.
+    pub fn of(caller: &Caller, client: Option<&[u8]>) -> Self {
+        let address = |client: &[u8]| std::str::from_utf8(client).ok()?.parse().ok();
+        Self {
+            transport: caller.transport,
+            gateway: client.is_some(),
+            client: client
+                .filter(|client| !caller.is_at(client))
+                .and_then(address),
+        }
+    }
 }
 
 impl fmt::Display for Through {

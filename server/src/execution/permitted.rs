@@ -11,6 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::StartRefused;
 use crate::policy::gate::Permit;
 
+/// A command that may start.
+#[derive(Debug)]
+pub(crate) struct Permitted {
+    /// What it is resolved to.
+    pub(crate) resolved: Resolved,
+    /// The rule that allows it.
+    pub(crate) rule: String,
+}
+
 /// What `spec` is resolved to, if `permit` gives leave for it before `ending`; `spec` then has what that forces. Nobody is told
 /// of users, programs and folders to whom no rule would allow them.
 pub(crate) async fn permitted(
@@ -18,7 +27,7 @@ pub(crate) async fn permitted(
     ending: &CancellationToken,
     permit: &Permit,
     spec: &mut CommandSpec,
-) -> Result<Resolved, StartRefused> {
+) -> Result<Permitted, StartRefused> {
     permit.before(spec)?;
     let mut resolved = resolve(spawner, ending, permit, spec).await?;
     let ruled = permit.ruled(spec, examined(&resolved)?)?;
@@ -27,7 +36,10 @@ pub(crate) async fn permitted(
         resolved = resolve(spawner, ending, permit, spec).await?;
     }
     permit.last(&ruled, examined(&resolved)?).await?;
-    Ok(resolved)
+    Ok(Permitted {
+        resolved,
+        rule: ruled.rule,
+    })
 }
 
 async fn resolve(

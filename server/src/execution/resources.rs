@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     attached::waiting_stdin::StdinMemory,
+    audit::AuditLog,
     budget::{Budget, Share},
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct Resources {
     pub(crate) tasks: TaskTracker,
     /// Everything that ends in a drain is to end, starts that are under way too.
     pub(crate) ending: CancellationToken,
+    /// Where their ends are told.
+    pub(crate) audit: AuditLog,
 }
 
 /// What a new execution may take.
@@ -43,8 +46,8 @@ pub(crate) struct Admitted {
 }
 
 impl Resources {
-    /// For at most `max` executions at once.
-    pub(super) fn new(max: usize) -> Self {
+    /// For at most `max` executions at once, whose ends are told in `audit`.
+    pub(super) fn new(max: usize, audit: AuditLog) -> Self {
         let registry = Registry::default();
         Self {
             measures: registry.measures(),
@@ -54,6 +57,7 @@ impl Resources {
             places: Places::new(max),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
+            audit,
         }
     }
 

@@ -10,19 +10,22 @@ use remex_supervisor::{
     process::Usage,
 };
 
-use super::{EndRecord, Execution, log, registry::Registry};
+use super::{EndRecord, Execution, Resources, log, registry::Registry};
+use crate::audit::AuditLog;
 
 /// Retires a record: with the exit that it is given, or, if its host is dropped or panics before, as lost.
 #[derive(Debug)]
 pub(super) struct Retirement {
     pub(super) registry: Registry,
+    audit: AuditLog,
     execution: Option<Arc<Execution>>,
 }
 
 impl Retirement {
-    pub(super) fn new(registry: Registry, execution: Arc<Execution>) -> Self {
+    pub(super) fn new(resources: &Resources, execution: Arc<Execution>) -> Self {
         Self {
-            registry,
+            registry: resources.registry.clone(),
+            audit: resources.audit.clone(),
             execution: Some(execution),
         }
     }
@@ -30,7 +33,10 @@ impl Retirement {
     /// The execution has ended.
     pub(super) fn retire(mut self, exit: Exit) {
         if let Some(execution) = self.execution.take() {
-            self.registry.retire(&execution, end(exit));
+            let end = end(exit);
+            // Whoever sees the end finds it told.
+            self.audit.ended(&execution, &end);
+            self.registry.retire(&execution, end);
             log::ended(&execution, &exit);
         }
     }
@@ -49,7 +55,9 @@ impl Drop for Retirement {
             oom_killed: false,
             output_left_open: false,
         };
-        self.registry.retire(&execution, end(lost));
+        let end = end(lost);
+        self.audit.ended(&execution, &end);
+        self.registry.retire(&execution, end);
     }
 }
 
@@ -76,7 +84,10 @@ mod tests {
         super::testing::{executions, shell},
         *,
     };
-    use crate::{attached::outlet::AttachedOutlet, execution::Viewer, policy::question::OnOthers};
+    use crate::{
+        attached::outlet::AttachedOutlet, audit::CallRecord, execution::Viewer,
+        policy::question::OnOthers,
+    };
 
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -136,6 +147,7 @@ mod tests {
         let viewer = Viewer {
             caller: execution.caller.clone(),
             standing: None,
+            record: CallRecord::default(),
         };
         let found = executions.find(execution.id, &viewer, OnOthers::See).await;
         assert!(found.is_none());

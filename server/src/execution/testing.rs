@@ -18,7 +18,10 @@ use remex_supervisor::{
 };
 
 use super::{Executions, NewExecution, Through};
-use crate::durable::DurableSettings;
+use crate::{
+    audit::{AuditLog, CallRecord},
+    durable::DurableSettings,
+};
 
 /// Executions that keep what they keep in `folder`, at most `max` at once.
 pub(crate) fn executions(folder: &Path, max: usize) -> Executions {
@@ -34,7 +37,8 @@ pub(crate) fn executions(folder: &Path, max: usize) -> Executions {
     let durable = DurableSettings {
         sync: SyncMode::None,
     };
-    Executions::new(Arc::new(spawner), max, folder, durable).unwrap()
+    let audit = AuditLog::default();
+    Executions::new(Arc::new(spawner), max, folder, durable, audit).unwrap()
 }
 
 /// `/bin/sh -c TEXT`, without stdin.
@@ -66,6 +70,7 @@ pub(super) fn shell(text: &str) -> NewExecution {
             gateway: false,
             client: None,
         },
+        record: CallRecord::default(),
         durability: None,
     }
 }

@@ -2,7 +2,10 @@
 
 use remex_daemon::net::Caller;
 
-use crate::policy::{gate::Standing, question::OnOthers};
+use crate::{
+    audit::CallRecord,
+    policy::{gate::Standing, question::OnOthers},
+};
 
 /// A caller that asks for executions.
 #[derive(Debug, Clone)]
@@ -11,6 +14,8 @@ pub struct Viewer {
     pub caller: Caller,
     /// Where it stands before the policy, if there is one.
     pub standing: Option<Standing>,
+    /// What is told of the call.
+    pub record: CallRecord,
 }
 
 impl Viewer {

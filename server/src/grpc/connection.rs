@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use remex_daemon::{
-    admission::{Refusals, Refused},
+    admission::Refusals,
     net::{Accepted, Acceptor, BoundAddress, Caller, PeerStream, PeerUnknown, Users},
 };
 use tokio::{
@@ -41,7 +41,7 @@ use crate::identity::{
     Authenticated, Guesses, Now, Peer, Protection, Tls, authenticate::authenticate,
     reload::CurrentTrust,
 };
-use crate::{policy::gate::PolicyGate, service::status};
+use crate::{audit::AuditLog, policy::gate::PolicyGate};
 
 /// Connections of gRPC at once.
 pub const MAX_CONNECTIONS: usize = 4096;
@@ -125,12 +125,13 @@ enum Unopened {
 
 impl Server {
     /// Over `routes`, for callers that `users` lets in or that `trust` knows; its tasks are tracked by `tasks`. TCP is served
-    /// over TLS if `trust` has some. What is not of this API, all may call that `gate` lets ask.
+    /// over TLS if `trust` has some. What is not of this API, all may call that `gate` lets ask. Refusals are told in `audit`.
     pub fn new(
         routes: Routes,
         users: CurrentUsers,
         trust: CurrentTrust,
         gate: PolicyGate,
+        audit: AuditLog,
         tasks: TaskTracker,
     ) -> Self {
         Self {
@@ -140,7 +141,7 @@ impl Server {
             gate,
             guesses: Arc::default(),
             handshakes: Handshakes::default(),
-            refused: RefusedRoom::new(tasks.clone()),
+            refused: RefusedRoom::new(tasks.clone(), audit),
             reasons: ReasonCounts::default(),
             tasks,
             idle: MAX_IDLE,
@@ -200,9 +201,8 @@ impl Server {
                         server.drive(opened, peer, trust, admitted, stop).await;
                     }
                     Err(error) => {
-                        if let Unopened::Handshake(_) = error {
-                            let refusals = server.refused.refusals();
-                            refusals.note(Refused::Handshake, &caller, &error);
+                        if let Unopened::Handshake(why) = &error {
+                            server.refused.no_handshake(&caller, why);
                         }
                         tracing::debug!(%error, "a connection was closed unserved");
                     }
@@ -308,14 +308,15 @@ impl Server {
         caller: Result<Caller, PeerUnknown>,
         is_tls: bool,
     ) -> Result<(Caller, Place), Refusal> {
-        let caller = caller?;
-        match caller.uid {
-            Some(uid) if !is_tls && !self.users.borrow().allows(uid) => Err(Refusal::User(uid)),
+        let caller = caller.map_err(|unknown| self.refused.told(None, unknown.into()))?;
+        let refusal = match caller.uid {
+            Some(uid) if !is_tls && !self.users.borrow().allows(uid) => Refusal::User(uid),
             _ => match self.peers.enter(&caller) {
-                Some(place) => Ok((caller, place)),
-                None => Err(Refusal::TooMany(caller.to_string())),
+                Some(place) => return Ok((caller, place)),
+                None => Refusal::TooMany(caller.to_string()),
             },
-        }
+        };
+        Err(self.refused.told(Some(&caller), refusal))
     }
 }
 
@@ -392,16 +393,20 @@ impl Scope {
         };
         let Authenticated { caller, credential } = match judged {
             Ok(authenticated) => authenticated,
-            Err(why) => return Ok(self.refused.denied(&self.peer.kernel, &why)),
+            Err(why) => {
+                let (peer, path) = (&self.peer.kernel, parts.uri.path());
+                return Ok(self.refused.denied(peer, path, &why));
+            }
         };
-        if !is_own(parts.uri.path())
+        let path = parts.uri.path();
+        if !is_own(path)
             && let Err(why) = self.gate.ask(&caller)
         {
-            return Ok(with_version(status::not_permitted(&why).into_http()));
+            return Ok(self.refused.not_permitted(&caller, path, &why));
         }
         // It has served, and is nobody else's to see.
         parts.headers.remove(AUTHORIZATION);
-        let streaming = is_streaming(parts.uri.path());
+        let streaming = is_streaming(path);
         let body = Metered::new(Resettable(body), self.budget.clone(), streaming);
         let mut request = Request::from_parts(parts, Body::new(body));
         request.extensions_mut().insert(caller);

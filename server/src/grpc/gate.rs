@@ -13,6 +13,9 @@ use tonic::{Status, body::Body};
 /// The header that says how long a caller waits.
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
+/// What callers are told that speak something else.
+const SPOKEN: &str = "This port speaks gRPC: POST, with the content type application/grpc, over HTTP/2. It speaks neither gRPC-Web nor JSON.\n";
+
 /// Digits that a timeout has at most, as gRPC has it.
 const MAX_TIMEOUT_DIGITS: usize = 8;
 
@@ -26,9 +29,11 @@ pub(super) enum NoCall {
 }
 
 impl NoCall {
-    /// The answer, in HTTP's own terms.
+    /// The answer, in HTTP's own terms, and to a person.
     pub(super) fn into_response(self) -> http::Response<Body> {
-        let mut response = http::Response::new(Body::empty());
+        let mut response = http::Response::new(Body::new(SPOKEN.to_owned()));
+        let text = HeaderValue::from_static("text/plain");
+        response.headers_mut().insert(CONTENT_TYPE, text);
         match self {
             Self::Method => {
                 *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

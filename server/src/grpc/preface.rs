@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink},
     time::timeout,
 };
 
@@ -23,9 +23,12 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a client of HTTP/1 is told.
 const HTTP_1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: text/plain\r\n\
-    content-length: 45\r\n\
+    content-length: 76\r\n\
     connection: close\r\n\r\n\
-    This port speaks gRPC over HTTP/2; see remex.";
+    This port speaks gRPC over HTTP/2; it speaks neither HTTP/1.1 nor gRPC-Web.\n";
+
+/// As much of its request is read, and thrown away.
+const MAX_HTTP_1_BYTES: u64 = 64 * 1024;
 
 /// A connection whose preface has been read, and is read again by HTTP/2.
 #[derive(Debug)]
@@ -63,11 +66,19 @@ async fn read(stream: &mut Stream) -> Result<(), NoPreface> {
         }
         if bytes[..filled] != PREFACE[..filled] {
             if bytes[..filled].contains(&b' ') {
-                stream.write_all(HTTP_1_ANSWER).await?;
+                answer(stream).await?;
             }
             return Err(NoPreface::Foreign);
         }
     }
+    Ok(())
+}
+
+/// Says what is spoken here. A connection that is closed with something unread is reset, and the answer may be lost by that.
+async fn answer(stream: &mut Stream) -> io::Result<()> {
+    stream.write_all(HTTP_1_ANSWER).await?;
+    stream.shutdown().await?;
+    copy(&mut stream.take(MAX_HTTP_1_BYTES), &mut sink()).await?;
     Ok(())
 }
 

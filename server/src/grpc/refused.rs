@@ -20,9 +20,16 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body};
 
 use super::{
-    connection::builder, peers::MAX_CONNECTIONS_OF_A_PEER, preface, stream::Stream, with_version,
+    connection::builder, handshake::NoHandshake, peers::MAX_CONNECTIONS_OF_A_PEER, preface,
+    stream::Stream, with_version,
 };
-use crate::identity::{NoCaller, Tls};
+use crate::{
+    audit::{AuditLog, Subject, service::rpc},
+    execution::Through,
+    identity::{NoCaller, Tls},
+    policy::gate::NotPermitted,
+    service,
+};
 
 /// Refused connections that are told so at once.
 pub const REFUSED_AT_ONCE: usize = 64;
@@ -47,6 +54,10 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    fn status(&self) -> Status {
+        Reason::PeerNotAllowed.status(self.to_string())
+    }
+
     const fn kind(&self) -> Refused {
         match self {
             Self::User(_) | Self::Unknown(_) => Refused::Peer,
@@ -60,14 +71,16 @@ impl Refusal {
 pub(super) struct RefusedRoom {
     places: Arc<Semaphore>,
     refusals: Arc<Refusals>,
+    audit: AuditLog,
     tasks: TaskTracker,
 }
 
 impl RefusedRoom {
-    pub(super) fn new(tasks: TaskTracker) -> Self {
+    pub(super) fn new(tasks: TaskTracker, audit: AuditLog) -> Self {
         Self {
             places: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
             refusals: Arc::default(),
+            audit,
             tasks,
         }
     }
@@ -77,11 +90,51 @@ impl RefusedRoom {
         &self.refusals
     }
 
-    /// The answer to a call of `peer` that has no caller.
-    pub(super) fn denied(&self, peer: &Caller, why: &NoCaller) -> Response<Body> {
+    /// The answer to a call of `path` by `peer` that has no caller.
+    pub(super) fn denied(&self, peer: &Caller, path: &str, why: &NoCaller) -> Response<Body> {
         let (kind, status) = status(why);
         self.refusals.note(kind, peer, why);
+        self.tell(Some(peer), Some(path), &status);
         status.into_http()
+    }
+
+    /// The answer to a call of `path` that `caller` may not make.
+    pub(super) fn not_permitted(
+        &self,
+        caller: &Caller,
+        path: &str,
+        why: &NotPermitted,
+    ) -> Response<Body> {
+        let status = service::status::not_permitted(why);
+        self.tell(Some(caller), Some(path), &status);
+        status.into_http()
+    }
+
+    /// `peer` has got no further than to its handshake.
+    pub(super) fn no_handshake(&self, peer: &Caller, why: &NoHandshake) {
+        self.refusals.note(Refused::Handshake, peer, why);
+        let subject = Subject::of(peer, &Through::of(peer, None));
+        self.audit
+            .refused(&subject, None, "HANDSHAKE", &why.to_string());
+    }
+
+    /// Tells that `peer`, if it is known, is refused, and returns why.
+    pub(super) fn told(&self, peer: Option<&Caller>, refusal: Refusal) -> Refusal {
+        self.tell(peer, None, &refusal.status());
+        refusal
+    }
+
+    fn tell(&self, peer: Option<&Caller>, path: Option<&str>, status: &Status) {
+        if !self.audit.is_on() {
+            return;
+        }
+        let subject = match peer {
+            Some(peer) => Subject::of(peer, &Through::of(peer, None)),
+            None => Subject::unknown("grpc"),
+        };
+        let reason = Reason::of(status).map_or("", Reason::as_str);
+        self.audit
+            .refused(&subject, path.map(rpc), reason, status.message());
     }
 
     /// Answers each call of `stream`, which is served over `tls` if there is any, that `refusal` is why it is not run, and
@@ -92,7 +145,7 @@ impl RefusedRoom {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return;
         };
-        let status = Reason::PeerNotAllowed.status(refusal.to_string());
+        let status = refusal.status();
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
             // Whoever does not go by itself is cut off.
@@ -168,7 +221,11 @@ mod tests {
         let peer = greet(to);
         let stream = acceptor.accept().await.stream;
         let begun = Instant::now();
-        RefusedRoom::new(TaskTracker::new()).show_in(stream, None, &Refusal::User(7));
+        RefusedRoom::new(TaskTracker::new(), AuditLog::default()).show_in(
+            stream,
+            None,
+            &Refusal::User(7),
+        );
         let asked = read_to_end(peer).await.expect("it was asked to go");
         assert_eq!((asked - begun).as_millis(), 500);
         assert_eq!(begun.elapsed().as_millis(), 1000);
@@ -177,7 +234,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pitfall_54_64_are_told_at_once_and_the_next_one_is_closed() {
         let (mut acceptor, to) = listen();
-        let room = RefusedRoom::new(TaskTracker::new());
+        let room = RefusedRoom::new(TaskTracker::new(), AuditLog::default());
         let mut peers: Vec<TcpStream> = Vec::new();
         let begun = Instant::now();
         for _ in 0..=64 {

@@ -11,7 +11,10 @@ use tonic_reflection::{
     server::Builder,
 };
 
-use crate::service::{echo::EchoHandler, exec::ExecHandler, run::ExecServer};
+use crate::{
+    audit::{AuditLog, Audited},
+    service::{echo::EchoHandler, exec::ExecHandler, run::ExecServer},
+};
 
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -45,20 +48,23 @@ pub(super) fn is_own(path: &str) -> bool {
     path.starts_with("/remex.v1.")
 }
 
-/// remex's own services, as the gateway gets them in this process.
-pub fn own(exec: ExecHandler) -> Routes {
+/// remex's own services, as the gateway gets them in this process. Their calls are told in `audit`.
+pub fn own(exec: ExecHandler, audit: &AuditLog) -> Routes {
     let echo = EchoHandler::new(exec.gate().clone());
     let exec = ExecServer::new(compressed!(ExecServiceServer::new(exec)));
     let echo = compressed!(EchoServiceServer::new(echo));
-    Routes::new(exec).add_service(echo).prepare()
+    Routes::new(Audited::new(exec, audit.clone()))
+        .add_service(Audited::new(echo, audit.clone()))
+        .prepare()
 }
 
 /// All services: remex's own, health, and reflection in both versions. The reporter says whether they serve.
 pub async fn all(
     exec: ExecHandler,
+    audit: &AuditLog,
 ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let health = compressed!(health);
+    let health = Audited::new(compressed!(health), audit.clone());
     serve(&reporter, true).await;
     // Each version knows itself; it is to list the other too.
     let reflection = |other| {
@@ -69,14 +75,12 @@ pub async fn all(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(other)
     };
-    let routes = own(exec)
+    let v1 = compressed!(reflection(v1alpha::FILE_DESCRIPTOR_SET).build_v1()?);
+    let v1alpha = compressed!(reflection(v1::FILE_DESCRIPTOR_SET).build_v1alpha()?);
+    let routes = own(exec, audit)
         .add_service(health)
-        .add_service(compressed!(
-            reflection(v1alpha::FILE_DESCRIPTOR_SET).build_v1()?
-        ))
-        .add_service(compressed!(
-            reflection(v1::FILE_DESCRIPTOR_SET).build_v1alpha()?
-        ))
+        .add_service(Audited::new(v1, audit.clone()))
+        .add_service(Audited::new(v1alpha, audit.clone()))
         .prepare();
     Ok((routes, reporter))
 }

@@ -2,7 +2,7 @@
 
 use remex_daemon::Reloadable;
 
-use crate::{config::Config, identity::TrustFiles};
+use crate::{audit::AuditSettings, config::Config, identity::TrustFiles};
 
 /// `config`, key by key.
 pub(super) fn reloadable(config: &Config) -> Reloadable {
@@ -12,6 +12,11 @@ pub(super) fn reloadable(config: &Config) -> Reloadable {
         jwt,
         allow_unauthenticated,
     } = &config.trust;
+    let AuditSettings {
+        file: audit_file,
+        is_required,
+        redact,
+    } = &config.audit;
     let (tls, jwt) = (tls.as_ref(), jwt.as_ref());
     Reloadable::default()
         .live("listen", &config.listen)
@@ -37,4 +42,8 @@ pub(super) fn reloadable(config: &Config) -> Reloadable {
         .fixed("chdir", &config.chdir)
         .fixed("pass-env", &config.pass_env)
         .fixed("sync", &config.sync)
+        // Its file is opened anew by every reload, and stays the same one.
+        .fixed("audit-log", audit_file)
+        .fixed("audit-required", is_required)
+        .fixed("audit-redact", redact)
 }

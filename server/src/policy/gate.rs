@@ -21,6 +21,7 @@ use super::{
     rule::{AccessPolicy, ForcedIsolation, Rule},
     script::{UntrustedScript, vouch},
 };
+use crate::audit::CallRecord;
 
 /// How long the user database may take to say which groups a caller is in.
 const GROUPS_BOUND: Duration = Duration::from_secs(10);
@@ -118,11 +119,17 @@ impl PolicyGate {
         }))
     }
 
-    /// That `caller` may make the call `rpc`. Returns where it stands, for what else is to be asked.
-    pub async fn call(&self, caller: &Caller, rpc: Rpc) -> Result<Option<Standing>, NotPermitted> {
+    /// That `caller` may make the call `rpc`, which `record` is told. Returns where it stands, for what else is to be asked.
+    pub async fn call(
+        &self,
+        caller: &Caller,
+        rpc: Rpc,
+        record: &CallRecord,
+    ) -> Result<Option<Standing>, NotPermitted> {
         let standing = self.standing(caller).await?;
-        if let Some(standing) = &standing {
-            standing.judge(Act::Call(rpc))?;
+        match &standing {
+            Some(standing) => record.allowed(Some(&standing.judge(Act::Call(rpc))?.name)),
+            None => record.allowed(None),
         }
         Ok(standing)
     }
@@ -174,7 +181,7 @@ async fn looking<T: Send + 'static>(
 }
 
 impl Standing {
-    fn judge(&self, act: Act) -> Result<(), Denial> {
+    fn judge(&self, act: Act) -> Result<&Rule, Denial> {
         let question = Question {
             asker: self.asker.clone(),
             act,
@@ -187,7 +194,7 @@ impl Standing {
         let is_allowed = matches!(decision, Decision::Allowed(_));
         self.counts.count(about, is_allowed);
         match decision {
-            Decision::Allowed(_) => Ok(()),
+            Decision::Allowed(grant) => Ok(grant.rule),
             Decision::Denied(denial) => Err(denial),
         }
     }

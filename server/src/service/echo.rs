@@ -10,7 +10,10 @@ use remex::v1::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{exec::caller, status};
+use super::{
+    exec::{caller, record},
+    status,
+};
 use crate::{
     grpc::codec,
     policy::{Rpc, gate::PolicyGate},
@@ -29,7 +32,8 @@ impl EchoHandler {
     }
 
     async fn pass<T>(&self, request: &Request<T>, rpc: Rpc) -> Result<(), Status> {
-        let standing = self.gate.call(&caller(request)?, rpc).await;
+        let record = record(request);
+        let standing = self.gate.call(&caller(request)?, rpc, &record).await;
         standing.map_err(|why| status::not_permitted(&why))?;
         Ok(())
     }
@@ -71,5 +75,21 @@ impl EchoService for EchoHandler {
             Ok(EchoStreamResponse { content })
         });
         Ok(Response::new(Box::pin(responses)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upper;
+
+    proptest::proptest! {
+        /// Over UDP anybody may have it sent to anybody.
+        #[test]
+        fn promise_8_upper_case_is_as_long_as_what_came(data: Vec<u8>) {
+            let answer = upper(&data);
+            proptest::prop_assert_eq!(answer.len(), data.len());
+            let as_python = data.iter().map(u8::to_ascii_uppercase);
+            proptest::prop_assert!(answer.iter().copied().eq(as_python));
+        }
     }
 }

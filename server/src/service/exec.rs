@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::AsciiMetadataValue};
 
 use super::{
     answer, info, interact, list, reply,
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     attached::{answer::ANSWER_BYTES, waiting_stdin::cost},
+    audit::CallRecord,
     budget::Budget,
     execution::{Cut, Execution, Executions, NewExecution, Through, Viewer},
     grpc::codec,
@@ -67,21 +68,30 @@ impl ExecHandler {
 
     /// Who calls, if it may make the call `rpc`.
     async fn viewer<T>(&self, request: &Request<T>, rpc: Rpc) -> Result<Viewer, Status> {
-        let caller = caller(request)?;
-        let standing = self.gate.call(&caller, rpc).await;
+        let (caller, record) = (caller(request)?, record(request));
+        let standing = self.gate.call(&caller, rpc, &record).await;
         Ok(Viewer {
             standing: standing.map_err(|why| status::not_permitted(&why))?,
             caller,
+            record,
         })
     }
 
     /// Who wants to start a command by the call `rpc`.
     async fn origin<T>(&self, request: &Request<T>, rpc: Rpc) -> Result<Origin, Status> {
-        let caller = caller(request)?;
+        let (caller, record) = (caller(request)?, record(request));
         let standing = self.gate.standing(&caller).await;
         let standing = standing.map_err(|why| status::not_permitted(&why))?;
         let permit = standing.clone().map(|standing| standing.permit(rpc));
-        Ok(Origin::of(request, Viewer { caller, standing }, permit))
+        if permit.is_none() {
+            record.allowed(None);
+        }
+        let viewer = Viewer {
+            caller,
+            standing,
+            record,
+        };
+        Ok(Origin::of(request, viewer, permit))
     }
 
     /// The execution that a request names, if its caller may do `what` to it.
@@ -91,10 +101,9 @@ impl ExecHandler {
         viewer: &Viewer,
         what: OnOthers,
     ) -> Result<Arc<Execution>, Status> {
-        let found = self
-            .executions
-            .find(translate::execution_id(id)?, viewer, what)
-            .await;
+        let execution_id = translate::execution_id(id)?;
+        viewer.record.about(execution_id);
+        let found = self.executions.find(execution_id, viewer, what).await;
         found.ok_or_else(|| status::not_found(id))
     }
 
@@ -111,6 +120,7 @@ impl ExecHandler {
         let keepalive = translate::keepalive(request.keepalive_interval)?;
         let (text, stdin_open) = (request.text, request.stdin_open || interactive);
         let request = translate::Request::try_from(Common::from(request))?;
+        origin.viewer.record.asks(&request.spec);
         let new = new_execution(request, stdin_open, origin);
         let started = self.executions.start_live(new, interactive).await;
         let (execution, items) = started.map_err(|refused| status::refused(&refused))?;
@@ -149,6 +159,7 @@ fn new_execution(request: translate::Request, stdin_open: bool, origin: Origin) 
         labels: request.labels,
         permit: origin.permit,
         caller: origin.viewer.caller,
+        record: origin.viewer.record,
         through: origin.through,
         durability: request.durability,
     }
@@ -165,15 +176,8 @@ struct Origin {
 
 impl Origin {
     fn of<T>(request: &Request<T>, viewer: Viewer, permit: Option<Permit>) -> Self {
-        let caller = &viewer.caller;
         let client = request.metadata().get(CLIENT_ADDRESS_METADATA);
-        let through = Through {
-            transport: caller.transport,
-            gateway: client.is_some(),
-            client: client
-                .filter(|client| !caller.is_at(client.as_bytes()))
-                .and_then(|client| client.to_str().ok()?.parse().ok()),
-        };
+        let through = Through::of(&viewer.caller, client.map(AsciiMetadataValue::as_bytes));
         Self {
             viewer,
             permit,
@@ -188,6 +192,12 @@ pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     caller.ok_or_else(|| Status::internal("the request came without its caller"))
 }
 
+/// What is told of the call; nothing, where nothing is told.
+pub(super) fn record<T>(request: &Request<T>) -> CallRecord {
+    let record = request.extensions().get::<CallRecord>();
+    record.cloned().unwrap_or_default()
+}
+
 #[tonic::async_trait]
 impl ExecService for ExecHandler {
     type RunStream = OneAnswer;
@@ -198,6 +208,7 @@ impl ExecService for ExecHandler {
         let cap = translate::output_cap(request.max_output_bytes)?;
         let text = request.text;
         let request = translate::Request::try_from(Common::from(request))?;
+        origin.viewer.record.asks(&request.spec);
         translate::named(&request)?;
         let new = new_execution(request, false, origin);
         let started = self.executions.start_answer(new, cap, &self.answers).await;
@@ -237,7 +248,8 @@ impl ExecService for ExecHandler {
             }
             Some(Message::Attach(attach)) => {
                 // What it joins is judged by whose that is; this is about the call.
-                let called = self.gate.call(&origin.viewer.caller, Rpc::Interact).await;
+                let Viewer { caller, record, .. } = &origin.viewer;
+                let called = self.gate.call(caller, Rpc::Interact, record).await;
                 called.map_err(|why| status::not_permitted(&why))?;
                 let attached = self.attach_streaming(&attach, &origin.viewer, true);
                 let (execution, events) = attached.await?;
@@ -272,6 +284,7 @@ impl ExecService for ExecHandler {
             .find(&request.execution_id, &viewer, OnOthers::See)
             .await?;
         let bound = translate::duration("timeout", request.timeout)?;
+        viewer.record.decided();
         let passed = async {
             match bound {
                 Some(bound) => sleep(bound).await,
@@ -344,7 +357,9 @@ impl ExecService for ExecHandler {
                     .find_request(request_id, &viewer.caller)
                     .await;
                 let found = found.map_err(|refused| status::refused(&refused))?;
-                found.ok_or_else(|| status::not_found(request_id))?
+                let found = found.ok_or_else(|| status::not_found(request_id))?;
+                viewer.record.about(found.id);
+                found
             }
             _ => {
                 return Err(Reason::InvalidField.field(

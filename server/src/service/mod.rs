@@ -18,9 +18,18 @@ mod translate;
 use remex::v1;
 use remex_supervisor::process::CommandSpec;
 
+use crate::execution::EndRecord;
+
 /// A command as records show it.
 pub(crate) fn record_command(spec: &CommandSpec, until_end: bool) -> v1::Command {
     reply::command(spec, until_end)
+}
+
+/// Why an execution ended, in the API's words.
+pub(crate) fn exit_of_record(end: &EndRecord) -> &'static str {
+    let exit = reply::exit(&end.exit, end.lost);
+    let name = exit.reason().as_str_name();
+    name.strip_prefix("REASON_").unwrap_or(name)
 }
 
 /// What [`record_command`] has made, perhaps in an earlier version; and whether its output is read to the end of file.

@@ -28,7 +28,9 @@ pub(super) fn refused(refused: &StartRefused) -> Status {
         }
         StartRefused::NotPermitted(why) => not_permitted(why),
         StartRefused::Start(error) => start_error(error),
-        StartRefused::StorageFull(_) => Reason::StorageFull.retry_after(RETRY_AFTER, message),
+        StartRefused::StorageFull(_) | StartRefused::Untold(_) => {
+            Reason::StorageFull.retry_after(RETRY_AFTER, message)
+        }
         StartRefused::Storage(_) | StartRefused::LeftAlone => Reason::SpawnFailed.status(message),
         StartRefused::RequestIdConflict(field) => Reason::RequestIdConflict.field(*field, message),
         StartRefused::RequestIdRetired => Reason::RequestIdRetired.status(message),

@@ -6,7 +6,7 @@
 //! supervises. `supervise` is the supervisor's life, `state` how far it is, `running` its execution, `sink` the way of the output.
 
 mod connection;
-mod crash;
+pub mod crash;
 mod exit;
 mod link;
 mod lock;

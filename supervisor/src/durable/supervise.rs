@@ -16,7 +16,7 @@ use rustix::{
 
 use super::{
     connection::{Connection, Listener},
-    crash::{self, Step},
+    crash::{self, CrashPoint},
     link::SOCKET_FILE,
     lock::SupervisorLock,
     message::{Attached, LinkRequest, OLDEST_VERSION, Report, Stage},
@@ -272,19 +272,19 @@ impl Supervisor {
             .and_then(|bytes| order::Received::decode(&bytes))
             .ok_or(NotNow)?;
         let callers = Callers::new(Presence::new(order.on_disconnect));
-        self.reach(Step::Ordered);
+        self.reach(CrashPoint::Ordered);
         let reserved = writer
             .reserve(&order.reservation, &order.settings)
             .map_err(|error| NotStarted::Storage {
                 why: error.to_string(),
                 is_full: error.is_full(),
             });
-        self.reach(Step::Reserved);
+        self.reach(CrashPoint::Reserved);
         // It comes before the cgroup. Where it is missing, the child refuses what takes its place.
         let ruleset = order.plan.has_ruleset().then(|| fds.next()).flatten();
         match reserved.and_then(|()| launch(&order, ruleset, fds.next())) {
             Ok(launching) => {
-                self.reach(Step::Launched);
+                self.reach(CrashPoint::Launched);
                 self.state = State::Starting(Box::new(Starting {
                     launching,
                     order,
@@ -337,11 +337,11 @@ impl Supervisor {
                     end,
                     ..
                 } = starting;
-                self.reach(Step::Executed);
+                self.reach(CrashPoint::Executed);
                 let mut running = Running::begin(order, spawned, writer, attached);
                 // Its start is in the journal before anybody is told.
                 let _ = running.settle();
-                self.reach(Step::Started);
+                self.reach(CrashPoint::Started);
                 if let Some(cause) = end {
                     running.end(cause);
                 }
@@ -364,12 +364,13 @@ impl Supervisor {
                 if callers.are_gone() {
                     running.abandon();
                 }
+                let (execution, server) = (self.execution.as_ref(), self.server.as_ref());
                 if running.has_exited() {
-                    reach(Step::Exited, self.execution.as_ref());
+                    reach(CrashPoint::Exited, execution, server);
                 }
                 let ended = running.settle();
                 if ended.is_some() {
-                    reach(Step::Recorded, self.execution.as_ref());
+                    reach(CrashPoint::Recorded, execution, server);
                 }
                 if let Some(server) = &mut self.server {
                     running.tell(server);
@@ -385,8 +386,8 @@ impl Supervisor {
         }
     }
 
-    fn reach(&self, step: Step) {
-        reach(step, self.execution.as_ref());
+    fn reach(&self, point: CrashPoint) {
+        reach(point, self.execution.as_ref(), self.server.as_ref());
     }
 
     fn end(&mut self, report: Report) {
@@ -419,10 +420,11 @@ impl Supervisor {
     }
 }
 
-/// Where a test may have it die.
-fn reach(step: Step, execution: Option<&Execution>) {
+/// Where a test may have it die, or its server.
+fn reach(point: CrashPoint, execution: Option<&Execution>, server: Option<&Connection>) {
     if let Some(execution) = execution {
-        crash::at(step, execution.folder.as_fd());
+        let server = server.map(AsFd::as_fd);
+        crash::supervisor_at(point, execution.folder.as_fd(), server);
     }
 }
 

@@ -145,7 +145,8 @@ impl<F: StoredFile> Cursor<F> {
         }
     }
 
-    /// Goes to the next frame behind what is none; `false`, and the cursor stays, if there is no other.
+    /// Goes to the next frame behind what is none; `false`, and the cursor stays, if there is no other. It stays and finds one
+    /// where it is if that has been written meanwhile.
     pub(super) fn resync(&mut self) -> Result<bool, StorageError> {
         let begin = self.offset;
         if self.marker == 0 {
@@ -158,7 +159,7 @@ impl<F: StoredFile> Cursor<F> {
                 Some(found) => {
                     self.offset += found as u64;
                     if self.is_at_frame()? {
-                        return Ok(true);
+                        return self.step_back(begin).map(|()| true);
                     }
                     self.offset += 1;
                 }
@@ -168,6 +169,17 @@ impl<F: StoredFile> Cursor<F> {
         self.offset = begin;
         self.forget();
         Ok(false)
+    }
+
+    /// Goes back to `begin` if there is a frame by now. Whoever writes does so in order: what is behind it came later.
+    fn step_back(&mut self, begin: u64) -> Result<(), StorageError> {
+        let found = std::mem::replace(&mut self.offset, begin);
+        self.forget();
+        if !self.is_at_frame()? {
+            self.offset = found;
+            self.forget();
+        }
+        Ok(())
     }
 
     fn is_at_frame(&mut self) -> Result<bool, StorageError> {

@@ -92,7 +92,8 @@ pub fn remove<D: Folder>(parent: &D, id: &str) -> Result<(), StorageError> {
     remove_all(parent, &removed)
 }
 
-/// Removes what crashes have left of journals that were to go, and says how many.
+/// Removes what crashes have left of journals that were to go, and says how many. One that cannot be removed keeps none of the
+/// others.
 pub fn sweep_removed<D: Folder>(parent: &D) -> Result<usize, StorageError> {
     let mut names = Vec::new();
     parent
@@ -102,10 +103,11 @@ pub fn sweep_removed<D: Folder>(parent: &D) -> Result<usize, StorageError> {
             }
         })
         .of(Operation::List)?;
+    let mut removed = Ok(names.len());
     for name in &names {
-        remove_all(parent, name)?;
+        removed = removed.and(remove_all(parent, name).map(|()| names.len()));
     }
-    Ok(names.len())
+    removed
 }
 
 /// Removes a folder with all files in it. A supervisor that ends meanwhile may remove its own files, or have made one more.

@@ -34,6 +34,7 @@ pub(super) struct Survey {
 
 /// What comes before the first output.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Head {
     reservation: Option<Reservation>,
     started: Option<Started>,
@@ -42,6 +43,8 @@ struct Head {
     has_output: bool,
     /// Nothing comes then.
     is_all: bool,
+    /// Something of it cannot be read.
+    is_damaged: bool,
 }
 
 /// What comes last.
@@ -98,7 +101,10 @@ pub(super) fn survey<D: Folder>(folder: &D) -> Result<Survey, OpenError> {
         stored_bytes: stored_bytes(folder, &ordinals)?,
         storage_error: storage_error(folder)?,
         torn_bytes: tail.torn_bytes,
-        is_damaged: tail.is_damaged || first_header.is_none() || first_ordinal != 1,
+        is_damaged: head.is_damaged
+            || tail.is_damaged
+            || first_header.is_none()
+            || first_ordinal != 1,
     };
     let header = tail.header_to_go_on(&summary);
     Ok(Survey {
@@ -135,7 +141,7 @@ fn last_segment<D: Folder>(
 impl Head {
     fn read<F: StoredFile>(mut cursor: Cursor<F>) -> Result<Self, OpenError> {
         let mut head = Self::default();
-        while let Some(record) = next_record(&mut cursor, &mut false)? {
+        while let Some(record) = next_record(&mut cursor, &mut head.is_damaged)? {
             match record.content {
                 Content::Reserved(reservation) => head.reservation = Some(*reservation),
                 Content::NotStarted => head.is_not_started = true,
@@ -260,13 +266,14 @@ fn next_record<F: StoredFile>(
     is_damaged: &mut bool,
 ) -> Result<Option<Record>, OpenError> {
     loop {
+        let before = cursor.offset();
         match cursor.next()? {
             Found::Frame(frame) => match Record::decode(&frame) {
                 Ok(record) => return Ok(Some(record)),
                 Err(BadRecord::Malformed) => *is_damaged = true,
                 Err(BadRecord::Unsupported(unsupported)) => return Err(unsupported.into()),
             },
-            Found::End | Found::Torn if cursor.resync()? => *is_damaged = true,
+            Found::End | Found::Torn if cursor.resync()? => *is_damaged |= cursor.offset() > before,
             Found::End | Found::Torn => return Ok(None),
         }
     }

@@ -200,6 +200,63 @@ fn recover_crashing(
     is_settled(&whole.after_power_cut(|_| false));
 }
 
+/// Has a recovery tell what it finds, the power go, and says what of it does not hold then. The recovery's sync `forgotten` does
+/// nothing.
+fn recovery_then_power_cut(script: &Script, forgotten: Option<usize>) -> Result<(), String> {
+    let mut numbers = Numbers(11);
+    let whole = Disk::new();
+    script.run(&whole);
+    for at in 0..=whole.done().len() {
+        let disk = Disk::new();
+        disk.crash(Crash { at, written: 5000 });
+        let mut promise = script.run(&disk);
+        disk.restart();
+        if let Some(sync) = forgotten {
+            disk.forget_sync(disk.syncs() + sync);
+        }
+        recover_and_lose(&disk, true).unwrap();
+        let Some(told) = script.read(&disk) else {
+            continue;
+        };
+        promise.through = promise
+            .through
+            .max(told.events.last().copied().unwrap_or(0));
+        for cut in power_cuts(&disk, &mut numbers) {
+            let context = |error| format!("crashed at {at}: {error}");
+            script.check(&cut, &promise, false).map_err(context)?;
+            let found = script.read(&cut).map_or(told.lost, |found| found.lost);
+            if found != told.lost {
+                return Err(context("it is not lost any more".to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tester is tested for recoveries, too.
+#[test]
+fn each_sync_of_a_recovery_is_needed() {
+    // The exit begins a segment.
+    let mut full = Script::new(SyncMode::All, &[40_000, 40_000]);
+    full.keep.max_bytes = 1024 * 1024;
+    for (script, syncs) in [
+        // That the end is lost, and the name of the segment in which that is said.
+        (script(SyncMode::None), 2),
+        // What was found there, and the names of segments; and that the end is lost.
+        (full, 3),
+    ] {
+        recovery_then_power_cut(&script, None).unwrap();
+        for index in 0..syncs {
+            let held = recovery_then_power_cut(&script, Some(index));
+            assert!(
+                held.is_err(),
+                "{:?}: nothing needs sync {index}",
+                script.sync
+            );
+        }
+    }
+}
+
 /// Nothing is left to be found out.
 fn is_settled(disk: &Disk) {
     let Some(folder) = folder(disk) else { return };

@@ -2,8 +2,8 @@
 //! that was not told is made up.
 
 use remex_supervisor::journal::{
-    Commit, Full, Keep, OnFull, Settings, SyncMode, Writer, inspect, prepare, recover, remove,
-    sweep_removed,
+    Commit, Folder, Full, Keep, OnFull, Settings, SyncMode, Writer, inspect, prepare, recover,
+    remove, sweep_removed,
 };
 
 use crate::{
@@ -361,4 +361,24 @@ fn a_recovery_that_fails_can_be_tried_again() {
         disk.restart();
         script.check(&disk, &promise, true).unwrap();
     }
+}
+
+/// Those behind it are removed all the same.
+#[test]
+fn what_cannot_be_removed_keeps_nothing_else() {
+    let disk = Disk::new();
+    let root = disk.root();
+    for id in ["one", "other"] {
+        let folder = prepare(&root, id, 0, SyncMode::None).unwrap();
+        folder.make_folder("in-the-way").unwrap();
+        remove(&root, id).unwrap_err();
+    }
+    assert!(sweep_removed(&root).is_err());
+    let other = root.open_folder(".removed-other").unwrap();
+    other.remove_folder("in-the-way").unwrap();
+    assert!(sweep_removed(&root).is_err());
+    assert!(root.open_folder(".removed-other").is_err());
+    let one = root.open_folder(".removed-one").unwrap();
+    one.remove_folder("in-the-way").unwrap();
+    assert_eq!(sweep_removed(&root), Ok(1));
 }

@@ -166,3 +166,36 @@ fn one_that_was_never_used_and_one_that_was() {
     let empty = parent.make_folder("empty").unwrap();
     assert!(matches!(inspect(&empty), Err(OpenError::Blank)));
 }
+
+/// Whoever looks at one that is being written takes nothing for damage that was written while it looked.
+#[test]
+fn one_that_is_being_written_is_not_damaged() {
+    let root = tempfile::tempdir().unwrap();
+    let parent = open(root.path());
+    let folder = prepare(&parent, ID, PREPARED_BYTES, SyncMode::None).unwrap();
+    let mut writer = Writer::open(folder.clone()).unwrap();
+    writer
+        .reserve(&reservation(), &Settings::default())
+        .unwrap();
+    let looks = thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut looks = 0;
+            loop {
+                let summary = inspect(&folder).unwrap();
+                assert!(!summary.is_damaged, "after {looks} looks: {summary:?}");
+                looks += 1;
+                if summary.has_ended() {
+                    return looks;
+                }
+            }
+        });
+        for batch in events(&vec![100; 20_000]).chunks(3) {
+            for event in batch {
+                writer.push(event.clone());
+            }
+            writer.commit().unwrap();
+        }
+        looking.join().unwrap()
+    });
+    assert!(looks > 1, "it was never looked at while it was written");
+}

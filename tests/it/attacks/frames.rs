@@ -3,11 +3,8 @@
 use std::{io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncWriteExt, copy, sink},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink, split},
+    net::TcpStream,
 };
 
 /// RFC 9113, section 3.4.
@@ -70,17 +67,34 @@ pub(crate) fn stream_id(n: u32) -> u32 {
 /// A connection on which the preface and the first SETTINGS were sent. What the server sends is read and dropped, or never
 /// read.
 pub(crate) struct Raw {
-    writer: OwnedWriteHalf,
-    reader: Option<OwnedReadHalf>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
 }
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let (reader, mut writer) = stream.into_split();
+        let (reader, writer) = stream.into_split();
+        Self::begin(Box::new(reader), Box::new(writer)).await
+    }
+
+    /// Over a stream that is there already, of TLS.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> io::Result<Self> {
+        let (reader, writer) = split(stream);
+        Self::begin(Box::new(reader), Box::new(writer)).await
+    }
+
+    async fn begin(
+        reader: Box<dyn AsyncRead + Send + Unpin>,
+        mut writer: Box<dyn AsyncWrite + Send + Unpin>,
+    ) -> io::Result<Self> {
         writer.write_all(PREFACE).await?;
         writer.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
+        // Over TLS it waits for more otherwise.
+        writer.flush().await?;
         let reader = Some(reader);
         Ok(Self { writer, reader })
     }
@@ -94,6 +108,7 @@ impl Raw {
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).await
+        self.writer.write_all(bytes).await?;
+        self.writer.flush().await
     }
 }

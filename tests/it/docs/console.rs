@@ -15,7 +15,7 @@ const END: &str = "-- end of a step --";
 
 /// One line to type, and what comes of it.
 #[derive(Debug, PartialEq, Eq)]
-struct Step {
+pub(super) struct Step {
     command: String,
     output: String,
 }
@@ -69,6 +69,13 @@ async fn try_block(block: &[Step], place: &Place<'_>) {
     }
 }
 
+impl Step {
+    /// As a document has it.
+    pub(super) fn shown(&self) -> String {
+        format!("$ {}\n{}", self.command, self.output)
+    }
+}
+
 impl Place<'_> {
     fn here(&self, text: &str) -> String {
         let words = self.words.iter();
@@ -76,7 +83,8 @@ impl Place<'_> {
     }
 }
 
-fn blocks(document: &str) -> Vec<Vec<Step>> {
+/// Every block of `document`.
+pub(super) fn blocks(document: &str) -> Vec<Vec<Step>> {
     let mut blocks = Vec::new();
     let mut steps: Option<Vec<Step>> = None;
     for line in document.lines() {

@@ -45,7 +45,10 @@ fn code_in_the_pages_of_clients_is_that_of_the_clients() {
 
 fn pages(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the pages");
-    entries.map(|entry| entry.expect("a page").path()).collect()
+    let files = entries.map(|entry| entry.expect("a page").path());
+    files
+        .filter(|file| file.extension().is_some_and(|end| end == "md"))
+        .collect()
 }
 
 fn excerpts(document: &str) -> Vec<Excerpt> {

@@ -1,6 +1,9 @@
 //! docs/grpcurl.md, with the tools of today. That an old grpcurl makes the same calls is `crate::grpcurl`'s.
 
-use super::console::{Place, try_out};
+use super::{
+    console::{Place, try_out},
+    over_tls,
+};
 use crate::harness::{Daemon, Home, tools};
 
 #[tokio::test]
@@ -14,8 +17,12 @@ async fn every_call_prints_what_it_says() {
     let flags = ["--listen", "127.0.0.1:0", "--listen", &listen];
     let daemon = Daemon::start_in(&home, &flags).await;
     let started = home.path("started").display().to_string();
+    let secure = Home::new();
+    let over_tls = over_tls::start(&secure).await;
     let words = [
         ("127.0.0.1:50051", daemon.socket("grpc").to_string()),
+        ("127.0.0.1:50052", over_tls.socket("grpc").to_string()),
+        (" certs/", format!(" {}/", secure.path("certs").display())),
         ("/run/remex/remexd.sock", socket),
         ("/tmp/started", started),
     ];
@@ -25,5 +32,6 @@ async fn every_call_prints_what_it_says() {
         variables: [].into(),
     };
     try_out("docs/grpcurl.md", &place).await;
+    over_tls.stop().await;
     daemon.stop().await;
 }

@@ -2,7 +2,10 @@
 
 mod clients;
 mod console;
+mod durability;
 mod excerpts;
 mod grpcurl;
 mod json;
+mod over_tls;
 mod readme;
+mod security;

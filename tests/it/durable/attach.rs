@@ -1,13 +1,24 @@
 //! Attach: from an exact position, live and afterwards, at each reader's own pace.
 
+use std::hash::{DefaultHasher, Hasher};
+
+use http::Request;
+use prost::Message;
 use remex::{
     error::Reason as Refusal,
-    v1::{AttachRequest, Event, event::Kind},
+    v1::{AttachRequest, AttachResponse, Event, event::Kind},
 };
+use tokio::task::JoinSet;
 use tonic_types::StatusExt;
 
-use super::support::{detached, from, output, started_id};
-use crate::supervision::support::{RequestExt, Server, count, shell};
+use super::support::{Events, detached, from, output, started_id};
+use crate::{
+    harness::{
+        http2::{Http2, framed},
+        soon,
+    },
+    supervision::support::{RequestExt, Server, count, shell},
+};
 
 /// Bytes that no two places have in common, fast.
 fn flood(bytes: usize) -> String {
@@ -71,6 +82,76 @@ async fn a_reader_that_stands_still_holds_up_nobody() {
         late == other,
         "the one that stood still was told something else"
     );
+    server.daemon.stop().await;
+}
+
+/// All that a reader is told, in short, and how much output that was.
+async fn digest(mut reader: Events<AttachResponse>) -> (u64, usize) {
+    let mut hasher = DefaultHasher::new();
+    let mut bytes = 0;
+    while let Some(event) = reader.next().await {
+        hasher.write(&event.encode_to_vec());
+        bytes += output(&[event]).len();
+        // A hundred of them have no room for all of it.
+        reader.all.drain(..reader.all.len() - 1);
+    }
+    (hasher.finish(), bytes)
+}
+
+/// The events in the body of a call's response, each in its frame.
+fn events_of(mut body: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    while let [_, a, b, c, d, rest @ ..] = body {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let message = AttachResponse::decode(&rest[..length]).unwrap();
+        events.extend(message.event);
+        body = &rest[length..];
+    }
+    events
+}
+
+#[tokio::test]
+async fn of_a_hundred_readers_one_that_stops_holds_up_neither_the_others_nor_the_command() {
+    const READERS: usize = 100;
+    let server = Server::start(&[]).await;
+    // Far more than fits on the way to one that does not read: a window of 64 KiB.
+    let bytes = count(1, 8) * 1024 * 1024;
+    let text = format!("read go; {}", flood(bytes));
+    let id = server.detach(shell(text).stdin_open()).await;
+    let mut connection = Http2::connect(&server.daemon).await;
+    let attach = Request::post("http://localhost/remex.v1.ExecService/Attach")
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let (response, _request) = connection.send(attach, framed(&from(&id, 0))).await;
+    let mut stopped = soon("an attach", response).await.unwrap().into_body();
+    let mut readers = JoinSet::new();
+    for _ in 1..READERS {
+        readers.spawn(digest(server.attach(from(&id, 0)).await));
+    }
+    server.write_to(&id, b"\n").await;
+    let ended = server.wait(&id).await;
+    assert_eq!(ended.stdout_bytes_total, bytes as u64);
+    let all = server.attach(from(&id, 0)).await;
+    let (told, length) = digest(all).await;
+    assert_eq!(length, bytes);
+    for other in readers.join_all().await {
+        assert_eq!(
+            other,
+            (told, length),
+            "two readers were told different things"
+        );
+    }
+    // It goes on, and has missed nothing.
+    let mut body = Vec::new();
+    while let Some(data) = soon("data", stopped.data()).await {
+        let data = data.unwrap();
+        stopped.flow_control().release_capacity(data.len()).unwrap();
+        body.extend_from_slice(&data);
+    }
+    let late = events_of(&body);
+    let all = server.attach(from(&id, 0)).await.end().await;
+    assert!(late == all, "the one that stopped was told something else");
     server.daemon.stop().await;
 }
 

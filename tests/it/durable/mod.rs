@@ -1,8 +1,11 @@
 //! Executions that outlive their callers and their server: nothing of them is lost, and nothing runs twice.
 
-mod support;
+pub(crate) mod support;
 
 mod attach;
+mod crash;
+mod faults;
+mod full;
 mod keep;
 mod presence;
 mod records;
@@ -10,5 +13,7 @@ mod request_id;
 mod restart;
 mod resume;
 mod start;
+mod storage;
 mod typed;
+mod upgrade;
 mod user;

@@ -5,16 +5,22 @@ use std::fs;
 use futures_util::future::join_all;
 use remex::{
     error::Reason as Refusal,
-    v1::{GetRequest, OnDisconnect, RunRequest, StartRequest, execution::State, exit::Reason},
+    v1::{
+        GetRequest, OnDisconnect, RunRequest, StartRequest, exec_service_client::ExecServiceClient,
+        execution::State, exit::Reason,
+    },
 };
+use remex_client::Channel;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::support::{exit, output, started_id};
+use super::support::{Events, exit, output, started_id};
 use crate::{
     harness::soon,
-    supervision::support::{RequestExt, Server, argv, count, duration, ending, shell},
+    supervision::support::{Random, RequestExt, Server, argv, count, duration, ending, shell},
 };
+
+type Exec = ExecServiceClient<Channel>;
 
 /// What makes another request of one.
 type Change = fn(&mut StartRequest);
@@ -157,6 +163,45 @@ async fn of_many_who_ask_at_once_one_starts_it() {
             assert_eq!(*other, all[0]);
         }
         assert_eq!((runs(&server, &file), exit(&all[0]).code), (1, Some(3)));
+    }
+    server.daemon.stop().await;
+}
+
+/// A call of either kind. Returns the execution, what it wrote, and its code.
+async fn call(exec: &mut Exec, request: StartRequest, by_run: bool) -> (String, Vec<u8>, i32) {
+    if by_run {
+        let ran = soon("a run", exec.run(run_request(request))).await;
+        let ran = ran.expect("it runs").into_inner();
+        let code = ran.exit.and_then(|exit| exit.code).expect("a code");
+        return (ran.execution_id, ran.stdout_text.into(), code);
+    }
+    let started = soon("a start", exec.start(request)).await;
+    let all = Events::new(started.expect("it starts").into_inner())
+        .end()
+        .await;
+    let code = exit(&all).code.expect("a code");
+    (started_id(&all[0]), output(&all), code)
+}
+
+#[tokio::test]
+async fn of_two_who_race_from_connections_of_their_own_one_starts_it() {
+    let server = Server::start(&[]).await;
+    let mut random = Random::new();
+    let mut one = server.exec();
+    let mut other = server.daemon.client().await.exec();
+    for round in 0..count(100, 1000) {
+        let file = format!("raced-{round}");
+        let request = || {
+            let then = format!("echo {round}; exit 3");
+            named(once(&server, &file, &then), &format!("race-{round}"))
+        };
+        let (first, second) = tokio::join!(
+            call(&mut one, request(), random.below(2) == 0),
+            call(&mut other, request(), random.below(2) == 0),
+        );
+        assert_eq!(first, second);
+        assert_eq!((first.1, first.2), (format!("{round}\n").into_bytes(), 3));
+        assert_eq!(runs(&server, &file), 1);
     }
     server.daemon.stop().await;
 }

@@ -1,14 +1,17 @@
 //! remexd is killed, and the next one finds what the first has left: as if nothing had been.
 
+use std::fs;
+
 use remex::{
     error::Reason as Refusal,
     v1::{StdinChunk, WriteRequest, execution::State, exit::Reason},
 };
+use remex_client::{Command, Event, ExitReason};
 use rustix::process::Signal;
 
 use super::support::{detached, exit, from, output, started_id};
 use crate::{
-    harness::{Marker, soon},
+    harness::{Marker, command_line::result, soon},
     supervision::support::{RequestExt, Server, count, ending, shell},
 };
 
@@ -87,7 +90,7 @@ async fn what_ends_while_no_remexd_is_there_is_known() {
     daemon.signal(Signal::KILL);
     daemon.wait().await;
     drop(daemon);
-    std::fs::write(&go, "").unwrap();
+    fs::write(&go, "").unwrap();
     let server = Server::start_in(&home, &[]).await;
     let ended = server.wait(&id).await;
     assert_eq!(ending(ended.exit.as_ref().unwrap()), (9, 0, Reason::Self_));
@@ -180,4 +183,69 @@ async fn a_lost_supervisor_is_an_unknown_end() {
 async fn a_lost_supervisor_is_an_unknown_end_by_sweep() {
     supervisor_lost(SWEEP, false).await;
     supervisor_lost(SWEEP, true).await;
+}
+
+/// Whether it has run nobody knows, and nobody runs it again: so say the library, by each call, and the command line.
+#[tokio::test]
+async fn a_supervisor_that_is_lost_in_a_start_is_an_unknown_start() {
+    let server = Server::start(&[]).await;
+    let home = server.daemon.home();
+    home.spares_are_there().await;
+    for folder in fs::read_dir(home.path("state/durable")).unwrap() {
+        fs::write(folder.unwrap().path().join("crash-at"), "reserved").unwrap();
+    }
+    let ran = home.path("ran");
+    let text = format!("echo ran >>{}", ran.display());
+    // Each takes one of the spares, and the second time none.
+    for _ in 0..2 {
+        let command = |id: &str| Command::shell(&text).request_id(id).resume();
+        let client = &server.client;
+        let mut started = soon("a start", client.start(command("start")))
+            .await
+            .unwrap();
+        assert_eq!(
+            started.id(),
+            server.client.find("start").await.unwrap().execution_id
+        );
+        is_unknown(started.next().await.unwrap());
+        assert_eq!(started.next().await.unwrap(), None);
+
+        let mut talk = soon("a start", client.interact(command("talk")))
+            .await
+            .unwrap();
+        assert_eq!(
+            talk.id(),
+            server.client.find("talk").await.unwrap().execution_id
+        );
+        is_unknown(talk.next().await.unwrap());
+        assert_eq!(talk.next().await.unwrap(), None);
+
+        let outcome = soon("an outcome", client.run(command("run")))
+            .await
+            .unwrap();
+        assert_eq!(outcome.exit.reason, ExitReason::LostStart);
+
+        let typed = [
+            "run",
+            "-n",
+            "--resume",
+            "--request-id",
+            "typed",
+            "--shell",
+            &text,
+        ];
+        let (code, stdout, stderr) = result(server.remex(&typed)).await;
+        assert_eq!((code, &*stdout), (255, ""), "{stderr}");
+        assert!(stderr.contains("may or may not have run"), "{stderr}");
+    }
+    assert!(!ran.exists(), "it has run");
+    server.daemon.stop().await;
+}
+
+#[track_caller]
+fn is_unknown(event: Option<Event>) {
+    match event {
+        Some(Event::Exited(exit)) => assert_eq!(exit.reason, ExitReason::LostStart),
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,5 +1,6 @@
 //! The legacy gateway, in remexd and as a process of its own, with clients as they are out there.
 
+mod amplification;
 mod clients;
 mod command_line;
 mod crowd;

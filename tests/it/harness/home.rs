@@ -91,7 +91,8 @@ impl Home {
             .find(|line| line.contains(&format!(":{inode} ")))?;
         // `1: POSIX  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`
         let pid = held.split_whitespace().nth(4)?.parse().ok()?;
-        Pid::from_raw(pid)
+        // A server that looks after it has a lock of an open file, which is no process's: -1.
+        (pid > 0).then(|| Pid::from_raw(pid))?
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -116,8 +117,13 @@ impl Home {
     /// remexd with `flags`, at home here: it keeps its state here, and serves at ports of its own choice where no flag
     /// says otherwise.
     pub(crate) fn remexd(&self, flags: &[&str]) -> Command {
+        self.remexd_by(binary("remexd"), flags)
+    }
+
+    /// The same, of another build.
+    pub(crate) fn remexd_by(&self, program: &Path, flags: &[&str]) -> Command {
         let given = |names: &[&str]| flags.iter().any(|flag| names.contains(flag));
-        let mut command = Command::new(binary("remexd"));
+        let mut command = Command::new(program);
         if !given(&["--state-dir"]) {
             command.arg("--state-dir").arg(self.path("state"));
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use prost::Message;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::AbortHandle,
 };
@@ -36,6 +36,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) trailers: HeaderMap,
+    pub(crate) data: Vec<u8>,
 }
 
 impl Answer {
@@ -55,14 +56,21 @@ pub(crate) struct Http2 {
 impl Http2 {
     pub(crate) async fn connect(daemon: &Daemon) -> Self {
         let stream = TcpStream::connect(daemon.socket("grpc")).await.unwrap();
+        Self::over(stream).await.unwrap()
+    }
+
+    /// Over a stream that is there already: of a Unix socket, of TLS, of another user.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Self, h2::Error> {
         let mut builder = h2::client::Builder::new();
         builder.max_header_list_size(CLIENT_HEADER_BYTES);
-        let (sender, connection) = builder.handshake(stream).await.unwrap();
+        let (sender, connection) = builder.handshake(stream).await?;
         let connection = tokio::spawn(async {
             let _ = connection.await;
         })
         .abort_handle();
-        Self { sender, connection }
+        Ok(Self { sender, connection })
     }
 
     /// Sends a request with all of its body, and leaves its answer to the caller. Dropping either half cancels it.
@@ -92,8 +100,10 @@ impl Http2 {
         let (response, _stream) = self.send(request, body).await;
         let response: Response<_> = soon("an answer", response).await.unwrap();
         let (parts, mut body) = response.into_parts();
+        let mut all = Vec::new();
         while let Some(data) = soon("data", body.data()).await {
             let data = data.unwrap();
+            all.extend_from_slice(&data);
             body.flow_control().release_capacity(data.len()).unwrap();
         }
         let trailers = soon("trailers", body.trailers()).await.unwrap();
@@ -101,6 +111,28 @@ impl Http2 {
             status: parts.status,
             headers: parts.headers,
             trailers: trailers.unwrap_or_default(),
+            data: all,
+        }
+    }
+
+    /// Whether a request without a body is answered at all.
+    pub(crate) async fn try_ask(&mut self, request: Request<()>) -> Result<(), h2::Error> {
+        let mut sender = self.sender.clone().ready().await?;
+        let (response, _stream) = sender.send_request(request, true)?;
+        response.await.map(drop)
+    }
+
+    /// The headers of an answer, and its first data if it has any; what follows is left.
+    pub(crate) async fn begin(&mut self, request: Request<()>, body: Bytes) -> Answer {
+        let (response, _stream) = self.send(request, body).await;
+        let response: Response<_> = soon("an answer", response).await.unwrap();
+        let (parts, mut body) = response.into_parts();
+        let data = soon("data", body.data()).await;
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            trailers: HeaderMap::new(),
+            data: data.map(|data| data.unwrap().to_vec()).unwrap_or_default(),
         }
     }
 }

@@ -29,6 +29,43 @@ pub(crate) async fn refusals_have_their_reasons(language: &Language) {
     daemon.stop().await;
 }
 
+/// By a rule, and for want of one; the message says which, as a person has to know who asks for another.
+pub(crate) async fn denied_by_the_policy(language: &Language) {
+    const POLICY: &str = "
+        [[rule]]
+        name = 'tools'
+        decision = 'allow'
+        users = ['root']
+        programs = ['/bin/echo', '/bin/cat']
+        arguments = 'any'
+        force.isolation = 'off'
+
+        [[rule]]
+        name = 'never-cat'
+        decision = 'deny'
+        programs = ['/bin/cat']
+    ";
+    skip_unless!(tools::root());
+    let home = Home::new();
+    let file = home.path("policy.toml");
+    fs::write(&file, POLICY).expect("a policy");
+    let daemon = Daemon::start_in(&home, &["--policy", file.to_str().expect("UTF-8")]).await;
+    for verb in ["run", "capture"] {
+        let output = finished(language.call(&daemon, verb, &[], &["echo", "allowed"])).await;
+        let (code, stdout, stderr) = told(&output);
+        assert_eq!((code, &*stdout), (Some(0), "allowed\n"), "{stderr}");
+        for (program, rule) in [("cat", "never-cat"), ("ls", "tools")] {
+            let output = finished(language.call(&daemon, verb, &[], &[program, "/"])).await;
+            let (code, stdout, stderr) = told(&output);
+            assert_eq!((code, &*stdout), (Some(255), ""), "{stderr}");
+            for part in ["POLICY_DENIED", &format!("{rule:?}")] {
+                assert!(stderr.contains(part), "{verb} {program}: {stderr}");
+            }
+        }
+    }
+    daemon.stop().await;
+}
+
 pub(crate) async fn another_user(language: &Language) {
     skip_unless!(tools::root());
     let daemon = Daemon::start(&["--chdir", "/"]).await;

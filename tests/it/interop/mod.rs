@@ -6,6 +6,7 @@ mod durable;
 mod ends;
 mod language;
 mod streams;
+mod trust;
 
 /// The tests of one language, each of which is skipped, or fails in CI, where the machine lacks its toolchain.
 macro_rules! scenarios {
@@ -46,6 +47,10 @@ macro_rules! matrix {
                 calls::requests_above_4_mib
                 calls::compressed_requests
                 calls::over_a_unix_socket
+                calls::denied_by_the_policy
+                trust::a_token_over_tls
+                trust::certificates
+                trust::no_token_goes_unencrypted
             }
         )*
     };

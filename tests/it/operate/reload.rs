@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -405,4 +405,50 @@ async fn no_call_fails_of_a_reload() {
         ended.expect("no call fails");
     }
     Arc::into_inner(daemon).expect("nobody else").stop().await;
+}
+
+/// Whom a listener refuses is told, whether it came with a reload or serves another thing on a socket since; the file of the
+/// audit log stays what it was at the start.
+#[tokio::test]
+async fn listeners_that_come_have_the_audit_log_told_whom_they_refuse() {
+    let site = Configured::new("");
+    let log = site.home.path("audit");
+    let text = |legacy: &str, log: &Path| {
+        format!("listen = [\"127.0.0.1:0\"]\nlegacy = [{legacy}]\naudit-log = {log:?}\n")
+    };
+    site.write(&text("\"tcp://127.0.0.1:0/echo\"", &log));
+    let daemon = site.start().await;
+    let socket = site.address("tcp-echo");
+    refused_as_foreign(socket).await;
+    site.reload(&text("\"tcp://127.0.0.1:0/exec\"", &log)).await;
+    assert_eq!(site.address("tcp-exec"), socket);
+    refused_as_foreign(socket).await;
+    let another = site.home.path("another");
+    let both = "\"tcp://localhost:0/echo\", \"tcp://127.0.0.1:0/exec\"";
+    let said = site.reload(&text(both, &another)).await;
+    assert!(
+        said.lines().any(|line| line.ends_with(" audit-log")),
+        "{said}"
+    );
+    refused_as_foreign(site.address("tcp-echo")).await;
+    daemon.stop().await;
+    assert!(!another.exists());
+    let lines = fs::read_to_string(&log).expect("the audit log");
+    let lines = lines.lines().map(serde_json::from_str::<Value>);
+    let refused: Vec<_> = lines
+        .map(|line| line.expect("JSON"))
+        .filter(|line| line["reason"] == "CROSS_PROTOCOL")
+        .map(|line| line["through"].clone())
+        .collect();
+    assert_eq!(refused, ["tcp-echo", "tcp-exec", "tcp-echo"]);
+}
+
+/// Speaks HTTP to a listener of the old protocol.
+async fn refused_as_foreign(address: SocketAddr) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let request = b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.expect("it is taken");
+    let end = stream.read_to_end(&mut Vec::new());
+    // Reset or closed.
+    let _ = soon("the end of it", end).await;
 }

@@ -334,3 +334,41 @@ async fn a_drain_is_not_held_up_by_an_upgrade_nor_the_other_way_round() {
     let upgraded = soon("the answer", upgrading).await.expect("it is answered");
     assert!(!upgraded.status.success());
 }
+
+/// The next program adds to the audit log: each command has its decision and its end there, in whichever program it ran.
+#[tokio::test]
+async fn the_audit_log_goes_on_and_no_line_is_lost() {
+    let site = Installed::new();
+    let log = site.home.path("audit");
+    let daemon = site
+        .start(&["--audit-log", log.to_str().expect("UTF-8")])
+        .await;
+    run_detached(&daemon, "true").await;
+    let mut runs = 1;
+    for _ in 0..UPGRADES {
+        let client = daemon.client().await;
+        for _ in 0..CALLS_BETWEEN {
+            run(&client, "true").await.expect("it runs");
+            runs += 1;
+        }
+        drop(client);
+        site.install();
+        let upgraded = site.upgrade().await;
+        assert!(upgraded.status.success(), "{upgraded:?}");
+        assert!(site.is_executed(&daemon));
+    }
+    run(&daemon.client().await, "true").await.expect("it runs");
+    runs += 1;
+    daemon.stop().await;
+    let lines = fs::read_to_string(&log).expect("the audit log");
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let starts = |line: &&serde_json::Value| {
+        line["event"] == "decision" && (line["rpc"] == "Run" || line["rpc"] == "Start")
+    };
+    assert_eq!(lines.iter().filter(starts).count(), runs, "{lines:#?}");
+    let ends = lines.iter().filter(|line| line["event"] == "end");
+    assert_eq!(ends.count(), runs, "{lines:#?}");
+}

@@ -10,7 +10,11 @@ use remex::v1;
 use super::site::{Site, allow, shell};
 use crate::{
     bad_input::argv,
-    harness::{binaries::binary, tools::root},
+    harness::{
+        binaries::binary,
+        eventually,
+        tools::{program, root},
+    },
 };
 
 /// That root runs `words` by a rule for exactly that path, and by one for `program` alone does not.
@@ -179,5 +183,141 @@ async fn the_shell_is_no_argument_of_anything() {
     site.denied(argv(&["sh", "-c", "echo b"]), "arguments")
         .await;
     site.denied(shell("echo a"), "program").await;
+    site.daemon.stop().await;
+}
+
+/// A limited caller needs no client of ours to call back: any socket will do.
+#[tokio::test]
+async fn pitfall_35_python_that_calls_back_by_the_old_protocol_needs_a_rule_of_its_own() {
+    skip_unless!(root());
+    let python = skip_unless!(program("python3"));
+    // Itself, where what is in PATH is a script that looks for it.
+    let where_it_is = [
+        "-c",
+        "import os, sys; print(os.path.realpath(sys.executable))",
+    ];
+    let found = std::process::Command::new(python)
+        .args(where_it_is)
+        .output();
+    let python = String::from_utf8(found.unwrap().stdout).unwrap();
+    let python = std::path::Path::new(python.trim_end());
+    let listener = "tcp://127.0.0.1:0/exec?wire=raw";
+    let rules = |more: &str| {
+        let limited = allow(&format!(
+            "programs = ['{}']\narguments = 'any'\nrpcs = ['Run']",
+            python.display()
+        ));
+        let all = allow(&format!("listeners = ['tcp-exec']\nshell = true\n{more}"));
+        limited + &all.replace("name = 'allow'", "name = 'all'")
+    };
+    let site = Site::start(&rules(""), &["--legacy", listener]).await;
+    let (file, address) = (site.home.path("file"), site.daemon.socket("tcp-exec"));
+    let text = format!(
+        "import socket\ns = socket.create_connection(('127.0.0.1', {}))\ns.sendall(b'touch {}')\nprint(s.recv(4096))",
+        address.port(),
+        file.display()
+    );
+    let back = || argv(&[python.to_str().unwrap(), "-c", &text]);
+    let said = site.allowed(back()).await;
+    assert!(said.contains("policy") && !file.exists(), "{said}");
+    // From outside the same is allowed.
+    let mut outside = tokio::net::TcpStream::connect(address).await.unwrap();
+    let touch = format!("touch {}", file.display());
+    tokio::io::AsyncWriteExt::write_all(&mut outside, touch.as_bytes())
+        .await
+        .unwrap();
+    eventually("the file", || file.exists().then_some(())).await;
+    fs::remove_file(&file).unwrap();
+    site.reload(
+        &rules("from_executions = true"),
+        "the policy was read again",
+    )
+    .await;
+    site.allowed(back()).await;
+    eventually("the file", || file.exists().then_some(())).await;
+    drop(outside);
+    site.daemon.stop().await;
+}
+
+/// What is executed by its descriptor is called what it was called, and acts by that; under another name it is another program.
+#[tokio::test]
+async fn pitfall_36_a_program_of_many_names_acts_by_the_one_that_is_allowed() {
+    skip_unless!(root());
+    let (bash, rbash) = (
+        skip_unless!(program("bash")),
+        skip_unless!(program("rbash")),
+    );
+    let rule = |program: &str| allow(&format!("programs = ['{program}']\narguments = 'any'"));
+    let site = Site::start(&rule(rbash.to_str().unwrap()), &[]).await;
+    let free = ["-c", "cd / && echo free"];
+    let run = |name: &str| argv(&[&[name], &free[..]].concat());
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("bash");
+    symlink(&rbash, &link).unwrap();
+    // A shell that is called so is a restricted one.
+    assert_eq!(site.allowed(run(rbash.to_str().unwrap())).await, "");
+    for other in [&link, &bash] {
+        site.denied(run(other.to_str().unwrap()), "program").await;
+    }
+    site.reload(&rule(link.to_str().unwrap()), "the policy was read again")
+        .await;
+    assert_eq!(site.allowed(run(link.to_str().unwrap())).await, "free\n");
+    site.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn promise_4_no_pattern_lets_an_argument_out_of_its_folder() {
+    skip_unless!(root());
+    let site = Site::start(
+        &allow("programs = ['/bin/cat']\narguments = ['/usr/share/*']"),
+        &[],
+    )
+    .await;
+    let out = [
+        "/usr/share/..",
+        "/usr/share/../../etc/passwd",
+        "/usr/share/..passwd",
+        "/usr/share//etc/passwd",
+        "/usr/share/x/../../../etc/passwd",
+    ];
+    for argument in out {
+        site.denied(argv(&["cat", argument]), "arguments").await;
+    }
+    let exact = allow("programs = ['/bin/cat']\narguments = ['/usr/share/../../etc/passwd']");
+    site.reload(&exact, "the policy was read again").await;
+    let said = site.allowed(argv(&["cat", out[1]])).await;
+    assert!(said.contains("root:"), "{said}");
+    site.daemon.stop().await;
+}
+
+/// With a rule that names the variable, the loader heeds it; without one nothing runs.
+#[tokio::test]
+async fn pitfall_36_what_the_loader_or_a_shell_would_heed_needs_a_rule() {
+    skip_unless!(root());
+    let names = [
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "BASH_ENV",
+        "ENV",
+        "IFS",
+        "TZ",
+    ];
+    let site = Site::start(&allow("programs = ['/usr/bin/env']"), &[]).await;
+    let with = |name: &str| v1::Command {
+        environment: [(name.to_owned(), "/no-such-file".to_owned())].into(),
+        ..argv(&["env"])
+    };
+    for name in names {
+        site.denied(with(name), "environment").await;
+    }
+    let named = allow(&format!(
+        "programs = ['/usr/bin/env']\nenvironment = {names:?}"
+    ));
+    site.reload(&named, "the policy was read again").await;
+    for name in names {
+        let said = site.allowed(with(name)).await;
+        assert!(said.contains(&format!("{name}=/no-such-file")), "{said}");
+    }
     site.daemon.stop().await;
 }

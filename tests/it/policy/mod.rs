@@ -4,4 +4,5 @@ mod bypasses;
 mod others;
 mod rules;
 mod site;
+mod swaps;
 mod tools;

@@ -64,15 +64,23 @@ impl Random {
         Self(seed)
     }
 
+    /// Others, for what goes on beside.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// One below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).expect("below a usize")
+    }
+
+    fn next(&mut self) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let number = mixed ^ (mixed >> 31);
-        usize::try_from(number % end as u64).expect("below a usize")
+        mixed ^ (mixed >> 31)
     }
 }
 

@@ -10,23 +10,23 @@ use serde_json::{Value, json};
 use super::site::{Site, assert_unauthenticated, known_as};
 use crate::harness::{Daemon, LOOK_AGAIN, soon};
 
-const ISSUER: &str = "https://issuer.example";
-const AUDIENCE: &str = "remexd.example";
+pub(crate) const ISSUER: &str = "https://issuer.example";
+pub(crate) const AUDIENCE: &str = "remexd.example";
 
 /// A key of the issuer.
-struct Signer {
+pub(crate) struct Signer {
     id: &'static str,
     key: KeyPair,
 }
 
 impl Signer {
-    fn new(id: &'static str) -> Self {
+    pub(crate) fn new(id: &'static str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self { id, key }
     }
 
     /// As a key set has it.
-    fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         // A point, uncompressed.
         let point = &self.key.der_bytes()[1..];
         let (x, y) = point.split_at(32);
@@ -34,7 +34,7 @@ impl Signer {
         json!({"kty": "EC", "crv": "P-256", "kid": self.id, "x": text(x), "y": text(y)})
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(self.id.to_owned());
         self.sign_with(&header, claims)
@@ -46,17 +46,17 @@ impl Signer {
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap().as_secs()
 }
 
-fn claims() -> Value {
+pub(crate) fn claims() -> Value {
     json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "ada@example.org", "exp": now() + 600})
 }
 
 /// The same with some that are others, or missing if they are null.
-fn claims_but(others: &Value) -> Value {
+pub(crate) fn claims_but(others: &Value) -> Value {
     let mut claims = claims();
     for (name, value) in others.as_object().unwrap() {
         let claims = claims.as_object_mut().unwrap();

@@ -3,10 +3,11 @@
 mod certificates;
 mod gateway;
 mod hostile;
-mod jwt;
+pub(crate) mod jwt;
 mod remote;
 mod rotation;
-mod site;
+pub(crate) mod site;
 mod start;
+pub(crate) mod stream;
 pub(crate) mod tokens;
 mod tools;

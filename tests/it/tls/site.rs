@@ -17,19 +17,19 @@ use tonic::Code;
 use crate::harness::{Daemon, Home, soon};
 
 /// What makes certificates.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) pem: String,
+    pub(crate) pem: String,
 }
 
 /// A certificate and its key.
-pub(super) struct Leaf {
-    pub(super) pem: String,
-    pub(super) key: String,
+pub(crate) struct Leaf {
+    pub(crate) pem: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = named(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -40,7 +40,7 @@ impl Authority {
     }
 
     /// For a server of these names or addresses.
-    pub(super) fn server(&self, names: &[&str]) -> Leaf {
+    pub(crate) fn server(&self, names: &[&str]) -> Leaf {
         self.leaf(|params| {
             let names = names.iter().map(|name| match name.parse() {
                 Ok(address) => SanType::IpAddress(address),
@@ -52,7 +52,7 @@ impl Authority {
     }
 
     /// For a client that is known by `name`: a SPIFFE ID, or a DNS name.
-    pub(super) fn client(&self, name: &str) -> Leaf {
+    pub(crate) fn client(&self, name: &str) -> Leaf {
         self.leaf(|params| {
             let text = name.try_into().expect("a name");
             let name = if name.contains("://") {
@@ -65,7 +65,7 @@ impl Authority {
         })
     }
 
-    pub(super) fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+    pub(crate) fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let key = KeyPair::generate().expect("a key");
         let mut params = named("leaf");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -86,13 +86,13 @@ fn named(name: &str) -> CertificateParams {
 }
 
 /// A home with a CA, and a server's certificate that it has signed.
-pub(super) struct Site {
-    pub(super) home: Home,
-    pub(super) ca: Authority,
+pub(crate) struct Site {
+    pub(crate) home: Home,
+    pub(crate) ca: Authority,
 }
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ca = Authority::new("test CA");
         let site = Self {
             home: Home::new(),
@@ -107,7 +107,7 @@ impl Site {
     }
 
     /// Writes a file whole, for its owner alone, in place of what was there.
-    pub(super) fn put(&self, name: &str, text: &str) -> String {
+    pub(crate) fn put(&self, name: &str, text: &str) -> String {
         let (path, new) = (self.home.path(name), self.home.path(&format!("{name}.new")));
         fs::write(&new, text).expect("a file");
         fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("its mode");
@@ -115,23 +115,23 @@ impl Site {
         path.to_str().expect("UTF-8").to_owned()
     }
 
-    pub(super) fn put_leaf(&self, name: &str, leaf: &Leaf) {
+    pub(crate) fn put_leaf(&self, name: &str, leaf: &Leaf) {
         self.put(&format!("{name}.key"), &leaf.key);
         self.put(&format!("{name}.pem"), &leaf.pem);
     }
 
     /// A file's path, for flags.
-    pub(super) fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         let path = self.home.path(name);
         path.to_str().expect("UTF-8").to_owned()
     }
 
     /// A daemon over TLS, and beside it over a Unix socket, where root sees everything.
-    pub(super) async fn start(&self, flags: &[&str]) -> Daemon {
+    pub(crate) async fn start(&self, flags: &[&str]) -> Daemon {
         self.start_at("127.0.0.1:0", flags).await
     }
 
-    pub(super) async fn start_at(&self, listen: &str, flags: &[&str]) -> Daemon {
+    pub(crate) async fn start_at(&self, listen: &str, flags: &[&str]) -> Daemon {
         let (cert, key) = (self.at("server.pem"), self.at("server.key"));
         let socket = format!("unix:{}", self.at("grpc.sock"));
         let own = [
@@ -150,13 +150,13 @@ impl Site {
     }
 
     /// The same, for clients with certificates of the site's CA.
-    pub(super) async fn start_mutual(&self) -> Daemon {
+    pub(crate) async fn start_mutual(&self) -> Daemon {
         let ca = self.at("ca.pem");
         self.start(&["--tls-client-ca", &ca]).await
     }
 
     /// What trusts the site's CA and shows nothing.
-    pub(super) fn anonymous(&self) -> CredentialFiles {
+    pub(crate) fn anonymous(&self) -> CredentialFiles {
         CredentialFiles {
             ca: Some(self.home.path("ca.pem")),
             ..CredentialFiles::default()
@@ -164,7 +164,7 @@ impl Site {
     }
 
     /// What trusts the site's CA and shows `leaf`, in files of this name.
-    pub(super) fn showing(&self, name: &str, leaf: &Leaf) -> CredentialFiles {
+    pub(crate) fn showing(&self, name: &str, leaf: &Leaf) -> CredentialFiles {
         self.put_leaf(name, leaf);
         CredentialFiles {
             cert: Some(self.home.path(&format!("{name}.pem"))),
@@ -174,7 +174,7 @@ impl Site {
     }
 
     /// The same as `files`, with this token.
-    pub(super) fn bearing(&self, token: &str, files: CredentialFiles) -> CredentialFiles {
+    pub(crate) fn bearing(&self, token: &str, files: CredentialFiles) -> CredentialFiles {
         let path = self.put(&format!("token-{}", token.len()), token);
         CredentialFiles {
             token: Some(PathBuf::from(path)),
@@ -183,7 +183,7 @@ impl Site {
     }
 
     /// Everything that anybody has run.
-    pub(super) async fn executions(&self) -> Vec<remex::v1::Execution> {
+    pub(crate) async fn executions(&self) -> Vec<remex::v1::Execution> {
         let socket = Endpoint::Unix(self.home.path("grpc.sock"));
         let client = Client::connect(&socket).await.expect("a connection");
         let listed = client.list(ListRequest::default()).await;
@@ -191,7 +191,7 @@ impl Site {
     }
 }
 
-pub(super) async fn connect(
+pub(crate) async fn connect(
     daemon: &Daemon,
     files: CredentialFiles,
 ) -> Result<Client, ConnectError> {
@@ -215,7 +215,7 @@ pub(super) async fn run_true(client: &Client) -> Result<RunOutcome, Error> {
 }
 
 /// Whom a caller with these files is known as.
-pub(super) async fn known_as(daemon: &Daemon, files: CredentialFiles) -> Result<String, Error> {
+pub(crate) async fn known_as(daemon: &Daemon, files: CredentialFiles) -> Result<String, Error> {
     let client = connect(daemon, files).await?;
     let outcome = soon("a run", client.run(Command::new("true"))).await?;
     assert_eq!(outcome.exit.status_code(), 0);
@@ -223,14 +223,14 @@ pub(super) async fn known_as(daemon: &Daemon, files: CredentialFiles) -> Result<
 }
 
 /// Waits until the stream of `running` is cut, which is before its command's end.
-pub(super) async fn cut(running: &mut Execution) -> Result<Infallible, Error> {
+pub(crate) async fn cut(running: &mut Execution) -> Result<Infallible, Error> {
     while running.next().await?.is_some() {}
     panic!("the command ended by itself")
 }
 
 /// That there is no connection, for a reason that has each of `parts` in it.
 #[track_caller]
-pub(super) fn assert_unconnected<T>(result: Result<T, Error>, parts: &[&str]) {
+pub(crate) fn assert_unconnected<T>(result: Result<T, Error>, parts: &[&str]) {
     let Err(error) = result else {
         panic!("it was let in")
     };
@@ -240,7 +240,7 @@ pub(super) fn assert_unconnected<T>(result: Result<T, Error>, parts: &[&str]) {
 
 /// That a call is refused for want of a good token, and why.
 #[track_caller]
-pub(super) fn assert_unauthenticated<T>(result: Result<T, Error>, parts: &[&str]) {
+pub(crate) fn assert_unauthenticated<T>(result: Result<T, Error>, parts: &[&str]) {
     let Err(error) = result else {
         panic!("it was let in")
     };
@@ -250,7 +250,7 @@ pub(super) fn assert_unauthenticated<T>(result: Result<T, Error>, parts: &[&str]
 }
 
 #[track_caller]
-pub(super) fn assert_says(text: &str, parts: &[&str]) {
+pub(crate) fn assert_says(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "no {part:?}: {text}");
     }

@@ -17,7 +17,15 @@ fn server() -> Server {
     let folder = tempfile::tempdir().unwrap();
     let executions = executions(folder.path(), 1);
     let gate = PolicyGate::open(Arc::clone(executions.spawner()));
-    Server::new(Routes::default(), users, trust, gate, TaskTracker::new())
+    let audit = AuditLog::default();
+    Server::new(
+        Routes::default(),
+        users,
+        trust,
+        gate,
+        audit,
+        TaskTracker::new(),
+    )
 }
 
 #[tokio::test]

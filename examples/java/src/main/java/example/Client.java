@@ -1,5 +1,6 @@
 package example;
 
+import java.io.File;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.logging.Level;
@@ -13,16 +14,19 @@ public final class Client {
   private static final Logger GRPC_LOGGER = Logger.getLogger("io.grpc");
   private static final String USAGE =
       """
-      usage: client VERB [--server HOST:PORT|unix:/PATH] [FLAG]... -- PROGRAM ARG...
+      usage: client VERB [SERVER] [FLAG]... -- PROGRAM ARG...
         run      with live output, stdin and signals; --timeout SECONDS, --terminal, --user USER
         capture  to its end, then print its output; --max-bytes N, --gzip
         head     print the first lines of stdout, and break off; --lines N
         start    start what runs on by itself, and print its id
-      usage: client attach [--server HOST:PORT|unix:/PATH] [--after EVENT] [--outputs N] -- ID
-                 join it, behind the event seen last; leave it alone again behind N outputs\
+      usage: client attach [SERVER] [--after EVENT] [--outputs N] -- ID
+                 join it, behind the event seen last; leave it alone again behind N outputs
+      SERVER is --server HOST:PORT or unix:/PATH; over TLS
+        --server https://HOST:PORT [--ca FILE] [--cert FILE --key FILE] [--token-file FILE]\
       """;
 
   private String server = "127.0.0.1:50051";
+  private final Credentials credentials = new Credentials();
   private final Command.Builder command = Command.newBuilder();
   private boolean terminal;
   private long maxBytes;
@@ -45,7 +49,7 @@ public final class Client {
       return 2;
     }
     command.addAllArgv(args.subList(separator + 1, args.size()));
-    try (Connection connection = new Connection(server)) {
+    try (Connection connection = new Connection(server, credentials)) {
       return switch (args.get(0)) {
         case "run" -> Run.run(connection, command.build(), terminal);
         case "capture" -> Capture.capture(connection, command.getArgvList(), maxBytes, gzip);
@@ -69,6 +73,10 @@ public final class Client {
         case "--terminal" -> terminal = true;
         case "--gzip" -> gzip = true;
         case "--server" -> server = flag.next();
+        case "--ca" -> credentials.ca = new File(flag.next());
+        case "--cert" -> credentials.cert = new File(flag.next());
+        case "--key" -> credentials.key = new File(flag.next());
+        case "--token-file" -> credentials.tokenFile = new File(flag.next());
         case "--user" -> command.setUser(flag.next());
         case "--timeout" -> command.setTimeout(Run.seconds(Double.parseDouble(flag.next())));
         case "--max-bytes" -> maxBytes = Long.parseUnsignedLong(flag.next());

@@ -1,11 +1,13 @@
 package example;
 
+import io.grpc.ChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.shaded.io.netty.channel.EventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollDomainSocketChannel;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollEventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.unix.DomainSocketAddress;
+import java.io.IOException;
 import java.util.concurrent.TimeUnit;
 import remex.v1.ExecServiceGrpc;
 import remex.v1.ExecServiceGrpc.ExecServiceBlockingStub;
@@ -17,29 +19,33 @@ import remex.v1.GetServerInfoResponse;
  * A channel to remexd. Closing it ends the calls that are still open, and with them their commands.
  */
 final class Connection implements AutoCloseable {
+  private static final String TLS = "https://";
   // Run answers with up to 16 MiB of stdout and as much of stderr; by default 4 MiB are taken.
   private static final int MAX_ANSWER_BYTES = 33 << 20;
 
   private final EventLoopGroup unixLoop;
   private final ManagedChannel channel;
 
-  /** To HOST:PORT or unix:/PATH. */
-  Connection(String server) {
+  /** To HOST:PORT or unix:/PATH, or over TLS to https://HOST:PORT. */
+  Connection(String server, Credentials files) throws IOException {
+    boolean isTls = server.startsWith(TLS);
+    ChannelCredentials credentials = isTls ? files.tls() : files.none();
     NettyChannelBuilder builder;
     if (server.startsWith("unix:")) {
       String path = server.replaceFirst("^unix:(//)?", "");
       unixLoop = new EpollEventLoopGroup(1);
       builder =
-          NettyChannelBuilder.forAddress(new DomainSocketAddress(path))
+          NettyChannelBuilder.forAddress(new DomainSocketAddress(path), credentials)
               .eventLoopGroup(unixLoop)
               .channelType(EpollDomainSocketChannel.class)
               // Else it would be the socket's path, which HTTP/2 refuses as an authority.
               .overrideAuthority("localhost");
     } else {
       unixLoop = null;
-      builder = NettyChannelBuilder.forTarget(server);
+      String target = isTls ? server.substring(TLS.length()) : server;
+      builder = NettyChannelBuilder.forTarget(target, credentials);
     }
-    channel = builder.usePlaintext().maxInboundMessageSize(MAX_ANSWER_BYTES).build();
+    channel = builder.maxInboundMessageSize(MAX_ANSWER_BYTES).build();
   }
 
   ExecServiceBlockingStub blocking() {

@@ -42,6 +42,20 @@ final class Outcome {
     return Optional.ofNullable(error.getTrailers()).map(trailers -> trailers.get(REASON));
   }
 
+  /**
+   * Where no connection came about, "io exception" is all that is said of it, but for the cause.
+   */
+  private static String description(StatusRuntimeException error) {
+    Throwable cause = error;
+    while (cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    String description = error.getStatus().getDescription();
+    return cause == error
+        ? description
+        : description.lines().findFirst().orElse("") + ": " + cause.getMessage();
+  }
+
   /** Tells the user of an error, and returns the exit code for it. */
   static int report(Throwable error) {
     String text = error.getMessage();
@@ -52,7 +66,7 @@ final class Outcome {
       text =
           "%s (%s)"
               .formatted(
-                  refusal.getStatus().getDescription(),
+                  description(refusal),
                   reason.orElseGet(() -> refusal.getStatus().getCode().name()));
     }
     System.err.println("client: " + text);
