@@ -26,14 +26,10 @@ fn main() -> ExitCode {
         Ok(handed) => handed,
         Err(error) => return fail(PROGRAM, &error, DaemonExit::Unavailable).into(),
     };
-    let upgrade = match Upgrade::new(&handed) {
-        Ok(upgrade) => upgrade,
-        Err(error) => return fail(PROGRAM, &error, DaemonExit::Internal).into(),
-    };
     let beginning = Beginning {
         prepared,
+        upgrade: Upgrade::new(&handed),
         handed: Arc::new(handed),
-        upgrade,
     };
     let args = match Args::try_parse() {
         Ok(args) => args,

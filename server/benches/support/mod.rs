@@ -115,7 +115,7 @@ fn run(prepared: Prepared) -> Outcome<()> {
     let shutdown = shutdown::on_signals()?;
     let handed = HandedSockets::default();
     let beginning = app::Beginning {
-        upgrade: Upgrade::new(&handed)?,
+        upgrade: Upgrade::new(&handed),
         handed: Arc::new(handed),
         prepared,
     };

@@ -126,6 +126,8 @@ impl Queue {
         let until = Instant::now() + patience;
         let mut waiting = self.lock();
         waiting.is_over = true;
+        // Here, as the thread that writes may rest, and find out about the end only later.
+        waiting.tell_unwritten();
         self.0.due.notify_one();
         while !(waiting.is_idle && waiting.entries.is_empty()) {
             let left = until.saturating_duration_since(Instant::now());
@@ -243,6 +245,24 @@ mod tests {
             line: vec![b'x'; bytes],
             written: None,
         }
+    }
+
+    #[test]
+    fn the_end_waits_for_what_is_only_counted() {
+        let queue = Queue::default();
+        for _ in 0..=WRITTEN {
+            queue.push_denial("unix:0", || vec![b'x']);
+        }
+        let idle = || queue.lock().is_idle = true;
+        assert_eq!(
+            queue.take().entries.len(),
+            usize::try_from(WRITTEN).unwrap()
+        );
+        idle();
+        assert!(!queue.finish(Duration::ZERO), "a line is left");
+        assert_eq!(queue.take().entries.len(), 1);
+        idle();
+        assert!(queue.finish(Duration::ZERO));
     }
 
     fn lines(queue: &Queue) -> Vec<String> {

@@ -19,22 +19,23 @@ use crate::{control::message::RunningProgram, listeners::Listeners, state_dir::S
 #[derive(Debug, Clone)]
 pub struct Upgrade {
     file: Option<PathBuf>,
-    identity: (u64, u64),
+    /// Its device and inode; `None` without /proc, which remexd does not serve without.
+    identity: Option<(u64, u64)>,
     next: Arc<Mutex<Option<Handover>>>,
 }
 
 impl Upgrade {
     /// Of the program that runs. To be called before its file can have been replaced, unless a program before it has `handed`
     /// over where that is.
-    pub fn new(handed: &HandedSockets) -> io::Result<Self> {
-        let running = fs::metadata("/proc/self/exe")?;
+    pub fn new(handed: &HandedSockets) -> Self {
+        let running = fs::metadata("/proc/self/exe");
         let called = handed.other(CALLED);
         let file = called.as_ref().and_then(started_from);
-        Ok(Self {
+        Self {
             file: file.or_else(|| env::current_exe().ok()),
-            identity: (running.dev(), running.ino()),
+            identity: running.ok().map(|running| (running.dev(), running.ino())),
             next: Arc::default(),
-        })
+        }
     }
 
     /// What is executed now, and with what; `None`: nothing.
@@ -77,7 +78,9 @@ impl Upgrade {
             pid: std::process::id(),
             version: remex::VERSION.to_owned(),
             file: successor.program().to_owned(),
-            identity: self.identity,
+            identity: self
+                .identity
+                .ok_or("the kernel does not say which program runs")?,
             arguments: arguments.ok_or("what this program was called with is not UTF-8")?,
             directory: env::current_dir().map_err(|error| error.to_string())?,
         })

