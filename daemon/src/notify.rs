@@ -44,7 +44,7 @@ struct Telling {
 }
 
 impl Reloading {
-    /// Tells that a reload begins. A manager that does not take that holds it up for [`LAST_WORDS`] at most.
+    /// Tells that a reload begins. A manager that does not take that holds it up for 100 ms at most.
     pub async fn begin() -> Self {
         let turn = timeout(LAST_WORDS, TURN.lock()).await;
         let (Ok(turn), Ok(now)) = (turn, NotifyState::monotonic_usec_now()) else {
