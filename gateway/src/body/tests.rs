@@ -172,7 +172,7 @@ async fn what_the_disk_does_not_take_is_told() {
 
 /// PITFALLS: a spool that is missing loses even what memory held.
 #[tokio::test]
-async fn a_missing_spool_keeps_what_memory_held() {
+async fn pitfall_63_a_missing_spool_keeps_what_memory_held() {
     for (chunks, kept) in [(1, 16), (2, 16), (5, 16)] {
         let missing = Policy {
             spool: Some(Spool::new("/nonexistent".into(), 1 << 20)),

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_command_never_looks_like_success() {
+    fn pitfall_64_a_killed_command_never_looks_like_success() {
         use v1::{Signal as S, exit::Reason as R};
         let by = |why: &str| Some(format!("[remex: the command was ended by {why}]"));
         for (ending, text, ended) in [

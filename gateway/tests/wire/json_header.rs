@@ -78,7 +78,7 @@ async fn nothing_is_a_reply_too() {
 }
 
 #[tokio::test]
-async fn a_killed_command_never_looks_like_success() {
+async fn pitfall_64_a_killed_command_never_looks_like_success() {
     let site = Site::start(URL);
     let mut peer = site.connect().await;
     for (script, signal) in [

@@ -234,7 +234,7 @@ fn memory_of_earlier_pieces_is_bounded() {
 }
 
 #[test]
-fn no_cut_lets_a_request_run() {
+fn pitfall_58_no_cut_lets_a_request_run() {
     let post = b"POST /x;touch HTTP/1.1\r\nHost: a\r\n\r\ntouch F";
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
