@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,6 +12,8 @@ use remex_daemon::{
     admission::Refusals,
     metrics::{MetricSource, Samples},
 };
+
+use crate::bound::Bound;
 
 /// Of one listener.
 #[derive(Debug, Default)]
@@ -33,29 +35,31 @@ impl ListenerCounts {
     }
 }
 
-/// Of all listeners, each known by where it listens and by what it serves there, `tcp-exec`.
-#[derive(Debug, Default)]
-pub struct GatewayCounts {
-    listeners: Vec<(String, &'static str, Arc<ListenerCounts>)>,
-}
+/// Of all listeners, each known by where it listens and by what it serves there, `tcp-exec`. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayCounts(Arc<RwLock<Vec<Counted>>>);
+
+/// Where, what, and how much of it.
+type Counted = (String, &'static str, Arc<ListenerCounts>);
 
 impl GatewayCounts {
-    /// Of listeners by these names.
-    pub(crate) fn new(
-        listeners: impl IntoIterator<Item = (String, &'static str, Arc<ListenerCounts>)>,
-    ) -> Self {
-        Self {
-            listeners: listeners.into_iter().collect(),
-        }
+    /// These are all listeners from now on.
+    pub(crate) fn set(&self, bound: &[Bound]) {
+        let counted = bound.iter().map(|bound| {
+            let (at, name) = (bound.local().to_string(), bound.listener().name());
+            (at, name, Arc::clone(bound.counts()))
+        });
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = counted.collect();
     }
 }
 
 impl MetricSource for GatewayCounts {
     fn tell(&self, samples: &mut Samples<'_>) -> fmt::Result {
-        if self.listeners.is_empty() {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if all.is_empty() {
             return Ok(());
         }
-        let listeners = || self.listeners.iter();
+        let listeners = || all.iter();
         samples.counters(
             "remex_legacy_requests",
             "Requests of the old protocol, whatever became of them.",

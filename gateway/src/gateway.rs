@@ -2,26 +2,32 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, UdpSocket},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use remex_client::Client;
 use remex_daemon::{
+    Handover,
     admission::{Access, Addresses, Rates, Refused},
-    net::{self, Acceptor, Address, BindError, BoundAddress, Users},
+    net::{Acceptor, Address, BindError, BoundAddress},
 };
-use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{select, sync::Semaphore, time::sleep};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    select,
+    sync::{Semaphore, watch},
+    time::sleep,
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use crate::{
     body::Spool,
-    config::{DatagramService, Kind, ListenerConfig, StreamService},
-    counts::{GatewayCounts, ListenerCounts},
+    bound::{Bound, BoundSocket},
+    config::{Kind, Legacy},
+    counts::GatewayCounts,
     datagram,
     handler::Handler,
     limits::Limits,
@@ -29,234 +35,338 @@ use crate::{
     stream,
 };
 
-/// A legacy listener that has its socket.
-#[derive(Debug)]
-pub struct Bound {
-    listener: ListenerConfig,
-    access: Access,
-    socket: BoundSocket,
-    local: BoundAddress,
-    counts: Arc<ListenerCounts>,
-}
-
-#[derive(Debug)]
-enum BoundSocket {
-    Stream(net::Listener, StreamService),
-    Datagram(UdpSocket, SocketAddr, DatagramService),
-}
-
-impl Bound {
-    /// Binds `listener`, for `users` of this machine.
-    pub fn bind(listener: ListenerConfig, users: Users) -> Result<Self, BindError> {
-        let (socket, local) = match listener.kind.clone() {
-            Kind::Stream { address, service } => {
-                let socket = net::Listener::bind(&address)?;
-                let local = socket.local();
-                (BoundSocket::Stream(socket, service), local)
-            }
-            Kind::Datagram { address, service } => {
-                let socket = bind_udp(address).map_err(|error| udp_error(address, error))?;
-                let local = socket
-                    .local_addr()
-                    .map_err(|error| udp_error(address, error))?;
-                let bound = BoundAddress::Udp(local);
-                (BoundSocket::Datagram(socket, local, service), bound)
-            }
-        };
-        let access = Access {
-            users,
-            allow: listener.allow.clone(),
-        };
-        Ok(Self {
-            listener,
-            access,
-            socket,
-            local,
-            counts: Arc::default(),
-        })
-    }
-
-    /// What was asked for.
-    pub fn listener(&self) -> &ListenerConfig {
-        &self.listener
-    }
-
-    /// Where it listens, with the port that the kernel chose.
-    pub fn local(&self) -> &BoundAddress {
-        &self.local
-    }
-}
-
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-fn udp_error(address: SocketAddr, error: io::Error) -> BindError {
-    let asked = Address::Tcp(address);
-    match Errno::from_io_error(&error) {
-        Some(Errno::ADDRINUSE) => BindError::InUse(asked),
-        Some(Errno::ACCESS) => BindError::Denied(asked),
-        Some(Errno::ADDRNOTAVAIL) => BindError::NotLocal(address),
-        _ => BindError::Io {
-            address: asked,
-            source: error,
-        },
-    }
-}
+/// Is told whom a listener refuses, of what kind that is, and why; the listener by what it serves, `tcp-exec`.
+pub type LegacyRefusalObserver =
+    dyn Fn(&'static str, Refused, &dyn fmt::Display, &dyn fmt::Display) + Send + Sync;
 
 /// Serves legacy listeners.
 pub struct Gateway {
-    bound: Vec<Bound>,
-    client: Client,
-    limits: Limits,
+    listeners: GatewayListeners,
     spool_folder: PathBuf,
+    _kill: DropGuard,
 }
 
 impl Gateway {
-    /// One that serves `bound` with what `client` calls, and spools long replies in `spool_folder`.
-    pub fn new(client: Client, bound: Vec<Bound>, limits: Limits, spool_folder: PathBuf) -> Self {
+    /// One that answers by what `client` calls, and spools long replies in `spool_folder`. It has no listeners yet.
+    pub fn new(client: Client, limits: Limits, spool_folder: PathBuf) -> Self {
+        let permits = Arc::new(Semaphore::new(limits.connections));
+        let shared = Arc::new(Shared {
+            addresses: Addresses::new(limits.connections_per_address),
+            rates: Rates::new(
+                limits.datagrams_per_source,
+                limits.datagrams_per_second,
+                limits.sources,
+            ),
+            datagram_commands: Arc::new(Semaphore::new(limits.datagram_commands)),
+            datagrams: Arc::new(Semaphore::new(limits.datagrams_in_flight)),
+            denied: Arc::new(Semaphore::new(limits.denied_connections)),
+            udp_listeners: watch::Sender::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        });
+        let spool = Spool::new(spool_folder.clone(), limits.spool_bytes);
         Self {
-            bound,
-            client,
-            limits,
+            _kill: shared.kill.clone().drop_guard(),
+            listeners: GatewayListeners(Arc::new(Inner {
+                handler: Handler::new(client, limits, spool),
+                permits,
+                shared,
+                served: Mutex::default(),
+                counts: GatewayCounts::default(),
+                observer: OnceLock::new(),
+            })),
             spool_folder,
         }
     }
 
     /// What its listeners count.
     pub fn counts(&self) -> GatewayCounts {
-        let listeners = self.bound.iter();
-        GatewayCounts::new(listeners.map(|bound| {
-            let (at, name) = (bound.local.to_string(), bound.listener.name());
-            (at, name, Arc::clone(&bound.counts))
-        }))
+        self.listeners.0.counts.clone()
     }
 
-    /// Has `observer` told whom each listener refuses, of what kind that is, and why; the listener by what it serves, `tcp-exec`.
-    pub fn observe_refusals(
-        &self,
-        observer: impl Fn(&'static str, Refused, &dyn fmt::Display, &dyn fmt::Display)
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    ) {
-        for bound in &self.bound {
-            let (name, observer) = (bound.listener.name(), observer.clone());
-            let told = move |refused, peer: &dyn fmt::Display, why: &dyn fmt::Display| {
-                observer(name, refused, peer, why);
-            };
-            bound.counts.refusals.observe(Box::new(told));
-        }
+    /// Its listeners, none at first, which can be replaced while it serves.
+    pub fn listeners(&self) -> GatewayListeners {
+        self.listeners.clone()
     }
 
-    /// As [`Self::serve`], but what still runs `drain` after `stop` is cut off.
-    pub async fn serve_within(self, stop: CancellationToken, drain: Duration) -> io::Result<()> {
+    /// Has `observer` told what each listener refuses that is served from now on. There is one at most: a second one is told
+    /// nothing.
+    pub fn observe_refusals(&self, observer: Box<LegacyRefusalObserver>) {
+        let _ = self.listeners.0.observer.set(observer.into());
+    }
+
+    /// As [`Self::serve`], but what still runs when `drain`, asked for at `stop`, is over is cut off.
+    pub async fn serve_within(self, stop: CancellationToken, drain: impl FnOnce() -> Duration) {
         let too_long = async {
             stop.cancelled().await;
+            let drain = drain();
             sleep(drain).await;
+            drain
         };
         select! {
-            served = self.serve(stop.clone()) => served,
-            () = too_long => {
+            () = self.serve(stop.clone()) => {}
+            drain = too_long => {
                 tracing::warn!("what still runs after {drain:?} is cut off");
-                Ok(())
             }
         }
     }
 
     /// Serves until `stop`, then until what runs has ended. Dropping the future resets what is left, and kills its
     /// commands.
-    pub async fn serve(self, stop: CancellationToken) -> io::Result<()> {
-        let kill = CancellationToken::new();
-        let _kill_on_drop = kill.clone().drop_guard();
-        let permits = Arc::new(Semaphore::new(self.limits.connections));
+    pub async fn serve(self, stop: CancellationToken) {
+        let GatewayListeners(inner) = &self.listeners;
         if let Err(error) = Spool::check(&self.spool_folder) {
             tracing::warn!(
                 folder = %self.spool_folder.display(), %error,
                 "replies that are too long for memory will be cut: their folder takes nothing; see --spool-dir"
             );
         }
-        let spool = Spool::new(self.spool_folder, self.limits.spool_bytes);
-        let udp_listeners = self.bound.iter().filter_map(|bound| match bound.local {
-            BoundAddress::Udp(address) => Some(address),
-            BoundAddress::Tcp(_) | BoundAddress::Unix(_) => None,
-        });
-        let shared = Arc::new(Shared {
-            addresses: Addresses::new(self.limits.connections_per_address),
-            rates: Rates::new(
-                self.limits.datagrams_per_source,
-                self.limits.datagrams_per_second,
-                self.limits.sources,
-            ),
-            datagram_commands: Arc::new(Semaphore::new(self.limits.datagram_commands)),
-            datagrams: Arc::new(Semaphore::new(self.limits.datagrams_in_flight)),
-            denied: Arc::new(Semaphore::new(self.limits.denied_connections)),
-            udp_listeners: udp_listeners.collect(),
-            tasks: TaskTracker::new(),
-            stop,
-            kill,
-        });
-        let handler = Handler::new(self.client, self.limits, spool);
-        for bound in self.bound {
-            let handler = handler.counting(Arc::clone(&bound.counts));
-            spawn(bound, handler, &shared, &permits)?;
-        }
-        shared.stop.cancelled().await;
-        shared.tasks.close();
-        shared.tasks.wait().await;
-        Ok(())
+        stop.cancelled().await;
+        inner.shared.stop.cancel();
+        // The sockets go with those that serve them.
+        inner.lock().clear();
+        inner.shared.tasks.close();
+        inner.shared.tasks.wait().await;
     }
 }
 
-fn spawn(
-    bound: Bound,
+/// The listeners of a gateway. Clones are the same.
+#[derive(Clone)]
+pub struct GatewayListeners(Arc<Inner>);
+
+struct Inner {
     handler: Handler,
-    shared: &Arc<Shared>,
-    permits: &Arc<Semaphore>,
-) -> io::Result<()> {
-    let name = bound.listener().name();
-    let Bound { access, socket, .. } = bound;
-    match socket {
-        BoundSocket::Stream(listener, service) => {
-            let acceptor = Acceptor::new(listener, Arc::clone(permits))?;
-            let service = stream::Service {
-                name,
-                access,
-                kind: service,
-                handler,
-                shared: Arc::clone(shared),
-            };
-            let permits = Arc::clone(permits);
-            let serving = service.serve(acceptor, permits);
-            shared.tasks.spawn(killable(Arc::clone(shared), serving));
-        }
-        BoundSocket::Datagram(socket, local, service) => {
-            let service = datagram::Service {
-                name,
-                access,
-                kind: service,
-                handler,
-                socket: tokio::net::UdpSocket::from_std(socket)?,
-                local,
-                shared: Arc::clone(shared),
-            };
-            shared
-                .tasks
-                .spawn(killable(Arc::clone(shared), service.serve()));
+    permits: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    served: Mutex<Vec<Arc<Served>>>,
+    counts: GatewayCounts,
+    /// Of every listener, those that come later too.
+    observer: OnceLock<Arc<LegacyRefusalObserver>>,
+}
+
+/// A listener that is served.
+struct Served {
+    bound: Bound,
+    /// Cancelled when another one takes its place: it leaves what comes to that, and serves the connections that it has.
+    accepting: CancellationToken,
+    socket: ServedSocket,
+}
+
+/// What a listener shares with those that are in its place later.
+#[derive(Clone)]
+struct ServedSocket {
+    /// Cancelled when nothing is served here any more: connections end with what they are at, and what runs, runs to its end.
+    stop: CancellationToken,
+    access: watch::Sender<Access>,
+}
+
+/// A listener cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {source}")]
+pub struct Unbound {
+    url: String,
+    source: Box<BindError>,
+}
+
+impl Unbound {
+    /// Why not.
+    pub fn why(self) -> BindError {
+        *self.source
+    }
+}
+
+/// Listeners that are bound, to take the place of those that are served.
+pub struct Renewal(Vec<Entry>);
+
+enum Entry {
+    /// As it is.
+    Kept(Arc<Served>),
+    /// On the socket of the one.
+    InPlaceOf(Arc<Served>, Bound),
+    New(Bound),
+}
+
+impl Entry {
+    fn bound(&self) -> &Bound {
+        match self {
+            Self::Kept(served) => &served.bound,
+            Self::InPlaceOf(_, bound) | Self::New(bound) => bound,
         }
     }
-    Ok(())
+}
+
+impl From<Vec<Bound>> for Renewal {
+    fn from(bound: Vec<Bound>) -> Self {
+        Self(bound.into_iter().map(Entry::New).collect())
+    }
+}
+
+impl Renewal {
+    /// Each listener, in order.
+    pub fn bound(&self) -> impl Iterator<Item = &Bound> {
+        self.0.iter().map(Entry::bound)
+    }
+
+    /// Whether each socket is as it was asked for: the permissions of a Unix socket stay as they were when it was bound.
+    pub fn is_as_asked(&self) -> bool {
+        self.bound().all(Bound::is_as_asked)
+    }
+}
+
+impl GatewayListeners {
+    /// Binds what of `legacy` is not bound yet, by `bind`, which is told its index. Nothing changes by it; what is wrong is
+    /// said with the listener that it is about.
+    pub fn prepare(
+        &self,
+        legacy: Vec<Legacy>,
+        bind: impl Fn(usize, Legacy) -> Result<Bound, BindError>,
+    ) -> Result<Renewal, Unbound> {
+        let mut served = self.0.lock().clone();
+        let mut take = |fits: &dyn Fn(&Bound) -> bool| {
+            let found = served.iter().position(|one| fits(&one.bound))?;
+            Some(served.remove(found))
+        };
+        // Those that stay first, so that of several at port 0 none takes another's socket.
+        let kept: Vec<_> = legacy
+            .iter()
+            .map(|one| take(&|bound| bound.is(one)))
+            .collect();
+        let entries = legacy.into_iter().zip(kept).enumerate();
+        let entries = entries.map(|(index, (legacy, kept))| {
+            if let Some(kept) = kept {
+                return Ok(Entry::Kept(kept));
+            }
+            if let Some(other) = take(&|bound| bound.has_socket_of(&legacy)) {
+                let bound = other.bound.with(legacy);
+                return Ok(Entry::InPlaceOf(other, bound));
+            }
+            let url = legacy.listener.url();
+            let bound = bind(index, legacy).map_err(Box::new);
+            bound
+                .map(Entry::New)
+                .map_err(|source| Unbound { url, source })
+        });
+        entries.collect::<Result<_, _>>().map(Renewal)
+    }
+
+    /// Serves what is in `renewal`, and nothing else any more.
+    pub fn renew(&self, renewal: Renewal) {
+        let mut served = self.0.lock();
+        let bound: Vec<_> = renewal.bound().cloned().collect();
+        self.0.counts.set(&bound);
+        let udp = bound.iter().filter_map(|bound| match bound.local() {
+            BoundAddress::Udp(address) => Some(*address),
+            BoundAddress::Tcp(_) | BoundAddress::Unix(_) => None,
+        });
+        self.0.shared.udp_listeners.send_replace(udp.collect());
+        let renewed: Vec<_> = renewal
+            .0
+            .into_iter()
+            .map(|entry| match entry {
+                Entry::Kept(served) => served,
+                Entry::InPlaceOf(old, bound) => {
+                    old.accepting.cancel();
+                    // Whoever is connected and may not be any more goes.
+                    old.socket.access.send_replace(bound.access());
+                    Arc::new(self.0.serve(bound, old.socket.clone()))
+                }
+                Entry::New(bound) => {
+                    let socket = ServedSocket {
+                        stop: self.0.shared.stop.child_token(),
+                        access: watch::Sender::new(bound.access()),
+                    };
+                    Arc::new(self.0.serve(bound, socket))
+                }
+            })
+            .collect();
+        let goes_on = |old: &Served| {
+            let local = old.bound.local();
+            renewed.iter().any(|one| one.bound.local() == local)
+        };
+        for old in served.iter().filter(|old| !goes_on(old)) {
+            old.socket.stop.cancel();
+        }
+        *served = renewed;
+    }
+
+    /// Leaves every socket to the program that is executed next in this process.
+    pub fn hand_over(&self, to: &mut Handover) -> io::Result<()> {
+        self.0
+            .lock()
+            .iter()
+            .try_for_each(|one| one.bound.hand_over(to))
+    }
+
+    /// What is listened on, as it was asked for.
+    pub fn addresses(&self) -> Vec<Address> {
+        let served = self.0.lock();
+        served.iter().map(|one| one.bound.asked().clone()).collect()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Served>>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has what `bound` refuses told. What goes on with the counts of another one is told of by that one's observer already.
+    fn observe(&self, bound: &Bound) {
+        let Some(observer) = self.observer.get() else {
+            return;
+        };
+        let (name, observer) = (bound.listener().name(), Arc::clone(observer));
+        let told = move |refused, peer: &dyn fmt::Display, why: &dyn fmt::Display| {
+            observer(name, refused, peer, why);
+        };
+        bound.counts().refusals.observe(Box::new(told));
+    }
+
+    fn serve(&self, bound: Bound, served: ServedSocket) -> Served {
+        self.observe(&bound);
+        let (name, access) = (bound.listener().name(), served.access.subscribe());
+        let handler = self.handler.counting(Arc::clone(bound.counts()));
+        let shared = Arc::clone(&self.shared);
+        let accepting = served.stop.child_token();
+        let tasks = &self.shared.tasks;
+        match (bound.socket(), bound.listener().kind.clone()) {
+            (BoundSocket::Stream(socket), Kind::Stream { service, .. }) => {
+                let acceptor = Acceptor::of(socket.clone(), Arc::clone(&self.permits));
+                let service = stream::Service {
+                    name,
+                    access,
+                    kind: service,
+                    handler,
+                    accepting: accepting.clone(),
+                    stop: served.stop.clone(),
+                    shared: Arc::clone(&shared),
+                };
+                let serving = service.serve(acceptor, Arc::clone(&self.permits));
+                tasks.spawn(killable(shared, serving));
+            }
+            (BoundSocket::Datagram(socket, local), Kind::Datagram { service, .. }) => {
+                let service = datagram::Service {
+                    name,
+                    access,
+                    kind: service,
+                    handler,
+                    socket: Arc::clone(socket),
+                    local: *local,
+                    accepting: accepting.clone(),
+                    shared: Arc::clone(&shared),
+                };
+                tasks.spawn(killable(shared, service.serve()));
+            }
+            // A socket is that of its own kind of listener, or of another one of that kind.
+            (BoundSocket::Stream(_), Kind::Datagram { .. })
+            | (BoundSocket::Datagram(..), Kind::Stream { .. }) => {}
+        }
+        Served {
+            bound,
+            accepting,
+            socket: served,
+        }
+    }
 }
 
 async fn killable(shared: Arc<Shared>, serving: impl Future<Output = ()>) {

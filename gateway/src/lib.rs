@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod bound;
 pub mod config;
 pub mod counts;
 mod datagram;
@@ -17,5 +18,6 @@ mod shared;
 mod stream;
 pub mod wire;
 
+pub use bound::Bound;
 pub use exec::CLIENT_ADDRESS_METADATA;
-pub use gateway::{Bound, Gateway};
+pub use gateway::{Gateway, GatewayListeners, LegacyRefusalObserver, Renewal, Unbound};

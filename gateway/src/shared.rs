@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use remex_daemon::admission::{Addresses, Rates};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What every listener of a gateway shares.
@@ -16,7 +16,8 @@ pub(crate) struct Shared {
     pub(crate) datagrams: Arc<Semaphore>,
     /// Room for peers that may not, and are told so.
     pub(crate) denied: Arc<Semaphore>,
-    pub(crate) udp_listeners: Vec<SocketAddr>,
+    /// Where datagrams are received, as it is at each time.
+    pub(crate) udp_listeners: watch::Sender<Vec<SocketAddr>>,
     pub(crate) tasks: TaskTracker,
     /// No more connections and commands; what runs, runs to its end.
     pub(crate) stop: CancellationToken,

@@ -1,7 +1,7 @@
 //! remexd: runs commands for callers elsewhere and streams back what happens.
 //!
-//! The hops of a call, in the order of the modules: [`config`] and [`app`] set everything up, unless one of the [`tools`]
-//! was asked for, which may [`control`] the [`operation`] of another process; a connection is accepted in [`grpc`], and its
+//! The hops of a call, in the order of the modules: [`config`] and [`app`] set everything up, its [`listeners`] too, unless one of the
+//! [`tools`] was asked for, which may [`control`] the [`operation`] of another process; a connection is accepted in [`grpc`], and its
 //! caller known by [`identity`]; [`policy`] says what that may do, and [`audit`] tells what was decided; [`service`] turns messages into typed requests;
 //! [`execution`] keeps the records and starts; [`attached`] hosts the execution that [`remex_supervisor`] runs, to its last
 //! event; [`durable`] keeps those that outlive this process. A [`budget`] is memory
@@ -12,6 +12,7 @@ pub mod control;
 pub mod operation;
 pub mod config;
 pub mod app;
+pub mod listeners;
 pub mod identity;
 pub mod policy;
 pub mod audit;

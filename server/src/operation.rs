@@ -1,124 +1,148 @@
 //! A remexd that serves, as whoever operates it has it: it says how it is, drains, and reads its configuration again.
 
+mod settings;
+mod upgrade;
+
 use std::{
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use remex_daemon::{
-    logging::{self, LogLevel},
-    shutdown::Shutdown,
+    Differences, ReadyFile, Reloadable, logging, net::Users, notify::Reloading, shutdown::Shutdown,
 };
 use tokio::{
-    sync::{Mutex, watch},
-    task::spawn_blocking,
+    sync::{Mutex as AsyncMutex, watch},
+    task::{block_in_place, spawn_blocking},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::settings::reloadable;
+pub use self::upgrade::Upgrade;
 use crate::{
+    audit::AuditLog,
     config::{Args, Config},
     control::{
         Controlled,
         message::{Answered, DaemonStatus, Instruction, Reloaded},
     },
     execution::Executions,
+    identity::{Trust, TrustFiles},
+    listeners::Listeners,
+    policy::rule::AccessPolicy,
+    state_dir::StateDir,
 };
 
-/// What of a configuration can be told from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Settings {
-    log_level: LogLevel,
-    drain_timeout: Duration,
-    /// Key and value of what holds from the next start on.
-    fixed: Vec<(&'static str, String)>,
-}
+/// Said of the permissions of a socket that stays.
+const SOCKET_MODE: &str = "mode and group of a Unix socket that is served already";
 
-impl Settings {
-    fn of(config: &Config) -> Self {
-        let shown = |value: &dyn std::fmt::Debug| format!("{value:?}");
-        Self {
-            log_level: config.log_level,
-            drain_timeout: config.drain_timeout,
-            fixed: vec![
-                ("listen, legacy, users, tls", config.explain()),
-                ("metrics", shown(&config.metrics)),
-                ("state-dir", shown(&config.state_dir)),
-                ("spool-dir", shown(&config.spool_dir)),
-                ("ready-file", shown(&config.ready_file)),
-                ("log-format", shown(&config.log_format)),
-                ("chdir", shown(&config.chdir)),
-                ("pass-env", shown(&config.pass_env)),
-                ("max-executions", shown(&config.max_executions)),
-                ("sync", shown(&config.sync)),
-                ("audit-log", shown(&config.audit)),
-            ],
-        }
-    }
-
-    /// What is another in `new`.
-    fn differences(&self, new: &Self) -> Reloaded {
-        let changed = [
-            ("log-level", self.log_level != new.log_level),
-            ("drain-timeout", self.drain_timeout != new.drain_timeout),
-        ];
-        let changed = changed.iter().filter(|(_, is_changed)| *is_changed);
-        let fixed = self.fixed.iter().zip(&new.fixed);
-        let fixed = fixed.filter(|(old, new)| old.1 != new.1);
-        Reloaded {
-            changed: changed.map(|(key, _)| (*key).to_owned()).collect(),
-            needs_restart: fixed.map(|(old, _)| old.0.to_owned()).collect(),
-        }
-    }
+/// What serves.
+pub struct Parts {
+    /// Where.
+    pub listeners: Listeners,
+    /// What runs.
+    pub executions: Arc<Executions>,
+    /// Who of this machine is let in.
+    pub users: watch::Sender<Arc<Users>>,
+    /// What ends all of it.
+    pub shutdown: Shutdown,
+    /// What outlives it.
+    pub state_dir: StateDir,
+    /// What takes its place.
+    pub upgrade: Upgrade,
+    /// What is told of it all.
+    pub audit: AuditLog,
+    /// What tracks its tasks, and ends them.
+    pub tasks: (TaskTracker, CancellationToken),
 }
 
 /// What is operated.
-#[derive(Debug)]
 pub struct OperatedDaemon {
     args: Args,
-    executions: Arc<Executions>,
-    shutdown: Shutdown,
-    addresses: Vec<String>,
+    parts: Parts,
+    ready: Mutex<ReadyFile>,
     since: Instant,
     /// What the configuration said when it was read last.
-    read: Mutex<Settings>,
-    /// What was there at the start, which much of it holds to.
-    started: Settings,
+    last: AsyncMutex<Last>,
+    /// What was there at the start, which some of it holds to.
+    started: Started,
     drain_timeout: watch::Sender<Duration>,
-    /// Changed when certificates, tokens, keys and the policy are to be read again.
+    trust: watch::Sender<Arc<Trust>>,
+    policy: watch::Sender<Option<Arc<AccessPolicy>>>,
+    /// Changed when certificates, tokens, keys and the policy are to be read again, and the audit log's file is to be opened.
     files: watch::Sender<u64>,
+    /// Cancelled once another program is to take this one's place.
+    upgrading: CancellationToken,
+}
+
+struct Last {
+    settings: Reloadable,
+    policy: Option<PathBuf>,
+    trust: TrustFiles,
+    /// Ends those that look after the files of certificates, tokens, keys and policy.
+    watching: CancellationToken,
+}
+
+struct Started {
+    settings: Reloadable,
+    ready_file: Option<PathBuf>,
 }
 
 impl OperatedDaemon {
-    /// Of a remexd that was started with `args`, which say `config`, and listens at `addresses`.
-    pub fn new(
-        args: Args,
-        config: &Config,
-        executions: Arc<Executions>,
-        shutdown: Shutdown,
-        addresses: Vec<String>,
-    ) -> Self {
-        let settings = Settings::of(config);
+    /// Of a remexd that was started with `args`, which say `config`, and is `ready`.
+    pub fn new(args: Args, config: Config, parts: Parts, ready: ReadyFile) -> Self {
+        let settings = reloadable(&config);
+        let (tasks, stop) = parts.tasks.clone();
+        let (watching, files) = (stop.child_token(), watch::Sender::default());
+        let (trust, policy) = (config.reloader.sender(), config.policy.sender());
+        let policy_file = config.policy.file().map(ToOwned::to_owned);
+        tasks.spawn(config.reloader.run(files.subscribe(), watching.clone()));
+        tasks.spawn(config.policy.run(files.subscribe(), watching.clone()));
+        // Its file is the same to the end, whatever is watched.
+        let audit = parts.audit.clone();
+        tasks.spawn(audit.reopen_on(files.subscribe(), stop));
         Self {
             args,
-            executions,
-            shutdown,
-            addresses,
+            parts,
+            ready: Mutex::new(ready),
             since: Instant::now(),
+            last: AsyncMutex::new(Last {
+                settings: settings.clone(),
+                policy: policy_file,
+                trust: config.trust,
+                watching,
+            }),
+            started: Started {
+                settings,
+                ready_file: config.ready_file,
+            },
             drain_timeout: watch::Sender::new(config.drain_timeout),
-            read: Mutex::new(settings.clone()),
-            started: settings,
-            files: watch::Sender::default(),
+            trust,
+            policy,
+            files,
+            upgrading: CancellationToken::new(),
         }
     }
 
-    /// Changed when certificates, tokens, keys and the policy are to be read again.
-    pub fn files(&self) -> watch::Receiver<u64> {
-        self.files.subscribe()
+    /// Cancelled once another program is to take this one's place.
+    pub fn upgrading(&self) -> &CancellationToken {
+        &self.upgrading
     }
 
     /// What a drain that begins now takes at most.
     pub fn drain_timeout(&self) -> Duration {
         *self.drain_timeout.borrow()
+    }
+
+    /// What runs.
+    pub fn executions(&self) -> &Executions {
+        &self.parts.executions
+    }
+
+    /// Where it listens.
+    pub fn listeners(&self) -> &Listeners {
+        &self.parts.listeners
     }
 
     /// Reads the configuration again whenever SIGHUP asks, which changes `hangups`, until `stop`.
@@ -140,23 +164,45 @@ impl OperatedDaemon {
 
     /// All of the configuration or nothing; whoever asks meanwhile waits.
     async fn reload(&self) -> Result<Reloaded, String> {
+        let mut last = self.last.lock().await;
+        self.serves()?;
+        let _reloading = Reloading::begin().await;
         // Each of them for itself, whatever is wrong with the rest.
         self.files
             .send_modify(|count| *count = count.wrapping_add(1));
-        let mut read = self.read.lock().await;
         let args = self.args.clone();
         // A file may be on a disk that does not answer.
         let config = spawn_blocking(move || Config::new(&args));
         let config = config.await.map_err(|error| error.to_string())?;
-        let new = config
-            .map(|config| Settings::of(&config))
-            .map_err(|error| error.to_string())?;
-        let changed = read.differences(&new).changed;
-        let needs_restart = self.started.differences(&new).needs_restart;
+        let config = config.map_err(|error| error.to_string())?;
+        let settings = reloadable(&config);
+        let other_callers = last.trust != config.trust;
+        let listeners = &self.parts.listeners;
+        let renewal = block_in_place(|| listeners.prepare(&config, other_callers));
+        let renewal = renewal.map_err(|error| error.to_string())?;
         // Whatever `remexd log-level` has made of it.
-        logging::set_level(new.log_level).map_err(|error| error.to_string())?;
-        self.drain_timeout.send_replace(new.drain_timeout);
-        *read = new;
+        logging::set_level(config.log_level).map_err(|error| error.to_string())?;
+
+        // From here on nothing fails.
+        let Differences {
+            changed,
+            mut needs_restart,
+        } = last.settings.differences(&settings, &self.started.settings);
+        if !renewal.is_as_asked() {
+            needs_restart.push(SOCKET_MODE.to_owned());
+        }
+        self.drain_timeout.send_replace(config.drain_timeout);
+        self.parts.executions.set_max(config.max_executions);
+        self.parts
+            .users
+            .send_replace(Arc::new(config.users.clone()));
+        let ready = renewal.ready();
+        last.settings = settings;
+        if other_callers || last.policy.as_deref() != config.policy.file() {
+            self.watch_others(&mut last, config);
+        }
+        listeners.renew(renewal);
+        self.tell(ready);
         tracing::info!(?changed, ?needs_restart, "the configuration was read again");
         Ok(Reloaded {
             changed,
@@ -164,16 +210,81 @@ impl OperatedDaemon {
         })
     }
 
+    /// Has another program take this one's place, once it has ended its work.
+    async fn upgrade(&self) -> Result<(), String> {
+        // What that would find wrong in the configuration is found while there is a way back.
+        self.reload().await?;
+        let _last = self.last.lock().await;
+        self.serves()?;
+        let Parts {
+            listeners,
+            state_dir,
+            upgrade,
+            ..
+        } = &self.parts;
+        let handover = upgrade
+            .handover(listeners, state_dir)
+            .map_err(|error| error.to_string())?;
+        upgrade.set(handover);
+        self.upgrading.cancel();
+        Ok(())
+    }
+
+    fn serves(&self) -> Result<(), String> {
+        let leaves = self.parts.shutdown.drain().is_cancelled() || self.upgrading.is_cancelled();
+        if leaves {
+            return Err("it drains".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Certificates, tokens, keys and the policy are those of `config` from now on.
+    fn watch_others(&self, last: &mut Last, config: Config) {
+        let (tasks, stop) = &self.parts.tasks;
+        // First: what looks after the files that were named before says nothing any more.
+        last.watching.cancel();
+        last.watching = stop.child_token();
+        last.policy = config.policy.file().map(ToOwned::to_owned);
+        let reloader = config.reloader.in_place_of(self.trust.clone());
+        let policy = config.policy.in_place_of(self.policy.clone());
+        tasks.spawn(reloader.run(self.files.subscribe(), last.watching.clone()));
+        tasks.spawn(policy.run(self.files.subscribe(), last.watching.clone()));
+        last.trust = config.trust;
+    }
+
+    /// Says where it listens now.
+    fn tell(&self, ready: ReadyFile) {
+        let mut last = self.ready();
+        if *last == ready {
+            return;
+        }
+        if let Some(path) = &self.started.ready_file
+            && let Err(error) = ready.write(path)
+        {
+            tracing::error!(%error, "--ready-file: what it says is what was before the reload");
+        }
+        *last = ready;
+    }
+
+    fn ready(&self) -> MutexGuard<'_, ReadyFile> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn status(&self) -> DaemonStatus {
+        let Parts {
+            executions,
+            shutdown,
+            ..
+        } = &self.parts;
         DaemonStatus {
             version: remex::VERSION.to_owned(),
             pid: std::process::id(),
             uptime_seconds: self.since.elapsed().as_secs(),
-            draining: self.shutdown.drain().is_cancelled(),
-            running: self.executions.running(),
-            max_executions: self.executions.max(),
-            containment: self.executions.describe(),
-            addresses: self.addresses.clone(),
+            draining: shutdown.drain().is_cancelled(),
+            running: executions.running(),
+            max_executions: executions.max(),
+            containment: executions.describe(),
+            addresses: self.ready().lines().to_vec(),
         }
     }
 }
@@ -183,12 +294,22 @@ impl Controlled for OperatedDaemon {
         match instruction {
             Instruction::Status {} => Answered::Status(self.status()),
             Instruction::Drain { kill } => {
-                self.shutdown.ask(kill);
+                self.parts.shutdown.ask(kill);
                 Answered::Draining
             }
             Instruction::Reload {} => match self.reload().await {
                 Ok(reloaded) => Answered::Reloaded(reloaded),
                 Err(why) => Answered::Refused(format!("not reloaded, all is as it was: {why}")),
+            },
+            Instruction::Program {} => match self.parts.upgrade.program() {
+                Ok(program) => Answered::Program(program),
+                Err(why) => Answered::Refused(why),
+            },
+            Instruction::Upgrade {} => match self.upgrade().await {
+                Ok(()) => Answered::Upgrading,
+                Err(why) => {
+                    Answered::Refused(format!("not upgraded, and the old one serves: {why}"))
+                }
             },
             Instruction::LogLevel { level } => match logging::set_level(level) {
                 Ok(()) => Answered::Done,

@@ -39,7 +39,7 @@ pub struct StateDir {
     path: PathBuf,
     instance: String,
     /// Held for as long as it is open.
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 /// The folder cannot be had.
@@ -101,6 +101,11 @@ pub fn default_path() -> Result<PathBuf, StateDirError> {
 impl StateDir {
     /// Makes the folder if need be, and takes hold of it.
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
+        Self::open_with(path, None)
+    }
+
+    /// The same where the program before this one may have `left` the lock to this process.
+    pub fn open_with(path: &Path, left: Option<fs::File>) -> Result<Self, StateDirError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| StateDirError::Io { path, source }
@@ -123,19 +128,27 @@ impl StateDir {
                 mode: metadata.mode() & 0o7777,
             });
         }
-        let lock = lock(path)?;
+        let lock = match left.filter(|left| is_lock(left, path)) {
+            Some(left) => left,
+            None => lock(path)?,
+        };
         let file = path.join(INSTANCE_FILE);
         let instance = instance(&file).map_err(failed(&file))?;
         Ok(Self {
             path: path.to_owned(),
             instance,
-            _lock: lock,
+            lock,
         })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What holds the folder as long as it is open.
+    pub fn lock(&self) -> &fs::File {
+        &self.lock
     }
 
     /// The folder's own name, the same at every start.
@@ -183,6 +196,18 @@ fn lock(folder: &Path) -> Result<fs::File, StateDirError> {
     };
     write(&mut file).map_err(failed)?;
     Ok(file)
+}
+
+/// Whether `left` is the lock of `folder`, and this process holds it, whose pid is in it already.
+fn is_lock(left: &fs::File, folder: &Path) -> bool {
+    let (Ok(left_is), Ok(lock)) = (
+        left.metadata(),
+        fs::symlink_metadata(folder.join(LOCK_FILE)),
+    ) else {
+        return false;
+    };
+    (left_is.dev(), left_is.ino()) == (lock.dev(), lock.ino())
+        && try_lock_until(left, Instant::now())
 }
 
 /// Sets aside what has the lock's name and cannot be one, so that nobody holds it.
@@ -266,7 +291,7 @@ mod tests {
 
     /// A process that has the lock of a folder open, and that folder's lock.
     fn left_with_the_lock(path: &Path) -> std::process::Child {
-        let StateDir { _lock: lock, .. } = StateDir::open(path).unwrap();
+        let StateDir { lock, .. } = StateDir::open(path).unwrap();
         std::process::Command::new("sleep")
             .arg("1000")
             .stdin(lock)

@@ -1,6 +1,6 @@
 //! Who may use a listener: local processes by their user, other machines by their address. Pure: the kernel was asked before.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
@@ -53,13 +53,19 @@ impl Access {
     /// Lets `caller` in, or says why not. `users` says nothing of other machines, `allow` nothing of this one.
     pub fn admit(&self, caller: Result<Caller, PeerUnknown>) -> Result<Caller, Denied> {
         let caller = caller.map_err(Denied::Unknown)?;
-        match (caller.uid, caller.address) {
+        self.judge(caller.uid, caller.address)?;
+        Ok(caller)
+    }
+
+    /// The same of a peer that has been let in before, and is known by its user or its address.
+    pub fn judge(&self, uid: Option<u32>, address: Option<SocketAddr>) -> Result<(), Denied> {
+        match (uid, address) {
             (Some(uid), _) if !self.users.allows(uid) => Err(Denied::User { uid }),
-            (Some(_), _) => Ok(caller),
+            (Some(_), _) => Ok(()),
             (None, Some(address)) => {
                 let open = self.allow.is_empty();
                 if open || self.allow.iter().any(|network| network.contains(address)) {
-                    Ok(caller)
+                    Ok(())
                 } else {
                     Err(Denied::Address {
                         address: address.ip().to_canonical(),

@@ -1,6 +1,7 @@
-//! Logs: one event a line on stderr. Nothing that came from outside can act on a terminal or begin a line of its own, and
+//! Logs: one event a line on stderr, or an entry of the `journal`, where stderr is that. Nothing that came from outside can act on a terminal or begin a line of its own, and
 //! nobody who logs waits for whoever reads: see `queue`.
 
+mod journal;
 mod limit;
 mod overheard;
 mod queue;
@@ -25,12 +26,16 @@ use tracing_subscriber::{
 };
 
 pub(crate) use self::queue::write_all;
+use self::{
+    journal::{Entries, Journal},
+    overheard::Listening,
+    queue::{Destination, Queue},
+};
 pub use self::{
     limit::{LOG_EVERY, LineCounts, LineLimit},
     overheard::Overheard,
     queue::{BYTES, LINES},
 };
-use self::{overheard::Listening, queue::Queue};
 use super::{
     console::LAST_WORDS,
     escape::{Spelling, escape},
@@ -134,15 +139,34 @@ pub fn init(settings: LogSettings) -> Result<(), LoggingError> {
         overheard,
     } = settings;
     let (filter, handle) = reload::Layer::new(filter(level)?);
-    let queue = Queue::start(rustix::stdio::stderr(), move |dropped| {
-        lost(format, dropped)
+    let journal = match format {
+        LogFormat::Text => Journal::of_stderr(),
+        // It was asked for, and is no form of the journal's.
+        LogFormat::Json => None,
+    };
+    let is_journal = journal.is_some();
+    let to = match journal {
+        Some(journal) => Destination::Journal(journal),
+        None => Destination::Stream(rustix::stdio::stderr()),
+    };
+    let queue = Queue::start(to, move |dropped| {
+        if is_journal {
+            journal::lost(dropped)
+        } else {
+            lost(format, dropped)
+        }
     })
     .map_err(LoggingError::Thread)?;
     QUEUE.set(queue.clone()).map_err(|_| LoggingError::Twice)?;
     let listening = Listening(overheard);
     let filter_of_it = listening.filter();
+    let lines = if is_journal {
+        Entries::new(queue).with_filter(filter).boxed()
+    } else {
+        lines(format, filter, move || Line(queue.clone()))
+    };
     registry()
-        .with(lines(format, filter, move || Line(queue.clone())))
+        .with(lines)
         // Behind the lines, since it may log one while it is told of another.
         .with(listening.with_filter(filter_of_it))
         .try_init()?;

@@ -16,6 +16,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::journal::Journal;
+
 /// Lines that wait to be written.
 pub const LINES: usize = 4096;
 
@@ -24,6 +26,23 @@ pub const BYTES: usize = 1024 * 1024;
 
 /// After it has written, the thread takes what came meanwhile only after so long, or when it is asked to hurry.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// Where lines go.
+pub(super) enum Destination {
+    /// A text.
+    Stream(BorrowedFd<'static>),
+    /// Each is an entry.
+    Journal(Journal),
+}
+
+impl Destination {
+    fn write(&self, lines: impl Iterator<Item = Vec<u8>>) {
+        match self {
+            Self::Stream(to) => write_all(*to, &lines.flatten().collect::<Vec<_>>()),
+            Self::Journal(journal) => lines.for_each(|line| journal.send(&line)),
+        }
+    }
+}
 
 /// A queue and the thread that empties it. Clones share both.
 #[derive(Clone)]
@@ -71,14 +90,14 @@ impl fmt::Debug for Queue {
 impl Queue {
     /// Begins to write to `to`. When lines were dropped and it takes some again, it is sent what `lost` makes of their count.
     pub(super) fn start(
-        to: BorrowedFd<'static>,
+        to: Destination,
         lost: impl Fn(u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Self(Arc::default());
         let shared = Arc::clone(&queue.0);
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || shared.write_for_ever(to, &lost))?;
+            .spawn(move || shared.write_for_ever(&to, &lost))?;
         Ok(queue)
     }
 
@@ -128,15 +147,12 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_for_ever(&self, to: BorrowedFd<'static>, lost: &dyn Fn(u64) -> Vec<u8>) {
+    fn write_for_ever(&self, to: &Destination, lost: &dyn Fn(u64) -> Vec<u8>) {
         loop {
             let (lines, dropped) = self.take();
-            let mut bytes = lines.into_iter().flatten().collect::<Vec<_>>();
             // They were dropped behind those that were in the queue.
-            if dropped > 0 {
-                bytes.extend(lost(dropped));
-            }
-            write_all(to, &bytes);
+            let lost = (dropped > 0).then(|| lost(dropped));
+            to.write(lines.into_iter().chain(lost));
         }
     }
 
@@ -195,7 +211,8 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let writer: &'static io::PipeWriter = Box::leak(Box::new(writer));
         let lost = |dropped| format!("lost {dropped}\n").into_bytes();
-        (Queue::start(writer.as_fd(), lost).unwrap(), reader)
+        let to = Destination::Stream(writer.as_fd());
+        (Queue::start(to, lost).unwrap(), reader)
     }
 
     #[test]

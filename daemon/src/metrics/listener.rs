@@ -15,7 +15,8 @@ use super::{
 use crate::{
     ConfigError, Text,
     net::{
-        AcceptLimits, Accepted, Acceptor, Address, AddressError, BoundAddress, Listener, PeerStream,
+        AcceptLimits, Accepted, Acceptor, Address, AddressError, BoundAddress, Listener,
+        ListeningSocket, PeerStream,
     },
 };
 
@@ -58,6 +59,11 @@ impl MetricsListener {
             connections: SCRAPERS,
         };
         Acceptor::new(listener, limits.permits()).map(Self)
+    }
+
+    /// What it listens on.
+    pub(super) fn socket(&self) -> &ListeningSocket {
+        self.0.socket()
     }
 
     /// Where metrics are scraped, `http://127.0.0.1:9464/metrics`.

@@ -1,10 +1,11 @@
 //! Metrics in Prometheus' text format, on a listener of their own that only this machine reaches. What there is to tell is asked
 //! of its [`MetricSource`] when somebody scrapes; whoever counts pays for a relaxed atomic, and waits for no scraper.
 //!
-//! Hops: [`MetricsListener`] -> `scrape` (is it one?) -> [`Metrics`] -> each [`MetricSource`], into [`Samples`] -> `classic`, for
+//! Hops: [`MetricsEndpoint`] -> [`MetricsListener`] -> `scrape` (is it one?) -> [`Metrics`] -> each [`MetricSource`], into [`Samples`] -> `classic`, for
 //! scrapers that do not know OpenMetrics.
 
 mod classic;
+mod endpoint;
 mod listener;
 mod process;
 mod samples;
@@ -20,6 +21,7 @@ use prometheus_client::{
 
 use self::process::Process;
 pub use self::{
+    endpoint::{MetricsEndpoint, MetricsRenewal},
     listener::{MetricsListener, SCRAPE_TIME, SCRAPERS, address},
     samples::Samples,
 };

@@ -6,14 +6,14 @@ use std::{future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::{
-    net::{TcpListener, TcpStream, UnixListener},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Backoff, BoundAddress, Caller, Listener, Locality, PeerCgroup, PeerStream, PeerUnknown,
-    TcpInfo, Transport, identify_tcp, listener::Socket, socket_file::SocketFile,
+    Backoff, BoundAddress, Caller, Listener, ListeningSocket, Locality, PeerCgroup, PeerStream,
+    PeerUnknown, TcpInfo, Transport, identify_tcp,
 };
 use crate::logging::LineLimit;
 
@@ -68,13 +68,10 @@ impl Accepted {
     }
 }
 
-/// A listener in the runtime.
+/// A socket whose connections are accepted.
 #[derive(Debug)]
 pub struct Acceptor {
-    // Before the socket, as in `Listener`.
-    _file: Option<SocketFile>,
-    socket: AsyncSocket,
-    local: BoundAddress,
+    socket: ListeningSocket,
     permits: Arc<Semaphore>,
     backoff: Backoff,
     /// No accept before this.
@@ -107,37 +104,35 @@ impl Reserve {
     }
 }
 
-#[derive(Debug)]
-enum AsyncSocket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
 impl Acceptor {
     /// Takes the listener into the current runtime.
     pub fn new(listener: Listener, permits: Arc<Semaphore>) -> io::Result<Self> {
-        let socket = match listener.socket {
-            Socket::Tcp(socket) => AsyncSocket::Tcp(TcpListener::from_std(socket)?),
-            Socket::Unix(socket) => AsyncSocket::Unix(UnixListener::from_std(socket)?),
-        };
+        Ok(Self::of(ListeningSocket::new(listener)?, permits))
+    }
+
+    /// Of a socket that others may accept from, too.
+    pub fn of(socket: ListeningSocket, permits: Arc<Semaphore>) -> Self {
         let mut reserve = Reserve::default();
         reserve.fill();
-        Ok(Self {
-            _file: listener.file,
+        Self {
             socket,
-            local: listener.local,
             permits,
             backoff: Backoff::default(),
             resume_at: None,
             reserve,
             lines: LineLimit::new(),
             owes_line: false,
-        })
+        }
+    }
+
+    /// What it accepts from.
+    pub fn socket(&self) -> &ListeningSocket {
+        &self.socket
     }
 
     /// Where it listens.
     pub fn local(&self) -> &BoundAddress {
-        &self.local
+        self.socket.local()
     }
 
     /// The next connection, once there is a permit for it. Cancel-safe: a connection is accepted and returned, or stays
@@ -163,7 +158,7 @@ impl Acceptor {
                     };
                 }
                 Err(error) if is_of_one_connection(&error) => {
-                    tracing::debug!(local = %self.local, %error, "a connection was gone before it was accepted");
+                    tracing::debug!(local = %self.local(), %error, "a connection was gone before it was accepted");
                 }
                 Err(error) if self.reserve.make_room(&error) => {}
                 Err(error) => self.fail(&error),
@@ -174,7 +169,7 @@ impl Acceptor {
     fn fail(&mut self, error: &io::Error) {
         // A peer can have it fail and succeed in turn.
         if !self.backoff.is_failing() && self.lines.count().is_some() {
-            tracing::error!(local = %self.local, %error, "cannot accept connections; trying again");
+            tracing::error!(local = %self.local(), %error, "cannot accept connections; trying again");
             self.owes_line = true;
         }
         self.resume_at = Some(Instant::now() + self.backoff.fail());
@@ -183,23 +178,8 @@ impl Acceptor {
     fn succeed(&mut self) {
         self.backoff.succeed();
         if self.owes_line {
-            tracing::info!(local = %self.local, "accepting connections again");
+            tracing::info!(local = %self.local(), "accepting connections again");
             self.owes_line = false;
-        }
-    }
-}
-
-impl AsyncSocket {
-    async fn accept(&self) -> io::Result<(PeerStream, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, peer) = socket.accept().await?;
-                Ok((PeerStream::Tcp(stream), Some(peer)))
-            }
-            Self::Unix(socket) => {
-                let (stream, _) = socket.accept().await?;
-                Ok((PeerStream::Unix(stream), None))
-            }
         }
     }
 }

@@ -130,6 +130,11 @@ impl Address {
             _ => false,
         }
     }
+
+    /// Whether both are the same socket, whatever its permissions are; two of port 0 may be.
+    pub fn is_same_socket(&self, other: &Self) -> bool {
+        self == other || matches!(self, Self::Unix(_)) && self.overlaps(other)
+    }
 }
 
 fn overlap(one: SocketAddr, two: SocketAddr) -> bool {

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixListener},
     path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -103,6 +104,12 @@ pub enum BindError {
     /// The daemon's user is not in the group.
     #[error("the socket may not be given to the group `{0}`; the daemon's user has to be in it")]
     GroupDenied(String),
+    /// This daemon itself has it, in another spelling: what was asked for, and what is served.
+    #[error(
+        "{}: {} is served by this very daemon, and only one of both can be; a restart changes from one to the other",
+        .0.0, .0.1
+    )]
+    Overlaps(Box<(Address, Address)>),
     /// Anything else.
     #[error("cannot listen on {address}: {source}")]
     Io {
@@ -114,6 +121,19 @@ pub enum BindError {
 }
 
 impl BindError {
+    /// The same of a daemon that serves `served`, which may be what is in the way.
+    #[must_use]
+    pub fn beside<'a>(self, served: impl IntoIterator<Item = &'a Address>) -> Self {
+        let Self::InUse(asked) = self else {
+            return self;
+        };
+        let other = served.into_iter().find(|one| asked.overlaps(one)).cloned();
+        match other {
+            Some(served) => Self::Overlaps(Box::new((asked, served))),
+            None => Self::InUse(asked),
+        }
+    }
+
     /// Whether it is for want of IPv4 on this machine that there is no listener.
     pub fn lacks_ipv4(&self) -> bool {
         match self {
@@ -164,6 +184,31 @@ impl Listener {
         }
     }
 
+    /// Of a socket that listens at `local` already, and does not block. With `left` its file is another program's as long as that is
+    /// true.
+    pub(super) fn handed(
+        socket: OwnedFd,
+        local: BoundAddress,
+        left: Option<Arc<AtomicBool>>,
+    ) -> Result<Self, Errno> {
+        let mut file = None;
+        let socket = if let BoundAddress::Unix(path) = &local {
+            file = left.and_then(|is_left| socket_file::adopt(path, is_left));
+            Socket::Unix(socket.into())
+        } else {
+            keep_alive(&socket)?;
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            prepare_for_peers();
+            Socket::Tcp(socket.into())
+        };
+        Ok(Self {
+            // Unless it was left to this one, whoever has made the file removes it.
+            file,
+            socket,
+            local,
+        })
+    }
+
     /// Where it listens, with the port that the kernel chose.
     pub fn local(&self) -> BoundAddress {
         self.local.clone()
@@ -186,13 +231,7 @@ impl Listener {
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-        if let Err(error) = peer::prepare() {
-            tracing::warn!(
-                %error,
-                "the kernel does not say whose a local connection over TCP is (sock_diag): local callers are refused here; \
-                 over a Unix socket, unix:/PATH, they are known and served"
-            );
-        }
+        prepare_for_peers();
         Ok(Self {
             file: None,
             socket: Socket::Tcp(socket.into()),
@@ -207,6 +246,16 @@ impl Listener {
             socket: Socket::Unix(socket.into()),
             local: BoundAddress::Unix(address.path.clone()),
         })
+    }
+}
+
+fn prepare_for_peers() {
+    if let Err(error) = peer::prepare() {
+        tracing::warn!(
+            %error,
+            "the kernel does not say whose a local connection over TCP is (sock_diag): local callers are refused here; \
+             over a Unix socket, unix:/PATH, they are known and served"
+        );
     }
 }
 

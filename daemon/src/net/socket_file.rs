@@ -5,6 +5,10 @@ use std::{
     ffi::OsString,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::{
@@ -45,10 +49,35 @@ pub(super) struct SocketFile {
     name: OsString,
     /// Device and inode.
     identity: (u64, u64),
+    /// Another program serves it from now on.
+    is_left: Arc<AtomicBool>,
+}
+
+impl SocketFile {
+    /// Leaves it to another program.
+    pub(super) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The file at `path` of a socket that another program has left, to which it may go back as long as it `is_left`.
+pub(super) fn adopt(path: &Path, is_left: Arc<AtomicBool>) -> Option<SocketFile> {
+    let (folder, name) = open_folder(path).ok()?;
+    let file = open_entry(&folder, &name).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    Some(SocketFile {
+        identity: identity(&stat),
+        folder,
+        name,
+        is_left,
+    })
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.is_left.load(Ordering::Relaxed) {
+            return;
+        }
         remove_if(&self.folder, &self.name, self.identity);
     }
 }
@@ -70,6 +99,7 @@ pub(super) fn listen(address: &UnixAddress) -> Result<(OwnedFd, SocketFile), Fai
         identity: identity(&rustix::fs::fstat(&file)?),
         folder,
         name,
+        is_left: Arc::default(),
     };
     if let Some(group) = group {
         rustix::fs::chownat(&file, c"", None, Some(group), AtFlags::EMPTY_PATH).map_err(

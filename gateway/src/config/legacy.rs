@@ -17,7 +17,7 @@ pub const DEFAULT_LISTENERS: [&str; 4] = [
 ];
 
 /// A listener that is valid and safe, with the users that it takes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Legacy {
     /// What listens.
     pub listener: ListenerConfig,

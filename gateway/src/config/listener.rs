@@ -114,6 +114,16 @@ pub enum Drain {
     Eof,
 }
 
+impl Kind {
+    /// Where it listens.
+    pub fn address(&self) -> Address {
+        match self {
+            Self::Stream { address, .. } => address.clone(),
+            Self::Datagram { address, .. } => Address::Tcp(*address),
+        }
+    }
+}
+
 impl ListenerConfig {
     /// One that takes the daemon's own user and root, and every other machine.
     pub fn new(kind: Kind) -> Self {

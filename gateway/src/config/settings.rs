@@ -70,7 +70,7 @@ pub struct SharedArgs {
 }
 
 /// Translates the old protocol, over TCP, UDP and Unix sockets, to a remex server.
-#[derive(Debug, Default, Parser)]
+#[derive(Debug, Clone, Default, Parser)]
 #[command(name = "remex-gateway", version, max_term_width = 100)]
 pub struct Args {
     /// The server: http://HOST:PORT, https://HOST:PORT or unix:/PATH [default: http://127.0.0.1:50051]

@@ -13,7 +13,13 @@ use remex_daemon::{
     net::{Backoff, Caller, Transport, identify_udp},
 };
 use rustix::fs::fstat;
-use tokio::{net::UdpSocket, select, sync::OwnedSemaphorePermit, time::sleep};
+use tokio::{
+    net::UdpSocket,
+    select,
+    sync::{OwnedSemaphorePermit, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{DatagramService, Exec},
@@ -29,25 +35,27 @@ const RECEIVE_BYTES: usize = 65_536;
 pub(crate) struct Service {
     /// What it is called, such as `tcp-exec`.
     pub(crate) name: &'static str,
-    pub(crate) access: Access,
+    /// Who may use it at each time.
+    pub(crate) access: watch::Receiver<Access>,
     pub(crate) kind: DatagramService,
     pub(crate) handler: Handler,
-    pub(crate) socket: UdpSocket,
+    pub(crate) socket: Arc<UdpSocket>,
     pub(crate) local: SocketAddr,
+    /// It takes nothing more from the socket: another one may take it in its place.
+    pub(crate) accepting: CancellationToken,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Service {
-    /// Receives until the gateway stops. Datagrams are tasks of the gateway's.
+    /// Receives until it is to stop. Datagrams are tasks of the gateway's.
     pub(crate) async fn serve(self) {
         let service = Arc::new(self);
-        let shared = &service.shared;
         let mut buffer = vec![0; RECEIVE_BYTES];
         let (mut backoff, lines) = (Backoff::default(), LineLimit::new());
         loop {
             let received = select! {
                 biased;
-                () = shared.stop.cancelled() => return,
+                () = service.accepting.cancelled() => return,
                 received = service.socket.recv_from(&mut buffer) => received,
             };
             match received {
@@ -67,7 +75,7 @@ impl Service {
 
     async fn pause(&self, pause: Duration) {
         select! {
-            () = self.shared.stop.cancelled() => {}
+            () = self.accepting.cancelled() => {}
             () = sleep(pause) => {}
         }
     }
@@ -90,7 +98,7 @@ impl Service {
 
     fn accepted(&self, from: SocketAddr) -> Option<OwnedSemaphorePermit> {
         let refusals = self.handler.refusals();
-        if let Err(forbidden) = check_source(from, &self.shared.udp_listeners) {
+        if let Err(forbidden) = check_source(from, &self.shared.udp_listeners.borrow()) {
             refusals.note(Refused::Source, &from, &forbidden);
             return None;
         }
@@ -111,8 +119,9 @@ impl Service {
     }
 
     async fn answer(&self, datagram: Bytes, from: SocketAddr) {
-        let caller = match self.access.admit(self.identify(from)) {
-            Ok(caller) if !self.is_for(&caller) => {
+        let access = self.access.borrow().clone();
+        let caller = match access.admit(self.identify(from)) {
+            Ok(caller) if !self.is_for(&access, &caller) => {
                 let refusals = self.handler.refusals();
                 let why = "it is in no network of allow=, which commands and time over UDP need";
                 return refusals.note(Refused::Peer, &from, &why);
@@ -140,14 +149,14 @@ impl Service {
     }
 
     /// Another machine's address may be forged: only an echo, which is no longer than its request, answers any.
-    fn is_for(&self, caller: &Caller) -> bool {
+    fn is_for(&self, access: &Access, caller: &Caller) -> bool {
         let open = matches!(self.kind, DatagramService::Echo);
-        open || caller.is_local() || !self.access.allow.is_empty()
+        open || caller.is_local() || !access.allow.is_empty()
     }
 
     fn identify(&self, from: SocketAddr) -> Result<Caller, remex_daemon::net::PeerUnknown> {
         // A socket that has no inode is nobody's, which 0 stands for.
-        let inode = fstat(&self.socket).map_or(0, |stat| stat.st_ino);
+        let inode = fstat(&*self.socket).map_or(0, |stat| stat.st_ino);
         let caller = identify_udp(from, self.local, inode).caller(Transport::Udp, from)?;
         Ok(Caller {
             listener: Some(self.name),

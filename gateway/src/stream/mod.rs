@@ -10,14 +10,19 @@ mod presence;
 mod read;
 mod send;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use remex_client::wire::Wire;
 use remex_daemon::{
     admission::{Access, Denied, Refused},
     net::{Accepted, Acceptor, Caller},
 };
-use tokio::{select, sync::Semaphore, time::timeout};
+use tokio::{
+    select,
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 use self::connection::Connection;
 use crate::{config::StreamService, handler::Handler, shared::Shared};
@@ -26,21 +31,26 @@ use crate::{config::StreamService, handler::Handler, shared::Shared};
 pub(crate) struct Service {
     /// What it is called, such as `tcp-exec`.
     pub(crate) name: &'static str,
-    pub(crate) access: Access,
+    /// Who may use it at each time.
+    pub(crate) access: watch::Receiver<Access>,
     pub(crate) kind: StreamService,
     pub(crate) handler: Handler,
+    /// It takes no more connections: another one may take them in its place.
+    pub(crate) accepting: CancellationToken,
+    /// No more connections and commands.
+    pub(crate) stop: CancellationToken,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Service {
-    /// Accepts until the gateway stops. Connections are tasks of the gateway's.
+    /// Accepts until it is to stop. Connections are tasks of the gateway's.
     pub(crate) async fn serve(self, mut acceptor: Acceptor, permits: Arc<Semaphore>) {
         let service = Arc::new(self);
         let shared = &service.shared;
         loop {
             let accepted = select! {
                 biased;
-                () = shared.stop.cancelled() => return,
+                () = service.accepting.cancelled() => return,
                 accepted = acceptor.accept() => accepted,
             };
             if permits.available_permits() == 0 {
@@ -64,7 +74,9 @@ impl Service {
     }
 
     async fn admit(&self, accepted: Accepted) {
-        let caller = self.identify(&accepted);
+        // From before the look at it: what changes behind that is heard of.
+        let mut access = self.access.clone();
+        let caller = self.identify(&access.borrow_and_update(), &accepted);
         let Accepted { stream, permit, .. } = accepted;
         match caller {
             Ok(caller) => {
@@ -73,7 +85,16 @@ impl Service {
                     self.handler.note(Refused::Connections, &caller, &why);
                     return stream.reset();
                 };
-                self.admitted(Connection::new(stream, caller)).await;
+                let (uid, address) = (caller.uid, caller.address);
+                select! {
+                    biased;
+                    // Dropped, a connection is reset, and its command killed.
+                    () = revoked(access, uid, address) => {
+                        let why = "it may not use this listener any more";
+                        self.handler.refusals().note(Refused::Peer, &"a client", &why);
+                    }
+                    () = self.admitted(Connection::new(stream, caller)) => {}
+                }
                 drop(permit);
             }
             Err(denied) => {
@@ -102,8 +123,8 @@ impl Service {
     }
 
     /// Who it is, if that one may come in. In a box, since an idle connection has it to its end.
-    fn identify(&self, accepted: &Accepted) -> Result<Box<Caller>, Denied> {
-        let mut caller = Box::new(self.access.admit(accepted.identify())?);
+    fn identify(&self, access: &Access, accepted: &Accepted) -> Result<Box<Caller>, Denied> {
+        let mut caller = Box::new(access.admit(accepted.identify())?);
         caller.listener = Some(self.name);
         Ok(caller)
     }
@@ -144,7 +165,7 @@ impl Service {
             exec,
             framing,
             handler: &self.handler,
-            stop: &self.shared.stop,
+            stop: &self.stop,
         }
     }
 
@@ -152,7 +173,21 @@ impl Service {
         echo::Session {
             gather,
             handler: &self.handler,
-            stop: &self.shared.stop,
+            stop: &self.stop,
         }
     }
+}
+
+/// Returns once a peer that was let in would not be any more.
+async fn revoked(
+    mut access: watch::Receiver<Access>,
+    uid: Option<u32>,
+    address: Option<SocketAddr>,
+) {
+    while access.changed().await.is_ok() {
+        if access.borrow_and_update().judge(uid, address).is_err() {
+            return;
+        }
+    }
+    pending::<()>().await;
 }

@@ -3,8 +3,8 @@
 use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use remex_client::Client;
-use remex_daemon::net::{BoundAddress, Users};
-use remex_gateway::{Bound, Gateway, limits::Limits};
+use remex_daemon::net::{BoundAddress, HandedSockets, Users};
+use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -43,7 +43,7 @@ pub(crate) struct Site {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) local: BoundAddress,
     stop: CancellationToken,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<()>,
 }
 
 impl Site {
@@ -59,11 +59,13 @@ impl Site {
 
     pub(crate) fn of(url: &str, limits: Limits, fake: Fake, client: Client) -> Self {
         let listener = url.parse().unwrap_or_else(|error| panic!("{error}"));
-        let bound = Bound::bind(listener, Users::daemon()).unwrap();
+        let users = Users::daemon();
+        let bound = Bound::bind(Legacy { listener, users }, &HandedSockets::default()).unwrap();
         let local = bound.local().clone();
         let folder = tempfile::tempdir().unwrap();
         let spool = folder.path().to_owned();
-        let gateway = Gateway::new(client, vec![bound], limits, spool);
+        let gateway = Gateway::new(client, limits, spool);
+        gateway.listeners().renew(vec![bound].into());
         let stop = CancellationToken::new();
         let serving = tokio::spawn(gateway.serve(stop.clone()));
         Self {
@@ -109,7 +111,7 @@ impl Site {
 
     /// The end of a gateway that was stopped.
     pub(crate) async fn stopped(self) {
-        soon(self.serving).await.unwrap().unwrap();
+        soon(self.serving).await.unwrap();
     }
 
     /// Drops the gateway as it is.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use remex_client::Client;
-use remex_daemon::net::{BoundAddress, Users};
-use remex_gateway::{Bound, Gateway, limits::Limits};
+use remex_daemon::net::{BoundAddress, HandedSockets, Users};
+use remex_gateway::{Bound, Gateway, config::Legacy, limits::Limits};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{self, Outcome, Server, runtime};
@@ -69,13 +69,16 @@ fn serve_gateway(upstream: &str) -> Outcome<()> {
     runtime()?.block_on(async {
         let client = Client::connect(&upstream.parse()?).await?;
         let listener = "tcp://127.0.0.1:0/exec".parse()?;
-        let bound = Bound::bind(listener, Users::daemon())?;
+        let users = Users::daemon();
+        let bound = Bound::bind(Legacy { listener, users }, &HandedSockets::default())?;
         let BoundAddress::Tcp(address) = bound.local() else {
             return Err("it is no TCP".into());
         };
         println!("{}", address.port());
-        let gateway = Gateway::new(client, vec![bound], Limits::default(), env::temp_dir());
-        Ok(gateway.serve(CancellationToken::new()).await?)
+        let gateway = Gateway::new(client, Limits::default(), env::temp_dir());
+        gateway.listeners().renew(vec![bound].into());
+        gateway.serve(CancellationToken::new()).await;
+        Ok(())
     })
 }
 

@@ -6,14 +6,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use remex_daemon::shutdown;
+use remex_daemon::{net::HandedSockets, shutdown};
 use remex_server::{
     app,
     config::{Args, Config},
+    operation::Upgrade,
 };
 use remex_supervisor::process::{self, Prepared};
 use rustix::process::{Pid, Signal, kill_process};
@@ -111,7 +113,13 @@ fn run(prepared: Prepared) -> Outcome<()> {
     let args = Args::try_parse()?;
     let config = Config::new(&args)?;
     let shutdown = shutdown::on_signals()?;
-    runtime()?.block_on(app::run(args, config, prepared, shutdown))?;
+    let handed = HandedSockets::default();
+    let beginning = app::Beginning {
+        upgrade: Upgrade::new(&handed),
+        handed: Arc::new(handed),
+        prepared,
+    };
+    runtime()?.block_on(app::run(args, config, beginning, shutdown))?;
     drop(std::hint::black_box(ballast));
     Ok(())
 }

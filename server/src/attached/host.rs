@@ -9,7 +9,7 @@ use remex_supervisor::lifecycle::{
     feeder::Fed,
     stdin::StdinError,
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     mailbox::{ControlRequest, Mailbox, StdinRequest},
@@ -17,6 +17,7 @@ use super::{
     registered::{Registered, readable, sleep_or_never, writable},
     waiting_stdin::StdinShare,
 };
+use crate::execution::Place;
 
 /// Hosts one execution from its spawn to its last event.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl<O: AttachedOutlet> AttachedHost<O> {
 
     /// Runs to the end of the execution, which `ended` is told before the last output has been sent. `slot` is held until
     /// nothing of it waits for its caller any more.
-    pub async fn run(mut self: Box<Self>, slot: OwnedSemaphorePermit, ended: impl FnOnce(&Exit)) {
+    pub async fn run(mut self: Box<Self>, slot: Place, ended: impl FnOnce(&Exit)) {
         let exit = loop {
             if let Some(exit) = self.engine.exit() {
                 break *exit;
@@ -132,7 +133,7 @@ impl<O: AttachedOutlet> AttachedHost<O> {
 
     /// Passes on what is left, as fast as the caller takes it. The slot is given back before the last: whoever has that may
     /// come back at once.
-    async fn deliver(&mut self, slot: OwnedSemaphorePermit) {
+    async fn deliver(&mut self, slot: Place) {
         let mut slot = Some(slot);
         while !self.engine.deliver(self.now(), || drop(slot.take())) {
             let outlet = self.engine.outlet();

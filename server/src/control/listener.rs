@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use remex_daemon::net::HandedSockets;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -21,6 +22,9 @@ use super::message::{Answered, Instruction, MAX_LINE_BYTES};
 
 /// The socket in a state folder.
 pub const CONTROL_SOCKET: &str = "control.socket";
+
+/// What it is called where it is handed over.
+const KEY: &str = "control";
 
 /// Those that are answered at once; further ones wait.
 const ASKERS: usize = 4;
@@ -44,13 +48,20 @@ pub trait Controlled: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct ControlListener {
     listener: UnixListener,
-    path: PathBuf,
+    path: Option<PathBuf>,
 }
 
 impl ControlListener {
-    /// In `folder`, which this process has locked: a socket that is there is nobody's.
-    pub fn bind(folder: &Path) -> io::Result<Self> {
+    /// In `folder`, which this process has locked: a socket that is there is nobody's, unless it was `handed` over.
+    pub fn bind(folder: &Path, handed: &HandedSockets) -> io::Result<Self> {
         let path = folder.join(CONTROL_SOCKET);
+        if let Some(socket) = handed.connections(KEY, &path) {
+            return Ok(Self {
+                listener: UnixListener::from_std(socket)?,
+                // Whoever has made it removes it.
+                path: None,
+            });
+        }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -62,7 +73,7 @@ impl ControlListener {
         listener.set_nonblocking(true)?;
         Ok(Self {
             listener: UnixListener::from_std(listener)?,
-            path,
+            path: Some(path),
         })
     }
 
@@ -103,7 +114,9 @@ impl ControlListener {
 
 impl Drop for ControlListener {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -123,7 +136,7 @@ async fn answer(
     let mut line = serde_json::to_vec(&answered)?;
     line.push(b'\n');
     timeout(ASK_TIME, stream.write_all(&line)).await??;
-    let waits = answered == Answered::Draining;
+    let waits = matches!(answered, Answered::Draining | Answered::Upgrading);
     Ok(waits.then(|| stream.into_inner()))
 }
 

@@ -1,5 +1,7 @@
 //! What is asked and answered. Pure.
 
+use std::path::PathBuf;
+
 use remex_daemon::logging::LogLevel;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,10 @@ pub enum Instruction {
     },
     /// To read again what can be.
     Reload {},
+    /// Which program it is, and what would be executed in its place.
+    Program {},
+    /// To execute that, and leave to it all that is listened on.
+    Upgrade {},
     /// To log what is of this level or graver.
     LogLevel {
         /// The level.
@@ -47,6 +53,23 @@ pub struct DaemonStatus {
     pub addresses: Vec<String>,
 }
 
+/// Which program a remexd is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningProgram {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// The file that it was started from, as whoever started it named it.
+    pub file: PathBuf,
+    /// Device and inode of what runs, which may have been replaced there since.
+    pub identity: (u64, u64),
+    /// What it was called with, without its name.
+    pub arguments: Vec<String>,
+    /// Where it is.
+    pub directory: PathBuf,
+}
+
 /// What came of reading everything again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
@@ -64,6 +87,10 @@ pub enum Answered {
     Status(DaemonStatus),
     /// What was asked has begun; the connection ends when the process does.
     Draining,
+    /// Which program it is.
+    Program(RunningProgram),
+    /// What was asked has begun; the connection ends when another program is executed, or the process ends.
+    Upgrading,
     /// What has changed.
     Reloaded(Reloaded),
     /// It is done.
@@ -85,6 +112,8 @@ mod tests {
                 r#"{"ask":"drain","kill":true}"#,
             ),
             (Instruction::Reload {}, r#"{"ask":"reload"}"#),
+            (Instruction::Program {}, r#"{"ask":"program"}"#),
+            (Instruction::Upgrade {}, r#"{"ask":"upgrade"}"#),
             (
                 Instruction::LogLevel {
                     level: LogLevel::Debug,

@@ -13,7 +13,7 @@ use remex_supervisor::{
     lifecycle::{counters::Counters, event::Exit, outcome::Outcome},
     process::{TreeRecord, Usage},
 };
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     attached::{mailbox::mailbox, registered::watch_link},
-    execution::{EndRecord, Execution, Liveness, labels_cost, log},
+    execution::{EndRecord, Execution, Liveness, Place, labels_cost, log},
 };
 
 /// A supervisor that was found in the middle of a start is given this long for it.
@@ -85,8 +85,8 @@ impl DurableStore {
             return Ok(false);
         }
         self.resources.registry.insert(execution);
-        let permit = self.resources.permit();
-        self.host(host, tree, permit);
+        let place = self.resources.place();
+        self.host(host, tree, place);
         Ok(true)
     }
 
@@ -157,7 +157,7 @@ impl DurableStore {
         self: &Arc<Self>,
         host: DurableHost,
         tree: Option<TreeRecord>,
-        permit: Option<OwnedSemaphorePermit>,
+        place: Option<Place>,
     ) {
         self.note_running(host.execution());
         let store = Arc::clone(self);
@@ -168,7 +168,7 @@ impl DurableStore {
         };
         tasks.spawn(async move {
             let execution = Arc::clone(host.execution());
-            let hosted = std::panic::AssertUnwindSafe(store.follow(host, permit));
+            let hosted = std::panic::AssertUnwindSafe(store.follow(host, place));
             if hosted.catch_unwind().await.is_err() {
                 // Its supervisor lives: another host takes over, and readers come back to that one.
                 tracing::error!(id = %execution.id, "the host of a durable execution has failed");
@@ -185,7 +185,7 @@ impl DurableStore {
         });
     }
 
-    async fn follow(&self, mut host: DurableHost, permit: Option<OwnedSemaphorePermit>) {
+    async fn follow(&self, mut host: DurableHost, place: Option<Place>) {
         let end = loop {
             match host.run().await {
                 Parting::Closing => return,
@@ -197,8 +197,9 @@ impl DurableStore {
                 }
             }
         };
+        self.resources.measures.journaled(host.costs());
         // Whoever is told of the end may start another at once.
-        drop(permit);
+        drop(place);
         let (execution, kept) = (host.execution(), host.kept());
         self.resources.registry.retire(execution, end);
         self.note_ended(execution);

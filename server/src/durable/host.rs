@@ -15,6 +15,7 @@ use remex_supervisor::{
         Link,
         message::{Attached, BlockedBy, EndCause, LinkRequest, Report, Stage, Status, VERSION},
     },
+    journal::JournalCosts,
     lifecycle::{
         counters::Position,
         event::{Event, EventKind, Exit},
@@ -75,6 +76,8 @@ pub(super) struct DurableHost {
     told: Attached,
     tell_at: Option<Instant>,
     is_blocked: bool,
+    /// Of its journal, as far as the supervisor has said.
+    costs: JournalCosts,
 }
 
 /// Who waits for an answer. One who does not any more needs none.
@@ -116,7 +119,13 @@ impl DurableHost {
             told: Attached::default(),
             tell_at: None,
             is_blocked: false,
+            costs: JournalCosts::default(),
         }
+    }
+
+    /// What its journal has cost.
+    pub(super) fn costs(&self) -> JournalCosts {
+        self.costs
     }
 
     /// The supervisor takes it that a caller is there, who has asked for the execution.
@@ -278,6 +287,7 @@ impl DurableHost {
                 }
             }
             Report::Unblocked => self.set_blocked(false),
+            Report::Costs(costs) => self.costs = costs,
             Report::Output {
                 sequence,
                 time,

@@ -358,7 +358,7 @@ impl Start {
         let seat = kept.seats.take(false, 0, None);
         let host = DurableHost::new(link, mailbox, Arc::clone(&execution), kept).with_caller();
         store.resources.registry.insert(Arc::clone(&execution));
-        store.host(host, Some(tree), Some(admitted.permit));
+        store.host(host, Some(tree), Some(admitted.place));
         crash::server_at(CrashPoint::Followed, store.journals.as_fd());
         Started {
             execution,

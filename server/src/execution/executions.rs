@@ -211,7 +211,7 @@ impl Executions {
         O: AttachedOutlet + Send + Sync + 'static,
     {
         let Admitted {
-            permit,
+            place,
             memory,
             stdin: stdin_memory,
         } = self.resources.admit(&new)?;
@@ -265,7 +265,7 @@ impl Executions {
         let retirement = Retirement::new(&self.resources, Arc::clone(&execution));
         self.resources.tasks.spawn(async move {
             let registry = retirement.registry.clone();
-            host.run(permit, |exit| retirement.retire(*exit)).await;
+            host.run(place, |exit| retirement.retire(*exit)).await;
             drop(stdin_memory);
             registry.forget();
         });
@@ -356,7 +356,12 @@ impl Executions {
 
     /// How many may run at once.
     pub fn max(&self) -> usize {
-        self.resources.max()
+        self.resources.places.most()
+    }
+
+    /// So many may run at once from now on; those that run, run on.
+    pub fn set_max(&self, max: usize) {
+        self.resources.places.set_most(max);
     }
 
     /// How trees are kept together, for people.
@@ -387,7 +392,7 @@ impl Executions {
 
     /// How many run.
     pub fn running(&self) -> usize {
-        self.resources.running()
+        self.resources.places.taken()
     }
 
     /// Those that run and that nobody could come back to.

@@ -11,6 +11,7 @@ use std::{
 
 use remex_daemon::metrics::{MetricSource, Samples};
 use remex_supervisor::{
+    journal::JournalCosts,
     lifecycle::{
         outcome::{Cause, ExitReason, Outcome},
         totals::{DURATION_BOUNDS, DurationCounts, DurationHistogram, Totals},
@@ -37,6 +38,8 @@ pub struct Measures {
     totals: Arc<Totals>,
     spawns: DurationHistogram,
     ended: [AtomicU64; OUTCOMES.len()],
+    journal_bytes: AtomicU64,
+    journal_syncs: AtomicU64,
 }
 
 impl Measures {
@@ -48,6 +51,25 @@ impl Measures {
     /// A command was started, which took so long.
     pub fn spawned(&self, took: Duration) {
         self.spawns.record(took);
+    }
+
+    /// A durable execution has ended, whose journal has cost this.
+    pub fn journaled(&self, costs: JournalCosts) {
+        self.journal_bytes
+            .fetch_add(costs.written_bytes, Ordering::Relaxed);
+        self.journal_syncs.fetch_add(costs.syncs, Ordering::Relaxed);
+    }
+
+    /// What journals have cost, those that this process wrote by itself too.
+    fn journals(&self) -> JournalCosts {
+        let own = JournalCosts::of_this_process();
+        let (bytes, syncs) = (&self.journal_bytes, &self.journal_syncs);
+        JournalCosts {
+            written_bytes: own
+                .written_bytes
+                .saturating_add(bytes.load(Ordering::Relaxed)),
+            syncs: own.syncs.saturating_add(syncs.load(Ordering::Relaxed)),
+        }
     }
 
     /// An execution has ended.
@@ -106,6 +128,11 @@ impl MetricSource for Measured {
             help,
             totals.held_up_time(),
         )?;
+        let journals = measures.journals();
+        let help = "Bytes written to journals of durable executions, of those that have ended.";
+        samples.counter("remex_journal_written_bytes", help, journals.written_bytes)?;
+        let help = "How often journals of durable executions that have ended, and request ids, were synced to disk.";
+        samples.counter("remex_journal_syncs", help, journals.syncs)?;
         let help = "From a request that may start a command to the execution of its program.";
         durations(
             samples,

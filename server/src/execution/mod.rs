@@ -8,6 +8,7 @@ pub(crate) mod log;
 mod measures;
 mod new;
 mod permitted;
+mod places;
 mod registry;
 mod resources;
 mod retirement;
@@ -41,6 +42,7 @@ pub use self::{
     executions::{DEFAULT_MAX_EXECUTIONS, Executions, StartRefused},
     measures::{Measured, Measures},
     new::{NewExecution, Through},
+    places::Place,
     registry::{ENDED_BYTES, ENDED_KEPT, ENDED_RECORDS, Filter, Page, Rank},
     resources::RECORD_BYTES,
     told::{Cut, Items, Told},

@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use remex_supervisor::process::allocation;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Execution, Measures, NewExecution, StartRefused, registry::Registry};
+use super::{
+    Execution, Measures, NewExecution, StartRefused,
+    places::{Place, Places},
+    registry::Registry,
+};
 use crate::{
     attached::waiting_stdin::StdinMemory,
     audit::AuditLog,
@@ -23,8 +26,7 @@ pub(crate) struct Resources {
     pub(crate) measures: Arc<Measures>,
     pub(crate) memory: Budget,
     pub(crate) stdin: StdinMemory,
-    permits: Arc<Semaphore>,
-    max: usize,
+    pub(super) places: Places,
     /// What a drain waits for: starts that are under way, and the hosts of those that end in it.
     pub(crate) tasks: TaskTracker,
     /// Everything that ends in a drain is to end, starts that are under way too.
@@ -36,7 +38,7 @@ pub(crate) struct Resources {
 /// What a new execution may take.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     /// Of its record.
     pub(crate) memory: Share,
     /// Of its first stdin.
@@ -52,8 +54,7 @@ impl Resources {
             registry,
             memory: Budget::new(RECORD_BYTES),
             stdin: StdinMemory::default(),
-            permits: Arc::new(Semaphore::new(max)),
-            max,
+            places: Places::new(max),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             audit,
@@ -62,12 +63,13 @@ impl Resources {
 
     /// Takes what `new` needs, if that is there.
     pub(crate) fn admit(&self, new: &NewExecution) -> Result<Admitted, StartRefused> {
-        let permit = self.permit().ok_or(StartRefused::TooMany(self.max))?;
+        let full = || StartRefused::TooMany(self.places.most());
+        let place = self.place().ok_or_else(full)?;
         let (mut memory, mut stdin) = (self.memory.share(), self.memory.share());
         let bytes = size_of::<Execution>() + new.spec.cost() + labels_cost(&new.labels);
         let fits = memory.grow(bytes) == bytes && stdin.grow(new.stdin.len()) == new.stdin.len();
         fits.then_some(Admitted {
-            permit,
+            place,
             memory,
             stdin,
         })
@@ -75,18 +77,8 @@ impl Resources {
     }
 
     /// A place among those that run, if there is one.
-    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
-    }
-
-    /// How many may run at once.
-    pub(super) fn max(&self) -> usize {
-        self.max
-    }
-
-    /// How many run.
-    pub(super) fn running(&self) -> usize {
-        self.max - self.permits.available_permits()
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.places.take()
     }
 }
 

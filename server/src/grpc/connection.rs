@@ -11,7 +11,7 @@ use remex_daemon::{
     net::{Accepted, Acceptor, BoundAddress, Caller, PeerStream, PeerUnknown, Users},
 };
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -87,11 +87,14 @@ pub const MAX_PENDING_RESETS: usize = 8 * 1024;
 /// are enough, so that a busy connection has many, and each costs its peer more than it costs here.
 const MAX_LOCAL_RESETS: usize = 1024 * 1024;
 
+/// The local users that are let in, at each time.
+pub type CurrentUsers = watch::Receiver<Arc<Users>>;
+
 /// Serves gRPC connections. Clones share all of its bounds.
 #[derive(Debug, Clone)]
 pub struct Server {
     routes: Routes,
-    users: Arc<Users>,
+    users: CurrentUsers,
     trust: CurrentTrust,
     gate: PolicyGate,
     guesses: Arc<Guesses>,
@@ -125,7 +128,7 @@ impl Server {
     /// over TLS if `trust` has some. What is not of this API, all may call that `gate` lets ask. Refusals are told in `audit`.
     pub fn new(
         routes: Routes,
-        users: Arc<Users>,
+        users: CurrentUsers,
         trust: CurrentTrust,
         gate: PolicyGate,
         audit: AuditLog,
@@ -307,7 +310,7 @@ impl Server {
     ) -> Result<(Caller, Place), Refusal> {
         let caller = caller.map_err(|unknown| self.refused.told(None, unknown.into()))?;
         let refusal = match caller.uid {
-            Some(uid) if !is_tls && !self.users.allows(uid) => Refusal::User(uid),
+            Some(uid) if !is_tls && !self.users.borrow().allows(uid) => Refusal::User(uid),
             _ => match self.peers.enter(&caller) {
                 Some(place) => return Ok((caller, place)),
                 None => Refusal::TooMany(caller.to_string()),
@@ -342,7 +345,7 @@ struct Scope {
     trust: CurrentTrust,
     gate: PolicyGate,
     guesses: Arc<Guesses>,
-    users: Arc<Users>,
+    users: CurrentUsers,
     refused: RefusedRoom,
     reasons: ReasonCounts,
     peer: Peer,
@@ -384,8 +387,9 @@ impl Scope {
         let mut trust = self.trust.clone();
         let judged = {
             let trust = Arc::clone(&trust.borrow_and_update());
-            let (users, guesses, peer) = (&self.users, &self.guesses, &self.peer);
-            authenticate(&trust, users, guesses, peer, &parts.headers, Now::get())
+            let users = Arc::clone(&self.users.borrow());
+            let (guesses, peer) = (&self.guesses, &self.peer);
+            authenticate(&trust, &users, guesses, peer, &parts.headers, Now::get())
         };
         let Authenticated { caller, credential } = match judged {
             Ok(authenticated) => authenticated,

@@ -152,7 +152,7 @@ pub fn authenticate(
         });
     }
     let caller = match (&peer.protection, certificate) {
-        (Protection::Local | Protection::Plaintext, _) => peer.kernel.clone(),
+        (Protection::Local | Protection::Plaintext, _) => of_user(users, &peer.kernel)?,
         (Protection::Tls(_), Some(identity)) => peer.kernel.clone().known_by(Some(identity)),
         (Protection::Tls(_), None) => anonymous(trust, users, &peer.kernel)?,
     };
@@ -218,9 +218,14 @@ fn anonymous(trust: &Trust, users: &Users, kernel: &Caller) -> Result<Caller, No
     if trust.tells_callers && !trust.allows_unauthenticated {
         return Err(NoCaller::NoCredential(trust.wanted()));
     }
+    Ok(of_user(users, kernel)?.known_by(None))
+}
+
+/// A caller that is known by its user, who may have been let in when its connection came, and may not be any more.
+fn of_user(users: &Users, kernel: &Caller) -> Result<Caller, NoCaller> {
     match kernel.uid {
         Some(uid) if !users.allows(uid) => Err(NoCaller::User(uid)),
-        _ => Ok(kernel.clone().known_by(None)),
+        _ => Ok(kernel.clone()),
     }
 }
 

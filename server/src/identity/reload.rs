@@ -69,6 +69,19 @@ impl Reloader {
         self.current.subscribe()
     }
 
+    /// Which tells those who go by [`Self::current`], for whoever takes this one's place.
+    pub fn sender(&self) -> watch::Sender<Arc<Trust>> {
+        self.current.clone()
+    }
+
+    /// In place of the one that `current` is of, which was told to stop: whoever goes by it, goes by these files.
+    #[must_use]
+    pub fn in_place_of(mut self, current: watch::Sender<Arc<Trust>>) -> Self {
+        current.send_replace(Arc::clone(&self.current.borrow()));
+        self.current = current;
+        self
+    }
+
     /// Looks at the files until `stop`, if there are any; at once when `asked`.
     pub async fn run(mut self, mut asked: watch::Receiver<u64>, stop: CancellationToken) {
         if self.files.paths().next().is_none() {
@@ -83,8 +96,9 @@ impl Reloader {
                 _ = looks.tick() => false,
             };
             // A file may be on a disk that does not answer, which is nobody else's business.
+            let stopped = stop.clone();
             let looked = spawn_blocking(move || {
-                self.look(is_asked);
+                self.look(is_asked, &stopped);
                 self
             });
             self = match looked.await {
@@ -97,7 +111,7 @@ impl Reloader {
         }
     }
 
-    fn look(&mut self, asked: bool) {
+    fn look(&mut self, asked: bool, stopped: &CancellationToken) {
         let stamps = stamps(&self.files);
         if !asked && stamps == self.stamps && self.complaints.last.is_empty() {
             return;
@@ -106,8 +120,15 @@ impl Reloader {
         self.stamps = stamps;
         let (trust, errors) = self.current.borrow().reloaded(&self.files);
         if changed || asked || errors.len() < self.complaints.last.len() {
-            self.current.send_replace(Arc::new(trust));
-            if errors.is_empty() {
+            // Another one may have taken its place meanwhile.
+            let is_new = self.current.send_if_modified(|current| {
+                let goes_on = !stopped.is_cancelled();
+                if goes_on {
+                    *current = Arc::new(trust);
+                }
+                goes_on
+            });
+            if is_new && errors.is_empty() {
                 tracing::info!("certificates, tokens and keys were read again");
             }
         }

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    counts::{About, PolicyCounts},
     judge::{Decision, Denial, judge},
     question::{Act, AskedCommand, Asker, Directory, OnOthers, Program, Question, Rpc, RunAs},
     reload::CurrentPolicy,
@@ -54,6 +55,7 @@ pub struct PolicyGate {
     current: CurrentPolicy,
     spawner: Arc<Spawner>,
     looks: Arc<Semaphore>,
+    counts: PolicyCounts,
 }
 
 /// A caller before one policy.
@@ -62,6 +64,7 @@ pub struct Standing {
     policy: Arc<AccessPolicy>,
     asker: Asker,
     looks: Arc<Semaphore>,
+    counts: PolicyCounts,
 }
 
 /// Leave to start a command, if the policy gives it.
@@ -78,6 +81,7 @@ impl PolicyGate {
             current,
             spawner,
             looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+            counts: PolicyCounts::default(),
         }
     }
 
@@ -85,6 +89,11 @@ impl PolicyGate {
     pub fn open(spawner: Arc<Spawner>) -> Self {
         let (_, current) = watch::channel(None);
         Self::new(current, spawner)
+    }
+
+    /// How often it was decided what.
+    pub fn counts(&self) -> &PolicyCounts {
+        &self.counts
     }
 
     /// Where `caller` stands; `None`: there is no policy.
@@ -106,6 +115,7 @@ impl PolicyGate {
             policy,
             asker,
             looks: Arc::clone(&self.looks),
+            counts: self.counts.clone(),
         }))
     }
 
@@ -176,7 +186,14 @@ impl Standing {
             asker: self.asker.clone(),
             act,
         };
-        match judge(&self.policy, &question) {
+        let about = match question.act {
+            Act::Others(_) => About::Others,
+            Act::Call(_) | Act::Command(..) => About::Call,
+        };
+        let decision = judge(&self.policy, &question);
+        let is_allowed = matches!(decision, Decision::Allowed(_));
+        self.counts.count(about, is_allowed);
+        match decision {
             Decision::Allowed(grant) => Ok(grant.rule),
             Decision::Denied(denial) => Err(denial),
         }
@@ -282,6 +299,8 @@ impl Permit {
             let vouched = looking(&self.standing.looks, move || vouch(&script)).await;
             vouched.ok_or(NotPermitted::Unknown("the script's folders do not answer"))??;
         }
+        // The last of several judgements of one command, each of which may deny it.
+        self.standing.counts.count(About::Command, true);
         Ok(())
     }
 
@@ -320,7 +339,10 @@ impl Permit {
         };
         match judge(&self.standing.policy, &question) {
             Decision::Allowed(grant) => Ok(grant.rule),
-            Decision::Denied(denial) => Err(denial),
+            Decision::Denied(denial) => {
+                self.standing.counts.count(About::Command, false);
+                Err(denial)
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod explain;
 pub mod machine;
 pub mod reload;
 pub mod script;
+pub mod counts;
 pub mod gate;
 #[cfg(test)]
 mod model;

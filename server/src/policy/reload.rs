@@ -1,6 +1,9 @@
 //! The policy that holds, and how it is replaced: SIGHUP reads the file again. A broken file changes nothing.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use remex_daemon::FileError;
 use tokio::{sync::watch, task::spawn_blocking};
@@ -36,6 +39,24 @@ impl PolicyReloader {
         self.current.subscribe()
     }
 
+    /// Which tells those who go by [`Self::current`], for whoever takes this one's place.
+    pub fn sender(&self) -> watch::Sender<Option<Arc<AccessPolicy>>> {
+        self.current.clone()
+    }
+
+    /// In place of the one that `current` is of, which was told to stop: whoever goes by it, goes by this file.
+    #[must_use]
+    pub fn in_place_of(mut self, current: watch::Sender<Option<Arc<AccessPolicy>>>) -> Self {
+        current.send_replace(self.current.borrow().clone());
+        self.current = current;
+        self
+    }
+
+    /// The file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// Reads the file again whenever that is asked for, until `stop`.
     pub async fn run(self, mut reload: watch::Receiver<u64>, stop: CancellationToken) {
         let Some(file) = self.file else {
@@ -52,8 +73,14 @@ impl PolicyReloader {
                 Ok(Ok(policy)) => {
                     warn_of_broad(&policy);
                     let rules = policy.rules.len();
-                    // In one step: nothing is judged by half of it.
-                    self.current.send_replace(Some(Arc::new(policy)));
+                    // In one step: nothing is judged by half of it. Another one may have taken its place meanwhile.
+                    self.current.send_if_modified(|current| {
+                        let goes_on = !stop.is_cancelled();
+                        if goes_on {
+                            *current = Some(Arc::new(policy));
+                        }
+                        goes_on
+                    });
                     tracing::info!(rules, "--policy: the policy was read again");
                 }
                 Ok(Err(error)) => {

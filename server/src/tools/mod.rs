@@ -6,6 +6,7 @@ mod doctor;
 pub mod operate;
 mod policy;
 mod token;
+mod upgrade;
 
 use std::{io, path::PathBuf};
 
@@ -47,6 +48,13 @@ pub enum Tool {
     },
     /// Have the remexd that runs read its configuration, certificates and tokens again
     Reload {
+        /// Which one.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Have the remexd that runs execute the program that is installed now in its place: no connection is refused, durable
+    /// executions run on, and what else runs gets the drain timeout
+    Upgrade {
         /// Which one.
         #[command(flatten)]
         which: Which,
@@ -150,6 +158,7 @@ impl Tool {
             Self::Status { which, json } => operate::status(which, *json)?,
             Self::Drain { which, kill } => operate::drain(which, *kill)?,
             Self::Reload { which } => operate::reload(which)?,
+            Self::Upgrade { which } => upgrade::upgrade(which)?,
             Self::LogLevel { which, level } => operate::log_level(which, *level)?,
             Self::Doctor { which } => doctor::examine(which)?,
         }

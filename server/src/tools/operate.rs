@@ -110,7 +110,7 @@ pub(super) fn print(text: &str) -> Result<(), ToolError> {
     printed.map_err(|error| ToolError::Internal(format!("stdout takes nothing: {error}")))
 }
 
-fn failed(error: CallError) -> ToolError {
+pub(super) fn failed(error: CallError) -> ToolError {
     match error {
         CallError::Refused(why) => ToolError::Usage(why),
         CallError::Nobody { .. } | CallError::Gone | CallError::Io(_) | CallError::Foreign(_) => {
@@ -119,6 +119,6 @@ fn failed(error: CallError) -> ToolError {
     }
 }
 
-fn unexpected() -> ToolError {
+pub(super) fn unexpected() -> ToolError {
     ToolError::Unavailable("remexd answers something else; is it of another version?".into())
 }

@@ -26,7 +26,7 @@ use super::{
     watched::Watch,
 };
 use crate::{
-    journal::{DiskFolder, Writer},
+    journal::{DiskFolder, JournalCosts, Writer},
     lifecycle::presence::Presence,
     packet,
     process::{
@@ -154,6 +154,7 @@ impl Supervisor {
             if let State::Ended { report, .. } = &self.state
                 && let Some(server) = &mut self.server
             {
+                server.send(&Report::Costs(JournalCosts::of_this_process()));
                 server.send(report);
             }
         }
@@ -391,6 +392,7 @@ impl Supervisor {
 
     fn end(&mut self, report: Report) {
         if let Some(server) = &mut self.server {
+            server.send(&Report::Costs(JournalCosts::of_this_process()));
             server.send(&report);
         }
         let is_kept = matches!(report, Report::Ended { kept: true, .. });

@@ -25,10 +25,12 @@ mod survey;
 mod inspect;
 mod recover;
 mod claims;
+mod costs;
 mod boot;
 
 pub use boot::boot_id;
 pub use claims::{ClaimError, Claimed, Claims, Swept};
+pub use costs::JournalCosts;
 pub use error::{OpenError, Operation, ReadError, StorageError, Unsupported};
 pub use folder::{PREPARED_BYTES, open, prepare, remove, sweep_removed};
 pub use format::{FORMAT_VERSION, MAX_ID_BYTES, SyncMode, is_valid_id};

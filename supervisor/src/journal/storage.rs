@@ -19,6 +19,8 @@ use rustix::{
     rand::{GetRandomFlags, getrandom},
 };
 
+use super::costs;
+
 /// A folder, and what is done in it. Names are relative to it and never followed if they are symbolic links.
 pub trait Folder: Sized + fmt::Debug {
     /// A file in it.
@@ -167,7 +169,9 @@ impl Folder for DiskFolder {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fs::fsync(&*self.0)?)
+        fs::fsync(&*self.0)?;
+        costs::synced();
+        Ok(())
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -193,7 +197,9 @@ impl StoredFile for File {
     }
 
     fn write_at(&self, bytes: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        retry(|| Ok(rustix::io::pwritev(self, bytes, offset)?))
+        let written = retry(|| Ok(rustix::io::pwritev(self, bytes, offset)?))?;
+        costs::wrote(written);
+        Ok(written)
     }
 
     fn allocate(&self, from: u64, to: u64) -> io::Result<()> {
@@ -215,7 +221,9 @@ impl StoredFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        retry(|| self.sync_data())
+        retry(|| self.sync_data())?;
+        costs::synced();
+        Ok(())
     }
 }
 

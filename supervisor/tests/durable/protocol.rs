@@ -16,6 +16,7 @@ use remex_supervisor::{
             Stage, Status, StdinPiece, VERSION,
         },
     },
+    journal::JournalCosts,
     lifecycle::{
         event::Exit,
         outcome::{Cause, ExitReason, Outcome},
@@ -220,6 +221,10 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 #[test]
 fn version_1_is_what_it_was() {
+    let costs = Report::Costs(JournalCosts {
+        written_bytes: 4096,
+        syncs: 3,
+    });
     let mut kept = VERSION_1.lines();
     let mut written = String::new();
     for request in requests() {
@@ -229,7 +234,7 @@ fn version_1_is_what_it_was() {
             assert_eq!(LinkRequest::decode(&bytes(line)), Ok(Some(request)));
         }
     }
-    for report in reports() {
+    for report in reports().into_iter().chain([costs]) {
         let packet = report.encode(1);
         let _ = writeln!(written, "{}", hex(&packet));
         if let Some(line) = kept.next() {

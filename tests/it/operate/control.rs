@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A subcommand for the remexd whose state is in `home`.
-async fn ask(home: &Home, words: &[&str]) -> Output {
+pub(super) async fn ask(home: &Home, words: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(binary("remexd"));
     command
         .args(words)
@@ -23,7 +23,7 @@ async fn ask(home: &Home, words: &[&str]) -> Output {
 }
 
 /// What it printed, if it did what it was asked for.
-async fn asked(home: &Home, words: &[&str]) -> String {
+pub(super) async fn asked(home: &Home, words: &[&str]) -> String {
     let output = ask(home, words).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {stderr}");
@@ -219,12 +219,12 @@ async fn reload_reads_the_file_again_and_says_what_has_to_wait() {
     let flags = ["--config", file.to_str().unwrap()];
     let mut daemon = Daemon::spawn(&home, home.service(&flags)).await;
     assert_eq!(asked(&home, &["reload"]).await, "");
-    write("log-level = \"info\"\ndrain-timeout = \"1h\"\nmax-executions = 7\n");
+    write("log-level = \"info\"\ndrain-timeout = \"1h\"\nsync = \"start\"\n");
     let said = asked(&home, &["reload"]).await;
     for line in [
         "changed: log-level",
         "changed: drain-timeout",
-        "holds from the next start on: max-executions",
+        "holds from the next start on: sync",
     ] {
         assert!(said.lines().any(|one| one == line), "{said}");
     }

@@ -269,3 +269,66 @@ async fn metrics_are_told_during_a_drain_and_off_loopback_never() {
     daemon.signal(rustix::process::Signal::TERM);
     daemon.wait().await;
 }
+
+#[tokio::test]
+async fn decisions_of_the_policy_are_counted_once_for_each_command() {
+    let home = Home::new();
+    let file = home.path("policy.toml");
+    let rule = "[[rule]]\nname = 'echo'\ndecision = 'allow'\nusers = ['root']\nprograms = ['/bin/echo', '/usr/bin/echo']\narguments = ['x']\n\
+                force.isolation = 'off'\n";
+    std::fs::write(&file, rule).expect("a policy");
+    let flags = [&METRICS[..], &["--policy", file.to_str().expect("UTF-8")]].concat();
+    let daemon = Daemon::start_in(&home, &flags).await;
+    let url = daemon.url("metrics");
+    let count = |scrape: &Scrape, about: &str, decision: &str| {
+        scrape.count(&format!(
+            "remex_policy_decisions_total{{about=\"{about}\",decision=\"{decision}\"}}"
+        ))
+    };
+    let argv = |words: &[&str]| RunRequest {
+        command: Some(Command {
+            argv: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..Command::default()
+        }),
+        ..RunRequest::default()
+    };
+    let before = Scrape::of(url).await;
+    assert_eq!(
+        count(&before, "command", "allow") + count(&before, "command", "deny"),
+        0
+    );
+    for _ in 0..3 {
+        run(&daemon, argv(&["echo", "x"])).await.unwrap();
+    }
+    for _ in 0..2 {
+        run(&daemon, argv(&["true"])).await.unwrap_err();
+    }
+    let after = Scrape::of(url).await;
+    assert_eq!(count(&after, "command", "allow"), 3);
+    assert_eq!(count(&after, "command", "deny"), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_journals_cost_is_counted() {
+    for (sync, syncs) in [("none", false), ("all", true)] {
+        let daemon = Daemon::start(&[&METRICS[..], &["--sync", sync]].concat()).await;
+        let url = daemon.url("metrics");
+        let before = Scrape::of(url).await;
+        let (bytes, synced) = (
+            "remex_journal_written_bytes_total",
+            "remex_journal_syncs_total",
+        );
+        let command = remex_client::Command::shell("head -c 100000 /dev/zero").request_id("costs");
+        let outcome = soon("a run", daemon.client().await.run(command))
+            .await
+            .unwrap();
+        assert_eq!(outcome.exit.status_code(), 0);
+        let after = until(url, "the cost of a journal", |scrape| {
+            scrape.count(bytes) >= before.count(bytes) + 100_000
+        })
+        .await;
+        assert_eq!(after.count(synced) > before.count(synced), syncs, "{sync}");
+        daemon.stop().await;
+    }
+}

@@ -2,6 +2,11 @@
 
 mod control;
 mod doctor;
+mod gateway;
+mod journal;
 mod metrics;
 mod prometheus;
+mod reload;
 mod scraper;
+mod sockets;
+mod upgrade;

@@ -85,6 +85,59 @@ async fn the_gateway_tells_its_start_its_life_and_its_drain() {
     assert_is_told_all(gateway, &home, &home.path("ready")).await;
 }
 
+/// The microseconds of `CLOCK_MONOTONIC` at which a reload began, as `news` says.
+fn reloading_since(news: &str) -> u128 {
+    let (state, time) = news.split_once('\n').unwrap_or_else(|| panic!("{news}"));
+    assert_eq!(state, "RELOADING=1");
+    let time = time.strip_prefix("MONOTONIC_USEC=").expect("its time");
+    time.parse().expect("a number")
+}
+
+fn monotonic() -> u128 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u128::try_from(now.tv_sec).expect("since the boot");
+    seconds * 1_000_000 + u128::try_from(now.tv_nsec).expect("less than a second") / 1000
+}
+
+/// What a manager hears of reloads of a daemon that is `started` without a terminal: each begins behind its cause, and
+/// ends, whether or not anything could be made of it.
+async fn assert_reloads_are_told(manager: &UnixDatagram, pid: Pid, file: &Path, valid: &str) {
+    assert_eq!(next_news(manager).await, "READY=1");
+    for text in [valid, "nonsense\n", valid] {
+        std::fs::write(file, text).expect("a file");
+        let asked = monotonic();
+        kill_process(pid, Signal::HUP).expect("it runs");
+        let since = reloading_since(&next_news(manager).await);
+        assert!((asked..=monotonic()).contains(&since), "{asked} {since}");
+        assert_eq!(next_news(manager).await, "READY=1");
+    }
+}
+
+#[tokio::test]
+async fn a_manager_hears_of_each_reload_of_remexd() {
+    let home = Home::new();
+    let manager = UnixDatagram::bind(home.path("notify")).expect("a socket");
+    let (file, valid) = (
+        home.path("remexd.toml"),
+        "listen = [\"127.0.0.1:0\"]\nno-legacy = true\n",
+    );
+    std::fs::write(&file, valid).expect("a file");
+    let command = home.service(&["--config", file.to_str().expect("UTF-8")]);
+    let command = managed(command, &home.path("notify"), WATCHDOG);
+    let daemon = Daemon::spawn(&home, command).await;
+    assert_reloads_are_told(&manager, daemon.pid(), &file, valid).await;
+    // To be asked by `remexd reload` is the same.
+    let mut reload = Command::new(binary("remexd"));
+    reload
+        .args(["reload", "--state-dir"])
+        .arg(home.path("state"));
+    let reloaded = soon("a reload", reload.output()).await.expect("it runs");
+    assert!(reloaded.status.success(), "{reloaded:?}");
+    reloading_since(&next_news(&manager).await);
+    assert_eq!(next_news(&manager).await, "READY=1");
+    daemon.stop().await;
+}
+
 /// Its socket is full from the first moments on, as that of a manager that hangs.
 #[tokio::test]
 async fn a_manager_that_does_not_read_holds_up_nothing() {

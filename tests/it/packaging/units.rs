@@ -19,7 +19,10 @@ fn unit(program: &str) -> PathBuf {
 fn systemd_finds_nothing_wrong_with_the_units() {
     skip_unless!(tools::program("systemd-analyze"));
     let home = Home::new();
-    for program in ["remexd", "remex-gateway"] {
+    for (program, sockets) in [
+        ("remexd", &["remexd.socket", "remexd-legacy.socket"][..]),
+        ("remex-gateway", &["remex-gateway.socket"]),
+    ] {
         let text = fs::read_to_string(unit(program)).expect("the unit");
         let installed = format!("ExecStart=/usr/sbin/{program} ");
         assert_eq!(text.matches(&installed).count(), 1, "{program}");
@@ -27,9 +30,14 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         let built = format!("ExecStart={} ", binary(program).display());
         let file = home.path(&format!("{program}.service"));
         fs::write(&file, text.replace(&installed, &built)).expect("a file");
+        for socket in sockets {
+            let copied = fs::copy(unit(program).with_file_name(socket), home.path(socket));
+            copied.expect("the unit of a socket");
+        }
         let verified = Command::new("systemd-analyze")
             .args(["verify", "--man=no"])
             .arg(&file)
+            .args(sockets.iter().map(|socket| home.path(socket)))
             .output()
             .expect("it runs");
         let said = String::from_utf8_lossy(&verified.stderr);
@@ -82,5 +90,57 @@ fn the_unit_of_the_server_spares_commands() {
         let is_setting =
             |line: &str| line.starts_with(taken) && !line.starts_with("RestartPrevent");
         assert!(!text.lines().any(is_setting), "commands inherit {taken}…");
+    }
+}
+
+/// What the units of sockets bind is what the daemons serve as they are installed, and what their names say is a key.
+#[test]
+fn the_sockets_are_those_of_the_installed_settings() {
+    for (program, file, key, default) in [
+        (
+            "remexd",
+            "remexd.socket",
+            "listen",
+            "gRPC on 127.0.0.1:50051",
+        ),
+        ("remexd", "remexd-legacy.socket", "legacy", ""),
+        ("remex-gateway", "remex-gateway.socket", "legacy", ""),
+    ] {
+        let text = fs::read_to_string(unit(program).with_file_name(file)).expect("the unit");
+        let values = |key: &str| -> Vec<String> {
+            let lines = text
+                .lines()
+                .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(values("FileDescriptorName"), [key]);
+        assert_eq!(values("BindIPv6Only"), ["ipv6-only"]);
+        let home = Home::new();
+        let settings = unit(program).with_file_name(format!("{program}.toml"));
+        let check = Command::new(binary(program))
+            .arg("--config")
+            .arg(settings)
+            .arg("--check")
+            .env("XDG_STATE_HOME", home.folder())
+            .output()
+            .expect("it runs");
+        let served = String::from_utf8_lossy(&check.stdout);
+        assert!(served.contains(default), "{served}");
+        let bound = values("ListenStream")
+            .into_iter()
+            .map(|address| ("tcp", address));
+        let bound = bound.chain(
+            values("ListenDatagram")
+                .into_iter()
+                .map(|address| ("udp", address)),
+        );
+        for (scheme, address) in bound {
+            let url = if key == "listen" {
+                address
+            } else {
+                format!("{scheme}://{address}: ")
+            };
+            assert!(served.contains(&url), "{url}: {served}");
+        }
     }
 }

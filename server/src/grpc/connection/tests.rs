@@ -12,8 +12,8 @@ use crate::execution::testing::executions;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn server() -> Server {
-    let users = Arc::new(Users::daemon());
-    let (_, trust) = tokio::sync::watch::channel(Arc::default());
+    let (_, users) = watch::channel(Arc::new(Users::daemon()));
+    let (_, trust) = watch::channel(Arc::default());
     let folder = tempfile::tempdir().unwrap();
     let executions = executions(folder.path(), 1);
     let gate = PolicyGate::open(Arc::clone(executions.spawner()));

@@ -8,6 +8,7 @@ use super::{BlockedBy, Malformed, Stage, Status, open, packet};
 use crate::{
     codec::{Decoder, Encoder},
     durable::exit,
+    journal::JournalCosts,
     lifecycle::{
         event::Exit,
         output::{Chunk, OutputStream},
@@ -85,6 +86,8 @@ pub enum Report {
         /// The output.
         chunk: Chunk,
     },
+    /// What its journal has cost so far.
+    Costs(JournalCosts),
     /// The last event.
     Ended {
         /// Its sequence.
@@ -181,6 +184,11 @@ impl Report {
                 out.bool(*kept);
                 114
             }
+            Self::Costs(costs) => {
+                out.u64(costs.written_bytes);
+                out.u64(costs.syncs);
+                115
+            }
         }
     }
 
@@ -239,6 +247,10 @@ impl Report {
                 exit: exit::decode(from)?,
                 kept: from.bool()?,
             },
+            115 => Self::Costs(JournalCosts {
+                written_bytes: from.u64()?,
+                syncs: from.u64()?,
+            }),
             _ => return Some(None),
         }))
     }

@@ -1,0 +1,103 @@
+//! `remexd upgrade`: tries what is installed now, has the remexd that runs execute it, and looks what serves then.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    ToolError,
+    operate::{Which, failed, print, unexpected},
+};
+use crate::control::{
+    call,
+    message::{Answered, Instruction, RunningProgram},
+    until_gone,
+};
+
+/// What another program may take to serve.
+const START_TIME: Duration = Duration::from_mins(1);
+
+/// How often it is asked meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+pub(super) fn upgrade(which: &Which) -> Result<(), ToolError> {
+    let folder = which.folder()?;
+    let old = program(&folder)?;
+    try_out(&old)?;
+    let installed = identity(&old.file)?;
+    let (answered, connection) = call(&folder, Instruction::Upgrade {}).map_err(failed)?;
+    if answered != Answered::Upgrading {
+        return Err(unexpected());
+    }
+    until_gone(connection).map_err(|error| failed(error.into()))?;
+    let new = started(&folder, old.pid)?;
+    if new.identity != installed {
+        return Err(ToolError::Unavailable(format!(
+            "{} could not serve, as the log says; the program before it, version {}, was executed again and serves",
+            old.file.display(),
+            new.version
+        )));
+    }
+    print(&format!("remexd {} serves", new.version))
+}
+
+fn program(folder: &Path) -> Result<RunningProgram, ToolError> {
+    match call(folder, Instruction::Program {}).map_err(failed)?.0 {
+        Answered::Program(program) => Ok(program),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Has the program say what it makes of the configuration: whether it can be executed here, and takes these flags and files.
+fn try_out(old: &RunningProgram) -> Result<(), ToolError> {
+    let file = old.file.display();
+    let tried = Command::new(&old.file)
+        .args(&old.arguments)
+        .arg("--check")
+        .current_dir(&old.directory)
+        .output();
+    let tried = tried.map_err(|error| {
+        ToolError::Unavailable(format!(
+            "{file} cannot be executed, and the old one serves: {error}"
+        ))
+    })?;
+    if tried.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&tried.stderr);
+    Err(ToolError::Usage(format!(
+        "{file} --check: {}; the old one serves: {}",
+        tried.status,
+        said.trim()
+    )))
+}
+
+fn identity(file: &Path) -> Result<(u64, u64), ToolError> {
+    let of = fs::metadata(file).map_err(|source| ToolError::File {
+        file: file.to_owned(),
+        source,
+    })?;
+    Ok((of.dev(), of.ino()))
+}
+
+/// What serves in the process `pid`, once something does.
+fn started(folder: &Path, pid: u32) -> Result<RunningProgram, ToolError> {
+    let give_up = Instant::now() + START_TIME;
+    loop {
+        match program(folder) {
+            Err(ToolError::Unavailable(_)) if Instant::now() < give_up => {
+                if !Path::new("/proc").join(pid.to_string()).exists() {
+                    let why = format!("process {pid} has ended; its log says why");
+                    return Err(ToolError::Unavailable(why));
+                }
+                thread::sleep(LOOK_AGAIN);
+            }
+            found => return found,
+        }
+    }
+}
