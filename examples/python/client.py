@@ -63,7 +63,10 @@ def parse():
 def main():
     args = parse()
     try:
-        return args.verb(args)
+        code = args.verb(args)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return code
     except (grpc.RpcError, ClientError) as error:
         text, code = describe(error)
         print(f"client: {text}", file=sys.stderr)
@@ -78,4 +81,6 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Not sys.exit(): a thread of grpcio that the interpreter stops on its way out may hold the lock that the end
+    # of its call then waits for, in one of some hundred runs for ever.
+    os._exit(main())
