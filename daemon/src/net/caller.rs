@@ -65,6 +65,11 @@ pub enum PeerUnknown {
         "the kernel names no owner of the local socket {0}; it was closed before it could be asked"
     )]
     NoOwner(SocketAddr),
+    /// The kernel tells of no socket at all.
+    #[error(
+        "the kernel does not say whose local sockets are: its module {0} is not there; load it (modprobe {0}), or call over a Unix socket, --listen unix:/PATH"
+    )]
+    NoModule(&'static str),
     /// The kernel could not be asked.
     #[error(
         "the kernel does not say whose a local connection over TCP is ({0}); over a Unix socket, --listen unix:/PATH, it does"

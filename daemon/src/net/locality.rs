@@ -29,15 +29,38 @@ pub enum Locality {
 /// Whose the TCP connection from `peer` to our `local` address is. The own socket must still be connected afterwards:
 /// if not, the port may have found another owner meanwhile, and the answer is void.
 pub fn identify_tcp(peer: SocketAddr, local: SocketAddr) -> Locality {
-    classify(peer, local, peer::tcp_owner(peer, local))
+    let owner = peer::tcp_owner(peer, local);
+    classify(peer, local, owner, || {
+        let tells = peer::tells_of_tcp(peer, local);
+        tells.map(|tells| no_owner(peer, tells, "tcp_diag"))
+    })
 }
 
 /// Whose the datagram from `peer` to our `local` address is, received on the socket of inode `own_inode`.
 pub fn identify_udp(peer: SocketAddr, local: SocketAddr, own_inode: u64) -> Locality {
-    classify(peer, local, peer::udp_owner(peer, local, own_inode))
+    let owner = peer::udp_owner(peer, local, own_inode);
+    classify(peer, local, owner, || {
+        let tells = peer::tells_of_udp(peer, local);
+        tells.map(|tells| no_owner(peer, tells, "udp_diag"))
+    })
 }
 
-fn classify(peer: SocketAddr, local: SocketAddr, owner: io::Result<Option<Owner>>) -> Locality {
+/// Of a kernel that tells of sockets, or else lacks its `module`.
+fn no_owner(peer: SocketAddr, tells: bool, module: &'static str) -> PeerUnknown {
+    if tells {
+        PeerUnknown::NoOwner(peer)
+    } else {
+        PeerUnknown::NoModule(module)
+    }
+}
+
+/// `unknown` says why a peer of this machine has no owner.
+fn classify(
+    peer: SocketAddr,
+    local: SocketAddr,
+    owner: io::Result<Option<Owner>>,
+    unknown: impl FnOnce() -> io::Result<PeerUnknown>,
+) -> Locality {
     if let Ok(Some(owner)) = owner {
         return Locality::Local {
             uid: owner.uid,
@@ -49,7 +72,7 @@ fn classify(peer: SocketAddr, local: SocketAddr, owner: io::Result<Option<Owner>
     }
     Locality::Unknown(match owner {
         Err(error) => PeerUnknown::Kernel(error),
-        Ok(_) => PeerUnknown::NoOwner(peer),
+        Ok(_) => unknown().unwrap_or_else(PeerUnknown::Kernel),
     })
 }
 
@@ -78,7 +101,8 @@ mod tests {
 
     fn classified(peer: &str, owner: io::Result<Option<Owner>>) -> Locality {
         let local = "127.0.0.1:1".parse().unwrap();
-        classify(peer.parse().unwrap(), local, owner)
+        let peer = peer.parse().unwrap();
+        classify(peer, local, owner, || Ok(no_owner(peer, true, "")))
     }
 
     #[test]
@@ -107,6 +131,23 @@ mod tests {
         assert!(matches!(silent, Locality::Unknown(PeerUnknown::Kernel(_))));
         let mapped = classified("[::ffff:127.0.0.1]:9", Ok(None));
         assert!(matches!(mapped, Locality::Unknown(_)));
+    }
+
+    #[test]
+    fn a_kernel_without_its_module_is_named() {
+        let (peer, local) = (
+            "127.0.0.1:9".parse().unwrap(),
+            "127.0.0.1:1".parse().unwrap(),
+        );
+        let module = || Ok(no_owner(peer, false, "tcp_diag"));
+        let Locality::Unknown(why) = classify(peer, local, Ok(None), module) else {
+            panic!("it is of this machine");
+        };
+        let why = why.to_string();
+        assert!(
+            why.contains("modprobe tcp_diag") && why.contains("unix:/PATH"),
+            "{why}"
+        );
     }
 
     #[test]

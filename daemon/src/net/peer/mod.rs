@@ -101,6 +101,22 @@ pub fn tcp_peer_gone(peer: SocketAddr, local: SocketAddr) -> io::Result<bool> {
     Ok(tcp_state(peer, local)?.is_none_or(|socket| socket.inode == 0))
 }
 
+/// Whether the kernel tells of TCP sockets, as it does of ours at `local`, be it the one connected to `peer` or its listener.
+/// Without its module it says of each that it is not there.
+pub fn tells_of_tcp(peer: SocketAddr, local: SocketAddr) -> io::Result<bool> {
+    Ok(diag::find(Kind::Tcp, local, peer)?.is_some())
+}
+
+/// The same for UDP.
+pub fn tells_of_udp(peer: SocketAddr, local: SocketAddr) -> io::Result<bool> {
+    let mut ours = local;
+    if ours.ip().to_canonical().is_unspecified() {
+        ours.set_ip(peer.ip());
+    }
+    // The ends stand the other way round there, see `udp_owner`.
+    Ok(diag::find(Kind::Udp, peer, ours)?.is_some())
+}
+
 /// The owner of the local UDP socket at `peer`, from which a datagram came to `local`, our socket of inode `own_inode`.
 /// If ours is bound to the unspecified address, the peer's is taken for it. `None`: no process holds it.
 pub fn udp_owner(peer: SocketAddr, local: SocketAddr, own_inode: u64) -> io::Result<Option<Owner>> {
@@ -192,6 +208,42 @@ mod tests {
         drop(client);
         assert!(tcp_peer_gone(peer, local).unwrap());
         assert_eq!(tcp_owner(peer, local).unwrap(), None);
+    }
+
+    #[test]
+    fn that_there_is_no_peer_is_told_from_a_kernel_that_says_nothing() {
+        for ip in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let listener = TcpListener::bind(ip).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let host = if ip.starts_with('[') {
+                "::1"
+            } else {
+                "127.0.0.1"
+            };
+            let at = SocketAddr::new(host.parse().unwrap(), port);
+            let client = TcpStream::connect(at).unwrap();
+            // With a RST, after which nothing is left of our own socket either.
+            socket_without_linger(&client);
+            drop(client);
+            let (server, peer) = listener.accept().unwrap();
+            let local = server.local_addr().unwrap();
+            assert_eq!(tcp_owner(peer, local).unwrap(), None, "{ip}");
+            assert!(tells_of_tcp(peer, local).unwrap(), "{ip}");
+
+            let server = UdpSocket::bind(ip).unwrap();
+            let local = server.local_addr().unwrap();
+            let client = UdpSocket::bind(SocketAddr::new(at.ip(), 0)).unwrap();
+            client
+                .send_to(b"x", SocketAddr::new(at.ip(), local.port()))
+                .unwrap();
+            drop(client);
+            let (_, from) = server.recv_from(&mut [0; 1]).unwrap();
+            assert!(tells_of_udp(from, local).unwrap(), "{ip}");
+        }
+    }
+
+    fn socket_without_linger(stream: &TcpStream) {
+        rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO)).unwrap();
     }
 
     #[test]
