@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
 use remex::v1::{Execution, OnDisconnect, execution::State};
-use remex_client::{Event, Exit};
+use remex_client::{Event, Exit, Signal};
 use serde::Serialize;
 
 /// An event, and which it is.
@@ -176,6 +176,58 @@ pub(super) fn echoed(echo: &str) -> String {
     text(&Echoed { text: echo })
 }
 
+/// The execution that `remex start` has started, or `remex rm` forgotten.
+pub(super) fn named(execution_id: &str) -> String {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        execution_id: &'a str,
+    }
+    text(&Named { execution_id })
+}
+
+/// What `remex kill` has sent, and to whom.
+pub(super) fn signalled(execution_id: &str, signal: Signal) -> String {
+    #[derive(Serialize)]
+    struct Signalled<'a> {
+        execution_id: &'a str,
+        signal: String,
+    }
+    text(&Signalled {
+        execution_id,
+        signal: signal.to_string(),
+    })
+}
+
+/// A piece of what came over an old wire, behind so many bytes.
+pub(super) fn legacy_output(offset: u64, output: &str) -> String {
+    #[derive(Serialize)]
+    struct Output<'a> {
+        event: &'static str,
+        offset: u64,
+        text: &'a str,
+    }
+    text(&Output {
+        event: "output",
+        offset,
+        text: output,
+    })
+}
+
+/// Its end: the exit code, if there is one, and how many bytes there were.
+pub(super) fn legacy_end(exit_code: Option<u8>, bytes: u64) -> String {
+    #[derive(Serialize)]
+    struct End {
+        event: &'static str,
+        exit_code: Option<u8>,
+        bytes: u64,
+    }
+    text(&End {
+        event: "exited",
+        exit_code,
+        bytes,
+    })
+}
+
 fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
@@ -285,6 +337,20 @@ mod tests {
             assert_eq!(super::event("x", 9, &event), format!("{text}\n"));
         }
     }
+
+    #[test]
+    fn what_was_done_to_an_execution_is_one_line() {
+        assert_eq!(named("x"), "{\"execution_id\":\"x\"}\n");
+        assert_eq!(
+            signalled("x", Signal::KILL),
+            "{\"execution_id\":\"x\",\"signal\":\"SIGKILL\"}\n"
+        );
+        assert_eq!(
+            legacy_end(None, 7),
+            "{\"event\":\"exited\",\"exit_code\":null,\"bytes\":7}\n"
+        );
+    }
+
     #[test]
     fn a_record_is_one_line() {
         let record = Execution {

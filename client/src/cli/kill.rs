@@ -6,7 +6,7 @@ use remex::v1::{SignalRequest, execution::State};
 use remex_client::{Error, Reason, Signal};
 
 use super::{
-    Failure, complete, ids,
+    Failure, complete, ids, json, print,
     server::{Server, ServerArgs},
     values,
 };
@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// The executions: their ids, or the beginning of one.
     #[arg(value_name = "ID", required_unless_present = "all", add = complete::ids(&complete::ACTIVE))]
     ids: Vec<String>,
+    /// Print each that was sent the signal as a line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// `words` with each `-9` and `-KILL`, from the word at `begin` on, as the value of `--signal`.
@@ -63,7 +66,7 @@ fn is_signal(word: &str) -> bool {
 
 pub(crate) async fn kill(server: &Server, args: &Args) -> Result<u8, Failure> {
     let client = server.connect().await?;
-    let signal = i32::from(args.signal.unwrap_or(Signal::TERM).number());
+    let signal = args.signal.unwrap_or(Signal::TERM);
     let named = if args.all {
         let running = ids::list(&client, &[State::Starting, State::Running]).await?;
         running
@@ -75,13 +78,15 @@ pub(crate) async fn kill(server: &Server, args: &Args) -> Result<u8, Failure> {
     };
     let signalled = ids::each(&client, &named, async |execution_id| {
         let request = SignalRequest {
-            execution_id,
-            signal,
+            execution_id: execution_id.clone(),
+            signal: signal.number().into(),
         };
         match client.exec().signal(request).await.map_err(Error::from) {
             // It was listed, and ended by itself.
             Err(error) if args.all && has_gone(&error) => Ok(()),
-            sent => sent.map(drop).map_err(Failure::from),
+            Err(error) => Err(error.into()),
+            Ok(_) if args.json => print::out(&json::signalled(&execution_id, signal)),
+            Ok(_) => Ok(()),
         }
     });
     ids::all(signalled.await?)?;

@@ -7,7 +7,7 @@ use remex_client::v1::OnDisconnect;
 use super::{
     Failure,
     command::{CommandArgs, refused},
-    escape, print,
+    escape, json, print,
     run::terminal,
     server::{Server, ServerArgs},
 };
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// As is done without it too.
     #[arg(short, long, hide = true)]
     detach: bool,
+    /// Print it as a line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) async fn start(server: &Server, args: &Args) -> Result<u8, Failure> {
@@ -55,6 +58,10 @@ pub(crate) async fn start(server: &Server, args: &Args) -> Result<u8, Failure> {
     let client = server.connect().await?;
     let started = client.start(command).await;
     let execution = started.map_err(|error| refused(error, &args.command))?;
-    print::out(&format!("{}\n", escape::line(execution.id())))?;
+    print::out(&if args.json {
+        json::named(execution.id())
+    } else {
+        format!("{}\n", escape::line(execution.id()))
+    })?;
     Ok(0)
 }

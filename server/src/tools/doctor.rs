@@ -11,6 +11,7 @@ use std::{
 use remex_daemon::net::{Locality, identify_tcp};
 use remex_supervisor::process::{CgroupOffer, clone3_offer, landlock_abi, may_switch};
 use rustix::process::{PidfdFlags, geteuid, getpid, pidfd_open};
+use serde::{Serialize, Serializer};
 
 use super::{ToolError, operate};
 use crate::proc;
@@ -25,8 +26,10 @@ const SYNC_BYTES: usize = 4096;
 const SLOW_SYNC: Duration = Duration::from_millis(20);
 
 /// How grave it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Grade {
+    #[serde(rename = "ok")]
     Good,
     /// remexd serves, with less.
     Less,
@@ -35,12 +38,21 @@ enum Grade {
 }
 
 /// What was found of one thing.
+#[derive(Serialize)]
 struct Finding {
     subject: &'static str,
     grade: Grade,
     found: String,
     /// How to mend it.
+    #[serde(serialize_with = "given")]
     mend: &'static str,
+}
+
+/// Nothing is null.
+fn given<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Some(text)
+        .filter(|text| !text.is_empty())
+        .serialize(serializer)
 }
 
 impl Finding {
@@ -79,7 +91,7 @@ impl fmt::Display for Finding {
 }
 
 /// Looks at everything; an error where remexd could not serve.
-pub(super) fn examine(which: &operate::Which) -> Result<(), ToolError> {
+pub(super) fn examine(which: &operate::Which, is_json: bool) -> Result<(), ToolError> {
     let folder = which.folder()?;
     let findings = [
         procfs(),
@@ -93,7 +105,11 @@ pub(super) fn examine(which: &operate::Which) -> Result<(), ToolError> {
         sync(&folder),
     ];
     for finding in &findings {
-        operate::print(&finding.to_string())?;
+        if is_json {
+            operate::print_json(finding)?;
+        } else {
+            operate::print(&finding.to_string())?;
+        }
     }
     let missing = findings.iter().filter(|one| one.grade == Grade::Missing);
     match missing.count() {
@@ -170,8 +186,8 @@ fn clone3() -> Finding {
 
 /// Asks the kernel whose a connection of this process's own is.
 fn sock_diag() -> Finding {
-    const MEND: &str = "local callers over TCP cannot be told apart, and are refused; let the container allow AF_NETLINK sockets, \
-                        or let them call over a Unix socket";
+    const MEND: &str = "local callers over TCP cannot be told apart, and are refused; load the kernel's modules tcp_diag and udp_diag, let \
+                        the container allow AF_NETLINK sockets, or let them call over a Unix socket";
     let asked = || {
         let listener =
             TcpListener::bind("127.0.0.1:0").or_else(|_| TcpListener::bind("[::1]:0"))?;
@@ -183,6 +199,7 @@ fn sock_diag() -> Finding {
         Ok(Locality::Local { uid, .. }) if uid == geteuid().as_raw() => {
             Finding::good("sock_diag", "tells whose a local connection is")
         }
+        Ok(Locality::Unknown(why)) => Finding::less("sock_diag", why.to_string(), MEND),
         Ok(other) => Finding::less("sock_diag", format!("{other:?}"), MEND),
         Err(error) => Finding::less("sock_diag", error.to_string(), MEND),
     }

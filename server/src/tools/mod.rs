@@ -33,7 +33,7 @@ pub enum Tool {
         /// Which one.
         #[command(flatten)]
         which: Which,
-        /// As JSON
+        /// As a line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -51,6 +51,9 @@ pub enum Tool {
         /// Which one.
         #[command(flatten)]
         which: Which,
+        /// Say what has changed as a line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Have the remexd that runs execute the program that is installed now in its place: no connection is refused, durable
     /// executions run on, and what else runs gets the drain timeout
@@ -58,6 +61,9 @@ pub enum Tool {
         /// Which one.
         #[command(flatten)]
         which: Which,
+        /// Say what serves then as a line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Have the remexd that runs log what is of this level or graver, until it is reloaded
     LogLevel {
@@ -73,6 +79,9 @@ pub enum Tool {
         /// Which one.
         #[command(flatten)]
         which: Which,
+        /// Each thing as a line of JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -98,6 +107,9 @@ pub enum Token {
         /// When it is not valid any more, such as 2027-01-31T00:00:00Z, or after how long, such as 720h [default: never]
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
+        /// Both on stdout, in a line of JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -109,6 +121,9 @@ pub enum Policies {
         /// The policy
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// As a line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Say whether a caller may run a command, by which rule, and what that forces
     Explain(Box<Asked>),
@@ -152,15 +167,19 @@ impl Tool {
     pub fn run(&self) -> Result<DaemonExit, ToolError> {
         match self {
             Self::Certs(Certs::Init { folder }) => certs::init(folder)?,
-            Self::Token(Token::New { name, expires }) => token::new(name, expires.as_deref())?,
-            Self::Policy(Policies::Test { file }) => policy::test(file)?,
+            Self::Token(Token::New {
+                name,
+                expires,
+                json,
+            }) => token::new(name, expires.as_deref(), *json)?,
+            Self::Policy(Policies::Test { file, json }) => policy::test(file, *json)?,
             Self::Policy(Policies::Explain(asked)) => return policy::explain(asked),
             Self::Status { which, json } => operate::status(which, *json)?,
             Self::Drain { which, kill } => operate::drain(which, *kill)?,
-            Self::Reload { which } => operate::reload(which)?,
-            Self::Upgrade { which } => upgrade::upgrade(which)?,
+            Self::Reload { which, json } => operate::reload(which, *json)?,
+            Self::Upgrade { which, json } => upgrade::upgrade(which, *json)?,
             Self::LogLevel { which, level } => operate::log_level(which, *level)?,
-            Self::Doctor { which } => doctor::examine(which)?,
+            Self::Doctor { which, json } => doctor::examine(which, *json)?,
         }
         Ok(DaemonExit::Success)
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use remex_daemon::logging::LogLevel;
+use serde::Serialize;
 
 use super::ToolError;
 use crate::{
@@ -41,8 +42,7 @@ pub(super) fn status(which: &Which, is_json: bool) -> Result<(), ToolError> {
         return Err(unexpected());
     };
     if is_json {
-        let json = serde_json::to_string_pretty(&status);
-        return print(&json.map_err(|error| ToolError::Internal(error.to_string()))?);
+        return print_json(&status);
     }
     print(&told(&status))
 }
@@ -57,15 +57,18 @@ pub(super) fn drain(which: &Which, kill: bool) -> Result<(), ToolError> {
     until_gone(connection).map_err(|error| failed(error.into()))
 }
 
-pub(super) fn reload(which: &Which) -> Result<(), ToolError> {
+pub(super) fn reload(which: &Which, is_json: bool) -> Result<(), ToolError> {
     let (answered, _) = call(&which.folder()?, Instruction::Reload {}).map_err(failed)?;
-    let Answered::Reloaded(Reloaded {
-        changed,
-        needs_restart,
-    }) = answered
-    else {
+    let Answered::Reloaded(reloaded) = answered else {
         return Err(unexpected());
     };
+    if is_json {
+        return print_json(&reloaded);
+    }
+    let Reloaded {
+        changed,
+        needs_restart,
+    } = reloaded;
     for key in changed {
         print(&format!("changed: {key}"))?;
     }
@@ -108,6 +111,12 @@ fn told(status: &DaemonStatus) -> String {
 pub(super) fn print(text: &str) -> Result<(), ToolError> {
     let printed = writeln!(io::stdout(), "{text}");
     printed.map_err(|error| ToolError::Internal(format!("stdout takes nothing: {error}")))
+}
+
+/// A line of JSON, in a shape that docs/json.md shows.
+pub(super) fn print_json(line: &impl Serialize) -> Result<(), ToolError> {
+    let line = serde_json::to_string(line);
+    print(&line.map_err(|error| ToolError::Internal(error.to_string()))?)
 }
 
 pub(super) fn failed(error: CallError) -> ToolError {

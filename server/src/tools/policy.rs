@@ -10,7 +10,7 @@ use std::{
 
 use remex_daemon::DaemonExit;
 
-use super::ToolError;
+use super::{ToolError, operate::print_json};
 use crate::policy::{
     AccessPolicy, Decision,
     examples::{self, ExampleKeys},
@@ -43,6 +43,9 @@ pub struct Asked {
     /// As this user
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
+    /// Say it in a line of JSON
+    #[arg(long)]
+    json: bool,
     /// In this folder
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
@@ -62,8 +65,12 @@ fn rpc(name: &str) -> Result<Rpc, String> {
         .ok_or_else(|| "is none of Run, Start, Interact".to_owned())
 }
 
-pub(super) fn test(file: &Path) -> Result<(), ToolError> {
-    print(&explain::summary(&load(file)?))
+pub(super) fn test(file: &Path, is_json: bool) -> Result<(), ToolError> {
+    let policy = load(file)?;
+    if is_json {
+        return print_json(&explain::PolicySummary::of(&policy));
+    }
+    print(&explain::summary(&policy))
 }
 
 pub(super) fn explain(asked: &Asked) -> Result<DaemonExit, ToolError> {
@@ -85,7 +92,11 @@ pub(super) fn explain(asked: &Asked) -> Result<DaemonExit, ToolError> {
         on_others: None,
     };
     let question = examples::question(&keys, &ThisMachine).map_err(ToolError::Usage)?;
-    print(&explain::decision(&policy, &question))?;
+    if asked.json {
+        print_json(&explain::ExplainedDecision::of(&policy, &question))?;
+    } else {
+        print(&explain::decision(&policy, &question))?;
+    }
     Ok(match judge(&policy, &question) {
         Decision::Allowed(_) => DaemonExit::Success,
         Decision::Denied(_) => DaemonExit::Denied,

@@ -4,21 +4,35 @@ use std::io::{self, Write};
 
 use jiff::{SignedDuration, Timestamp};
 use remex::duration;
+use serde::Serialize;
 
-use super::ToolError;
+use super::{ToolError, operate};
 use crate::identity::tokens::{self, Name};
 
-pub(super) fn new(name: &Name, expires: Option<&str>) -> Result<(), ToolError> {
+pub(super) fn new(name: &Name, expires: Option<&str>, is_json: bool) -> Result<(), ToolError> {
     let expires = expires
         .map(|text| time(text, Timestamp::now()))
         .transpose()?;
     let token = tokens::new(name.clone(), expires).map_err(|error| {
         ToolError::Internal(format!("the kernel gives no random bytes: {error}"))
     })?;
+    if is_json {
+        return operate::print_json(&NewToken {
+            token: &token.secret,
+            line: token.line.to_string(),
+        });
+    }
     let printed = writeln!(io::stderr(), "{}", token.line)
         .and_then(|()| writeln!(io::stdout(), "{}", token.secret))
         .and_then(|()| io::stdout().flush());
     printed.map_err(|error| ToolError::Internal(format!("the token cannot be printed: {error}")))
+}
+
+/// The token, and what stands for it in the file of `--tokens`.
+#[derive(Serialize)]
+struct NewToken<'a> {
+    token: &'a str,
+    line: String,
 }
 
 /// A time, or how long it is until then.

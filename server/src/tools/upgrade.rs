@@ -9,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
+
 use super::{
     ToolError,
-    operate::{Which, failed, print, unexpected},
+    operate::{Which, failed, print, print_json, unexpected},
 };
 use crate::control::{
     call,
@@ -25,7 +27,7 @@ const START_TIME: Duration = Duration::from_mins(1);
 /// How often it is asked meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-pub(super) fn upgrade(which: &Which) -> Result<(), ToolError> {
+pub(super) fn upgrade(which: &Which, is_json: bool) -> Result<(), ToolError> {
     let folder = which.folder()?;
     let old = program(&folder)?;
     try_out(&old)?;
@@ -43,7 +45,20 @@ pub(super) fn upgrade(which: &Which) -> Result<(), ToolError> {
             new.version
         )));
     }
+    if is_json {
+        return print_json(&Upgraded {
+            version: &new.version,
+            pid: new.pid,
+        });
+    }
     print(&format!("remexd {} serves", new.version))
+}
+
+/// What serves now.
+#[derive(Debug, Serialize)]
+struct Upgraded<'a> {
+    version: &'a str,
+    pid: u32,
 }
 
 fn program(folder: &Path) -> Result<RunningProgram, ToolError> {

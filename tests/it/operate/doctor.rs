@@ -47,6 +47,29 @@ async fn each_thing_is_looked_at() {
 }
 
 #[tokio::test]
+async fn the_same_is_told_in_lines_of_json() {
+    let home = Home::new();
+    let mut command = Command::new(binary("remexd"));
+    command
+        .args(["doctor", "--json", "--state-dir"])
+        .arg(home.path("state"));
+    let (code, text) = doctor(command).await;
+    assert_eq!(code, Some(0), "{text}");
+    let findings: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let subjects: Vec<_> = findings.iter().map(|one| &one["subject"]).collect();
+    assert_eq!(subjects, SUBJECTS);
+    for finding in &findings {
+        let is_good = finding["grade"] == "ok";
+        assert!(is_good || finding["grade"] == "less", "{finding}");
+        assert_eq!(finding["mend"].is_null(), is_good, "{finding}");
+        assert!(finding["found"].is_string(), "{finding}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_is_named_with_how_to_mend_it() {
     skip_unless!(tools::root());
     let home = Home::new();

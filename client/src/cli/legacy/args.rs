@@ -7,13 +7,23 @@ use remex::duration;
 
 use crate::cli::values::{self, LegacyAddress, WireArgs};
 
+/// The shape of what `--json` prints, in lines that no terminal of 80 columns breaks.
+const JSON_HELP: &str = "\
+With --json each line is an object whose \"event\" is one of
+  output  offset, text: what is not of the --charset is replaced
+  exited  exit_code (0 where the wire does not tell, null if there is none),
+          bytes; the last line, and of a whole answer alone";
+
 /// Run a command on a server of the old protocol.
 ///
 /// Its output is passed through as it is; on a terminal it is decoded, and control characters in it are escaped. Exit
 /// code: the command's own where the reply tells it, as those of remex's gateway do on the wire json-header; else 0. 255
 /// for every failure of remex itself.
 #[derive(Debug, clap::Args)]
-#[command(override_usage = "remex legacy [OPTIONS] HOST:PORT COMMAND...")]
+#[command(
+    override_usage = "remex legacy [OPTIONS] HOST:PORT COMMAND...",
+    after_long_help = JSON_HELP
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(super) wire: WireArgs,
@@ -23,6 +33,9 @@ pub(crate) struct Args {
     /// Give up after so long, such as 30s. Without it a datagram has 40 s, and any other answer as long as it takes.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(super) timeout: Option<Duration>,
+    /// Print the output as JSON, an object a line; see `remex help legacy`.
+    #[arg(long)]
+    pub(super) json: bool,
     /// The server: HOST:PORT, udp://HOST:PORT or unix:/PATH.
     #[arg(value_name = "HOST:PORT")]
     pub(super) address: LegacyAddress,

@@ -49,6 +49,11 @@ impl Head {
         }
     }
 
+    /// Nothing stands before what a datagram brings.
+    pub(super) fn of_datagram() -> Self {
+        Self::of(None)
+    }
+
     fn of(body_bytes: Option<u64>) -> Self {
         Self {
             body_bytes,

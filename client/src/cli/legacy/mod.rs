@@ -34,7 +34,7 @@ use self::{
     head::Head,
     progress::{Progress, SLOW},
 };
-use super::{Failure, print, values::LegacyAddress};
+use super::{Failure, json, print, values::LegacyAddress};
 
 /// Bytes of a reply read at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -63,7 +63,9 @@ pub(crate) async fn legacy(args: Args) -> Result<u8, Failure> {
 async fn ask(args: &Args, command: &[u8]) -> Result<u8, Failure> {
     let wrong = |error| Failure::new(format!("{error}; see `remex legacy --help`"));
     let progress = Progress::new();
-    let body = if io::stdout().is_terminal() {
+    let body = if args.json {
+        Body::json(args.charset)
+    } else if io::stdout().is_terminal() {
         Body::shown(args.charset)
     } else {
         Body::as_it_is()
@@ -172,8 +174,7 @@ async fn exchange(
         .map_err(|error| lost(&error))?;
     drop(progress);
     print::bytes(&body.piece(&reply[..count]))?;
-    print::bytes(&body.end().0)?;
-    Ok(0)
+    end(&Head::of_datagram(), count as u64, body)
 }
 
 /// Appends what comes next to `received`; 0 is the end.
@@ -200,6 +201,7 @@ async fn told_if_slow<T>(comes: impl Future<Output = T>, progress: &mut Progress
 
 /// The rest of a body of which `count` bytes came, and what its head said of it.
 fn end(head: &Head, count: u64, body: Body) -> Result<u8, Failure> {
+    let is_json = body.is_json();
     let (rest, md5) = body.end();
     print::bytes(&rest)?;
     if let Some(total) = head.body_bytes.filter(|total| *total != count) {
@@ -211,6 +213,9 @@ fn end(head: &Head, count: u64, body: Body) -> Result<u8, Failure> {
         print::note(
             "the output is not what its MD5 stands for; it was damaged on its way, or the server counts otherwise",
         );
+    }
+    if is_json {
+        print::out(&json::legacy_end(head.status, count))?;
     }
     Ok(head.status.unwrap_or(STATUS_FAILURE))
 }
