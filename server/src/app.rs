@@ -27,6 +27,7 @@ use crate::{
     operation::{OperatedDaemon, Parts, Upgrade},
     proc::{self, NoProc},
     state_dir::{self, StateDir, StateDirError},
+    traces::{Traces, TracesError, handed_over},
 };
 
 /// How often what ended commands left running is looked after.
@@ -44,6 +45,9 @@ pub enum AppError {
     /// The audit log.
     #[error("--audit-log: {0}")]
     Audit(#[from] AuditError),
+    /// Where spans go.
+    #[error("--otlp-endpoint: {0}")]
+    Traces(#[from] TracesError),
     /// An address.
     #[error(transparent)]
     Listener(#[from] NoListener),
@@ -69,6 +73,7 @@ impl From<&AppError> for DaemonExit {
             AppError::Proc(_)
             | AppError::StateDir(_)
             | AppError::Audit(_)
+            | AppError::Traces(_)
             | AppError::Listener(_)
             | AppError::Handed(_)
             | AppError::Ready(_) => Self::Unavailable,
@@ -116,9 +121,10 @@ pub async fn run(
     }
     let state_dir = open_state_dir(&config, &handed)?;
     let audit = AuditLog::start(&config.audit)?;
+    let traces = Traces::start(&config.traces)?;
     let executions = executions(&config, &state_dir, beginning.prepared, audit.clone())?;
     let own = (TaskTracker::new(), CancellationToken::new());
-    let services = services(&config, &state_dir, &executions, &audit, &own).await?;
+    let services = services(&config, &state_dir, &executions, (&audit, &traces), &own).await?;
     let (server, gateway, metrics) = (services.server, services.gateway, services.metrics);
     let (tasks, stop) = own.clone();
     let listeners = Listeners::new(server, gateway.listeners(), metrics, handed, own.clone());
@@ -158,6 +164,7 @@ pub async fn run(
         health: services.health,
         operation,
         audit,
+        traces,
         tasks,
         stop,
         stop_legacy,
@@ -214,9 +221,10 @@ fn tell_who_may_call<'a>(config: &Config, bound: impl Iterator<Item = &'a BoundA
 }
 
 fn spawner(config: &Config, state_dir: &StateDir, prepared: Prepared) -> Result<Spawner, AppError> {
+    let (_, pass_environment) = handed_over(&config.pass_env);
     let (spawner, killed) = Spawner::new(process::Settings {
         directory: config.chdir.clone(),
-        pass_environment: config.pass_env.clone(),
+        pass_environment,
         state_dir: state_dir.path().to_owned(),
         instance: state_dir.instance().to_owned(),
         containment: config.containment,

@@ -90,6 +90,7 @@ fn command(argv: &[&std::ffi::CStr]) -> CommandSpec {
         working_directory: None,
         environment: Vec::new(),
         clear_environment: false,
+        passed: Vec::new(),
         user: None,
         timeout: None,
         kill_after: DEFAULT_KILL_AFTER,

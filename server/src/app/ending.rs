@@ -11,7 +11,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::server::HealthReporter;
 
-use crate::{audit::AuditLog, execution::Executions, grpc::routes, operation::OperatedDaemon};
+use crate::{
+    audit::AuditLog, execution::Executions, grpc::routes, operation::OperatedDaemon, traces::Traces,
+};
 
 /// Open connections are given this long to take their last messages.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -23,11 +25,18 @@ const KILL_NOW: Duration = Duration::from_millis(600);
 /// Lines of the audit log on what was killed are given this long to be written.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
+/// A collector is given this long to take the last spans.
+const LAST_SPANS: Duration = Duration::from_millis(500);
+
+/// The same behind the second signal.
+const LAST_SPANS_NOW: Duration = Duration::from_millis(50);
+
 /// What a drain ends.
 pub(super) struct Serving {
     pub(super) health: HealthReporter,
     pub(super) operation: Arc<OperatedDaemon>,
     pub(super) audit: AuditLog,
+    pub(super) traces: Traces,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     pub(super) stop_legacy: CancellationToken,
@@ -39,13 +48,16 @@ impl Serving {
     pub(super) async fn until_over(mut self, shutdown: &Shutdown) {
         self.ended(shutdown).await;
         // A second signal is over within a second.
-        let patience = if shutdown.now().is_cancelled() {
-            LAST_LINES
+        let (patience, of_collector) = if shutdown.now().is_cancelled() {
+            (LAST_LINES, LAST_SPANS_NOW)
         } else {
-            GOODBYE
+            (GOODBYE, LAST_SPANS)
         };
         if !block_in_place(|| self.audit.finish(patience)) {
             tracing::warn!("--audit-log: lines are left that could not be written");
+        }
+        if !self.traces.finish(of_collector).await {
+            tracing::warn!("--otlp-endpoint: spans are left that the collector did not take");
         }
     }
 

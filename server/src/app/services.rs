@@ -25,6 +25,7 @@ use crate::{
     policy::{counts::PolicyCounts, gate::PolicyGate},
     service::exec::ExecHandler,
     state_dir::StateDir,
+    traces::Traces,
 };
 
 /// What serves, before there is anything to serve on.
@@ -36,17 +37,17 @@ pub(super) struct Services {
     pub(super) metrics: MetricsEndpoint,
 }
 
-/// All of them for `config`, over `executions`, as they are told in `audit`.
+/// All of them for `config`, over `executions`, as they are told in `audit` and `traces`.
 pub(super) async fn services(
     config: &Config,
     state_dir: &StateDir,
     executions: &Arc<Executions>,
-    audit: &AuditLog,
+    (audit, traces): (&AuditLog, &Traces),
     (tasks, stop): &(TaskTracker, CancellationToken),
 ) -> Result<Services, AppError> {
     let gate = PolicyGate::new(config.policy.current(), Arc::clone(executions.spawner()));
     let exec = ExecHandler::new(Arc::clone(executions), gate.clone(), tasks.clone());
-    let (all, health) = routes::all(exec.clone(), audit)
+    let (all, health) = routes::all(exec.clone(), audit, traces)
         .await
         .map_err(internal("reflection"))?;
     let users = watch::Sender::new(Arc::new(config.users.clone()));
@@ -59,9 +60,9 @@ pub(super) async fn services(
         audit.clone(),
         tasks.clone(),
     );
-    let gateway = gateway(config, state_dir, routes::own(exec, audit));
+    let gateway = gateway(config, state_dir, routes::own(exec, audit, traces));
     tell_refusals(&gateway, audit);
-    let metrics = measure(executions, (&server, policy), &gateway);
+    let metrics = measure(executions, (&server, policy), &gateway, traces);
     Ok(Services {
         users,
         health,
@@ -115,6 +116,7 @@ fn measure(
     executions: &Arc<Executions>,
     (server, policy): (&grpc::Server, PolicyCounts),
     gateway: &Gateway,
+    traces: &Traces,
 ) -> Metrics {
     let mut metrics = Metrics::new(remex::VERSION);
     metrics.add(Measured(Arc::clone(executions)));
@@ -122,6 +124,7 @@ fn measure(
     metrics.add(RefusedConnections(Arc::clone(server.refusals())));
     metrics.add(policy);
     metrics.add(gateway.counts());
+    metrics.add(traces.clone());
     metrics
 }
 

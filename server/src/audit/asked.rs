@@ -121,6 +121,7 @@ mod tests {
             working_directory: None,
             environment: Vec::new(),
             clear_environment: false,
+            passed: Vec::new(),
             user: None,
             timeout: None,
             kill_after: DEFAULT_KILL_AFTER,

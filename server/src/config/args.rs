@@ -48,6 +48,10 @@ pub struct Args {
     /// What is told of calls and executions.
     #[command(flatten)]
     pub audit: AuditArgs,
+    /// Tell spans of calls and executions to a collector over OTLP (gRPC), such as http://127.0.0.1:4317 [default: as
+    /// OTEL_EXPORTER_OTLP_ENDPOINT says]
+    #[arg(long, value_name = "URI")]
+    pub otlp_endpoint: Option<String>,
     /// How process trees are kept together
     #[arg(long, value_name = "WAY", hide = true)]
     pub containment: Option<ContainmentArg>,

@@ -42,4 +42,5 @@ pub(super) struct Keys {
     pub(super) audit_log: Option<Spanned<String>>,
     pub(super) audit_required: bool,
     pub(super) audit_redact: Option<Vec<Spanned<String>>>,
+    pub(super) otlp_endpoint: Option<Spanned<String>>,
 }

@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod file;
 mod policy;
+mod traces;
 mod trust;
 
 use std::{
@@ -36,6 +37,7 @@ use crate::{
     identity::{TrustFiles, reload::Reloader},
     policy::{explain::summary, reload::PolicyReloader},
     state_dir::default_path,
+    traces::TraceSettings,
 };
 use remex_supervisor::{journal::SyncMode, process::Choice};
 
@@ -63,6 +65,8 @@ pub struct Config {
     pub policy: PolicyReloader,
     /// What is told of calls and executions.
     pub audit: AuditSettings,
+    /// Where spans go.
+    pub traces: TraceSettings,
     /// `None`: the default, see [`crate::state_dir::default_path`].
     pub state_dir: Option<PathBuf>,
     /// `None`: the state folder.
@@ -146,6 +150,7 @@ impl Config {
             file,
         );
         let listen = addresses(&listen, &trust, allow)?;
+        let pass_env = pass_env(&args.pass_env, keys.pass_env, file)?;
         Ok(Self {
             legacy: legacy(&urls, users.as_ref(), allow, &listen)?,
             listen,
@@ -158,6 +163,12 @@ impl Config {
             reloader,
             policy,
             audit,
+            traces: traces::settings(
+                args.otlp_endpoint.as_ref(),
+                keys.otlp_endpoint,
+                &pass_env,
+                file,
+            )?,
             state_dir: args.state_dir.clone().or(keys.state_dir),
             spool_dir: shared.spool_dir.clone().or(keys.spool_dir),
             metrics: metrics::address(metrics)?,
@@ -166,7 +177,7 @@ impl Config {
             log_level: shared.log_level.or(keys.log_level).unwrap_or_default(),
             drain_timeout: drain_timeout(drain)?,
             chdir: chdir(args.chdir.clone(), keys.chdir, file)?,
-            pass_env: pass_env(&args.pass_env, keys.pass_env, file)?,
+            pass_env,
             max_executions: max_executions(args.max_executions, keys.max_executions, file)?,
             sync: match args.sync.or(keys.sync) {
                 None | Some(SyncArg::None) => SyncMode::None,

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     attached::{mailbox::mailbox, registered::watch_link},
     execution::{EndRecord, Execution, Liveness, Place, labels_cost, log},
+    traces::ExecutionSpan,
 };
 
 /// A supervisor that was found in the middle of a start is given this long for it.
@@ -78,7 +79,12 @@ impl DurableStore {
             Stage::Running | Stage::Ended => {}
         }
         let (reached, mailbox) = mailbox();
-        let execution = self.record(id, &summary, pid, Liveness::running(reached))?;
+        let execution = self.record(
+            id,
+            &summary,
+            pid,
+            Liveness::running(reached, ExecutionSpan::default()),
+        )?;
         let (execution, kept) = execution;
         let mut host = DurableHost::new(link, mailbox, Arc::clone(&execution), kept);
         if stage != Stage::Ended && !host.learn_all().await? {

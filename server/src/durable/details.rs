@@ -66,6 +66,7 @@ impl Known {
                 working_directory: None,
                 environment: Vec::new(),
                 clear_environment: false,
+                passed: Vec::new(),
                 user: None,
                 timeout: None,
                 kill_after: Duration::ZERO,

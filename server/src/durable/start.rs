@@ -35,6 +35,7 @@ use super::{
 use crate::{
     attached::mailbox::mailbox,
     execution::{Admitted, Execution, Liveness, NewExecution, Permitted, StartRefused, permitted},
+    traces::ExecutionSpan,
 };
 
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
@@ -59,6 +60,7 @@ pub(super) fn request_key(caller: &Caller, durability: &Durability) -> Option<Re
 struct Start {
     store: Arc<DurableStore>,
     new: NewExecution,
+    span: ExecutionSpan,
     durability: Durability,
     compared: Compared,
     key: Option<RequestKey>,
@@ -71,7 +73,7 @@ impl DurableStore {
     /// Starts `new`, or finds the execution that its request id stands for.
     pub(crate) async fn start(
         self: &Arc<Self>,
-        new: NewExecution,
+        mut new: NewExecution,
         durability: Durability,
     ) -> Result<Started, StartRefused> {
         let compared = Compared::of(&new, &durability);
@@ -90,9 +92,12 @@ impl DurableStore {
         }
         let admitted = self.resources.admit(&new)?;
         self.make_room(&new.caller, key.is_some()).await?;
+        let span = new.trace.execution(&new.spec);
+        new.spec.passed = span.variables();
         let mut start = Start {
             store: Arc::clone(self),
             new,
+            span,
             durability,
             compared,
             key,
@@ -324,6 +329,7 @@ impl Start {
         let Self {
             store,
             new,
+            span,
             durability,
             admitted,
             ..
@@ -335,6 +341,7 @@ impl Start {
             store.closing.child_token(),
         );
         let Spare { id, tree, link, .. } = spare;
+        span.started(id, pid);
         let (reached, mailbox) = mailbox();
         let execution = Arc::new(Execution {
             id,
@@ -352,7 +359,7 @@ impl Start {
             spec: new.spec.without_values(),
             kept: Some(Arc::clone(&kept)),
             memory: admitted.memory,
-            life: Liveness::running(reached),
+            life: Liveness::running(reached, span),
         });
         // The supervisor takes it that a caller is there.
         let seat = kept.seats.take(false, 0, None);

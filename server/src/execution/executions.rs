@@ -218,6 +218,8 @@ impl Executions {
         let created = SystemTime::now();
         let id = new_id();
         let asked = Instant::now();
+        let span = new.trace.execution(&new.spec);
+        new.spec.passed = span.variables();
         let (process, stdio) = match new.permit.take() {
             None => self.spawn(id, &new, None).await,
             Some(permit) => {
@@ -231,6 +233,7 @@ impl Executions {
         new.record.started();
         self.resources.measures.spawned(asked.elapsed());
         let spawned = process.born();
+        span.started(id, process.pid());
         let (link, mailbox) = mailbox();
         let counters = Arc::new(Counters::adding_to(Arc::clone(
             self.resources.measures.totals(),
@@ -249,7 +252,7 @@ impl Executions {
             spec: new.spec.without_values(),
             kept: None,
             memory,
-            life: Liveness::running(link),
+            life: Liveness::running(link, span),
         });
         let spec = &execution.spec;
         let engine = Engine::new(

@@ -20,6 +20,7 @@ mod told;
 use std::{
     collections::BTreeMap,
     future::pending,
+    mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -60,6 +61,7 @@ use crate::{
     },
     budget::Share,
     durable::{self, Kept},
+    traces::ExecutionSpan,
 };
 
 /// A supervisor that is stopped does not say how far its execution is; after this long the record is shown as it was.
@@ -142,15 +144,18 @@ pub struct Execution {
 pub struct Liveness {
     /// `None` once it has ended: its queues are not kept with its record.
     link: Mutex<Option<MailboxLink>>,
+    /// What is told of it in traces; it leaves with the link.
+    span: Mutex<ExecutionSpan>,
     end: OnceLock<EndRecord>,
     ended: CancellationToken,
 }
 
 impl Liveness {
-    /// Of one that runs, and is reached by `link`.
-    pub fn running(link: MailboxLink) -> Self {
+    /// Of one that runs, and is reached by `link`; `span` ends with it.
+    pub fn running(link: MailboxLink, span: ExecutionSpan) -> Self {
         Self {
             link: Mutex::new(Some(link)),
+            span: Mutex::new(span),
             end: OnceLock::new(),
             ended: CancellationToken::new(),
         }
@@ -162,6 +167,7 @@ impl Liveness {
         ended.cancel();
         Self {
             link: Mutex::default(),
+            span: Mutex::default(),
             end: end.into(),
             ended,
         }
@@ -260,6 +266,9 @@ impl Execution {
     }
 
     fn end(&self, end: EndRecord) {
+        let span = &self.life.span;
+        let span = mem::take(&mut *span.lock().unwrap_or_else(PoisonError::into_inner));
+        span.end(&end);
         let _ = self.life.end.set(end);
         self.lock_link().take();
         self.life.ended.cancel();

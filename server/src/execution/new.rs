@@ -7,7 +7,7 @@ use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::process::CommandSpec;
 
 use super::Durability;
-use crate::{audit::CallRecord, policy::gate::Permit};
+use crate::{audit::CallRecord, policy::gate::Permit, traces::CallTrace};
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct NewExecution {
     pub through: Through,
     /// What is told of the call.
     pub record: CallRecord,
+    /// The trace that the call is part of.
+    pub trace: CallTrace,
     /// How it is kept; `None`: it ends with its caller, and this server.
     pub durability: Option<Durability>,
 }

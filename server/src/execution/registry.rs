@@ -189,6 +189,7 @@ mod tests {
         attached::{mailbox::mailbox, waiting_stdin::StdinMemory},
         budget::Budget,
         id::new_id,
+        traces::ExecutionSpan,
     };
 
     /// An execution whose record takes so many bytes.
@@ -210,7 +211,7 @@ mod tests {
             stdin: StdinMemory::default().room(),
             kept: None,
             memory,
-            life: Liveness::running(mailbox().0),
+            life: Liveness::running(mailbox().0, ExecutionSpan::default()),
         })
     }
 

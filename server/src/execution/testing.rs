@@ -21,6 +21,7 @@ use super::{Executions, NewExecution, Through};
 use crate::{
     audit::{AuditLog, CallRecord},
     durable::DurableSettings,
+    traces::CallTrace,
 };
 
 /// Executions that keep what they keep in `folder`, at most `max` at once.
@@ -52,6 +53,7 @@ pub(super) fn shell(text: &str) -> NewExecution {
             working_directory: None,
             environment: Vec::new(),
             clear_environment: false,
+            passed: Vec::new(),
             user: None,
             timeout: None,
             kill_after: DEFAULT_KILL_AFTER,
@@ -71,6 +73,7 @@ pub(super) fn shell(text: &str) -> NewExecution {
             client: None,
         },
         record: CallRecord::default(),
+        trace: CallTrace::default(),
         durability: None,
     }
 }

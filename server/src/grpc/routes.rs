@@ -14,6 +14,7 @@ use tonic_reflection::{
 use crate::{
     audit::{AuditLog, Audited},
     service::{echo::EchoHandler, exec::ExecHandler, run::ExecServer},
+    traces::{Traced, Traces},
 };
 
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
@@ -48,13 +49,15 @@ pub(super) fn is_own(path: &str) -> bool {
     path.starts_with("/remex.v1.")
 }
 
-/// remex's own services, as the gateway gets them in this process. Their calls are told in `audit`.
-pub fn own(exec: ExecHandler, audit: &AuditLog) -> Routes {
+/// remex's own services, as the gateway gets them in this process. Their calls are told in `audit` and `traces`.
+pub fn own(exec: ExecHandler, audit: &AuditLog, traces: &Traces) -> Routes {
     let echo = EchoHandler::new(exec.gate().clone());
     let exec = ExecServer::new(compressed!(ExecServiceServer::new(exec)));
     let echo = compressed!(EchoServiceServer::new(echo));
-    Routes::new(Audited::new(exec, audit.clone()))
-        .add_service(Audited::new(echo, audit.clone()))
+    let exec = Audited::new(exec, audit.clone());
+    let echo = Audited::new(echo, audit.clone());
+    Routes::new(Traced::new(exec, traces.clone()))
+        .add_service(Traced::new(echo, traces.clone()))
         .prepare()
 }
 
@@ -62,6 +65,7 @@ pub fn own(exec: ExecHandler, audit: &AuditLog) -> Routes {
 pub async fn all(
     exec: ExecHandler,
     audit: &AuditLog,
+    traces: &Traces,
 ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let health = Audited::new(compressed!(health), audit.clone());
@@ -77,7 +81,7 @@ pub async fn all(
     };
     let v1 = compressed!(reflection(v1alpha::FILE_DESCRIPTOR_SET).build_v1()?);
     let v1alpha = compressed!(reflection(v1::FILE_DESCRIPTOR_SET).build_v1alpha()?);
-    let routes = own(exec, audit)
+    let routes = own(exec, audit, traces)
         .add_service(health)
         .add_service(Audited::new(v1, audit.clone()))
         .add_service(Audited::new(v1alpha, audit.clone()))

@@ -42,6 +42,7 @@ pub(super) fn reloadable(config: &Config) -> Reloadable {
         .fixed("chdir", &config.chdir)
         .fixed("pass-env", &config.pass_env)
         .fixed("sync", &config.sync)
+        .fixed("otlp-endpoint", &config.traces.endpoint)
         // Its file is opened anew by every reload, and stays the same one.
         .fixed("audit-log", audit_file)
         .fixed("audit-required", is_required)

@@ -34,6 +34,7 @@ use crate::{
         gate::{Permit, PolicyGate},
         question::OnOthers,
     },
+    traces::CallTrace,
 };
 
 /// The first message of Interact has to come within this time.
@@ -161,6 +162,7 @@ fn new_execution(request: translate::Request, stdin_open: bool, origin: Origin) 
         caller: origin.viewer.caller,
         record: origin.viewer.record,
         through: origin.through,
+        trace: origin.trace,
         durability: request.durability,
     }
 }
@@ -172,6 +174,8 @@ struct Origin {
     /// Leave of the policy, if there is one.
     permit: Option<Permit>,
     through: Through,
+    /// The trace that it becomes part of.
+    trace: CallTrace,
 }
 
 impl Origin {
@@ -182,6 +186,7 @@ impl Origin {
             viewer,
             permit,
             through,
+            trace: request.extensions().get().cloned().unwrap_or_default(),
         }
     }
 }

@@ -146,6 +146,7 @@ pub(super) fn command(command: v1::Command) -> Checked<CommandSpec> {
         working_directory: working_directory(&command.working_directory)?,
         environment: environment(command.environment)?,
         clear_environment: command.clear_environment,
+        passed: Vec::new(),
         user: user(command.user)?,
         timeout: duration("command.timeout", command.timeout)?,
         kill_after: kill_after(command.kill_after)?,

@@ -48,6 +48,9 @@ impl Environment {
             if let Some(user) = user {
                 environment.log_in(user);
             }
+            for variable in &spec.passed {
+                environment.put(variable.clone());
+            }
         }
         if let Some(TerminalSpec { term, .. }) = &spec.terminal {
             environment.set(b"TERM", term.as_bytes());
@@ -141,6 +144,7 @@ mod tests {
                 .map(|variable| CString::new(*variable).unwrap())
                 .collect(),
             clear_environment,
+            passed: Vec::new(),
             user: None,
             timeout: None,
             kill_after: DEFAULT_KILL_AFTER,
@@ -190,6 +194,22 @@ mod tests {
     #[test]
     fn clearing_leaves_only_the_callers() {
         assert_eq!(list(&passed().of(&spec(&["A=1"], true), None)), ["A=1"]);
+    }
+
+    #[test]
+    fn what_is_passed_on_of_the_call_is_like_what_is_of_the_servers_environment() {
+        let of = |environment, clear| {
+            let spec = CommandSpec {
+                passed: vec![c"TRACEPARENT=call".into(), c"EXTRA=call".into()],
+                ..spec(environment, clear)
+            };
+            passed().of(&spec, None)
+        };
+        assert_eq!(
+            list(&of(&["EXTRA=caller"], false)),
+            ["PATH=/bin", "LC_ALL=C", "EXTRA=caller", "TRACEPARENT=call"]
+        );
+        assert_eq!(list(&of(&[], true)), [""; 0]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct CommandSpec {
     pub environment: Vec<CString>,
     /// Passes on nothing of the server's environment.
     pub clear_environment: bool,
+    /// What the server passes on of the call, `NAME=VALUE` each, as it does of its environment: no part of what was asked for.
+    pub passed: Vec<CString>,
     /// The user to run as, by name or number.
     pub user: Option<String>,
     /// From the spawn; `None`: no bound.
@@ -46,7 +48,8 @@ pub struct CommandSpec {
 impl CommandSpec {
     /// What it takes in memory, with what the allocator adds to many small strings.
     pub fn cost(&self) -> usize {
-        let strings = self.argv.iter().chain(&self.environment);
+        let strings = self.argv.iter();
+        let strings = strings.chain(&self.environment).chain(&self.passed);
         let texts = [
             self.working_directory
                 .as_ref()
@@ -61,9 +64,10 @@ impl CommandSpec {
             + self.isolation.as_ref().map_or(0, IsolationSpec::cost)
     }
 
-    /// The same with the values of its environment blank, for records: they may be secrets, and large.
+    /// What was asked for, with the values of its environment blank, for records: they may be secrets, and large.
     #[must_use]
     pub fn without_values(mut self) -> Self {
+        self.passed = Vec::new();
         for variable in &mut self.environment {
             let bytes = variable.as_bytes();
             let name = bytes.split(|&byte| byte == b'=').next().unwrap_or(bytes);
@@ -149,6 +153,7 @@ mod tests {
             working_directory: None,
             environment,
             clear_environment: false,
+            passed: Vec::new(),
             user: None,
             timeout: None,
             kill_after: DEFAULT_KILL_AFTER,

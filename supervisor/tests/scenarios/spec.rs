@@ -15,6 +15,7 @@ pub(crate) fn spec(argv: &[CString], on_terminal: bool) -> CommandSpec {
         working_directory: None,
         environment: Vec::new(),
         clear_environment: false,
+        passed: Vec::new(),
         user: None,
         timeout: None,
         kill_after: LONG,

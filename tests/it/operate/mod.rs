@@ -9,4 +9,5 @@ mod prometheus;
 mod reload;
 mod scraper;
 mod sockets;
+mod traces;
 mod upgrade;

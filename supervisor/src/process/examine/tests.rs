@@ -87,6 +87,7 @@ fn spec(argv: &[&Path]) -> CommandSpec {
         working_directory: None,
         environment: Vec::new(),
         clear_environment: false,
+        passed: Vec::new(),
         user: None,
         timeout: Some(Duration::from_secs(30)),
         kill_after: DEFAULT_KILL_AFTER,
