@@ -406,8 +406,9 @@ async fn systemds_own_activation_works() {
     let log = File::create(home.path("log")).unwrap();
     command.stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().expect("it runs");
-    eventually("the socket", || path.exists().then_some(())).await;
-    // It starts remexd when somebody comes.
+    // It starts remexd when somebody comes; its path is there before it listens.
+    let come = || std::os::unix::net::UnixStream::connect(&path).ok();
+    eventually("a listener", come).await;
     let client = at(&format!("unix:{socket}")).await;
     assert_eq!(run(&client, "echo activated").await, "activated\n");
     let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
