@@ -9,7 +9,7 @@ pub mod body;
 mod bound;
 pub mod config;
 pub mod counts;
-mod datagram;
+pub mod datagram;
 mod exec;
 mod gateway;
 pub mod handler;
