@@ -5,7 +5,10 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -56,6 +59,8 @@ struct Shared {
     due: Condvar,
     /// All is written.
     emptied: Condvar,
+    /// Lines that were dropped, ever.
+    lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -84,10 +89,18 @@ pub(super) struct Task {
 impl Queue {
     /// Takes a line, or drops it; `false`: it is dropped.
     pub(super) fn push(&self, room: Room, entry: Entry) -> bool {
-        self.lock().push(room, entry) && {
+        let is_taken = self.lock().push(room, entry);
+        if is_taken {
             self.0.due.notify_one();
-            true
+        } else {
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
         }
+        is_taken
+    }
+
+    /// How many lines were dropped so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
     }
 
     /// Takes the line of a denial of `caller`, if it is one that is written. It is made only then.
@@ -280,6 +293,7 @@ mod tests {
             let pushed = (0..limit + 3).filter(|_| queue.push(room, entry(1)));
             assert_eq!(pushed.count(), limit, "{room:?}");
         }
+        assert_eq!(queue.lost(), 9);
         let all = lines(&queue);
         assert_eq!(all.len(), ROOM_LINES.iter().sum::<usize>() + 1);
         let last = all.last().unwrap();
@@ -290,6 +304,7 @@ mod tests {
         // What was taken has left its room.
         assert!(queue.push(Room::Denials, entry(1)));
         assert_eq!(lines(&queue), ["x"]);
+        assert_eq!(queue.lost(), 9, "those that were told of count on");
     }
 
     #[test]
