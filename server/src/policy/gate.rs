@@ -267,13 +267,20 @@ impl Permit {
         if let Some(folder) = &forces.working_directory {
             ruled.working_directory = Some(folder.clone());
         }
-        if forces.isolation == ForcedIsolation::Default {
+        let isolation = match &forces.isolation {
+            ForcedIsolation::Off => None,
+            ForcedIsolation::Given(isolation) => Some(IsolationSpec::clone(isolation)),
+            ForcedIsolation::Default => {
+                let found = Path::new(OsStr::from_bytes(&examined.directory));
+                let folder = forces.working_directory.as_deref().unwrap_or(found);
+                Some(default_isolation(&ruled, folder))
+            }
+        };
+        if let Some(isolation) = isolation {
             if spec.isolation.is_some() {
                 return Err(NotPermitted::Isolation(rule.name.clone()));
             }
-            let found = Path::new(OsStr::from_bytes(&examined.directory));
-            let folder = forces.working_directory.as_deref().unwrap_or(found);
-            ruled.isolation = Some(default_isolation(&ruled, folder));
+            ruled.isolation = Some(isolation);
         }
         Ok(Ruled {
             rule: rule.name.clone(),
