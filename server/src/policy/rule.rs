@@ -480,3 +480,6 @@ impl Rule {
         &self.forces
     }
 }
+
+#[cfg(test)]
+mod tests;
