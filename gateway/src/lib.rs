@@ -7,6 +7,7 @@
 
 pub mod body;
 mod bound;
+mod call;
 pub mod config;
 pub mod counts;
 pub mod datagram;
@@ -19,5 +20,5 @@ mod stream;
 pub mod wire;
 
 pub use bound::Bound;
-pub use exec::CLIENT_ADDRESS_METADATA;
+pub use call::CLIENT_ADDRESS_METADATA;
 pub use gateway::{Gateway, GatewayListeners, LegacyRefusalObserver, Renewal, Unbound};
