@@ -38,8 +38,12 @@ pub fn read(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Puts `bytes` into the file at `path`, in place of what was there, whole or not at all.
+/// Puts `bytes` into the file at `path`, in place of what was there, whole or not at all. Where they are there already, no room
+/// is needed for them: a start may find the disk full.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if matches!(read(path, bytes.len()), Ok(Some(found)) if found == bytes) {
+        return Ok(());
+    }
     let draft = with_ending(path, ".new");
     // A crash has left it, or it is nothing of ours.
     remove(&draft)?;
@@ -88,7 +92,10 @@ fn remove(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{fs::symlink, net::UnixListener};
+    use std::os::unix::{
+        fs::{MetadataExt, symlink},
+        net::UnixListener,
+    };
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -113,6 +120,21 @@ mod tests {
         symlink(path, path).unwrap();
         check("a link to itself");
         clear();
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let number = || fs::metadata(&path).unwrap().ino();
+        replace(&path, b"abc").unwrap();
+        let first = number();
+        replace(&path, b"abc").unwrap();
+        assert_eq!(number(), first);
+        for other in [&b"ab"[..], b"abd", b"abcd"] {
+            replace(&path, other).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), other);
+        }
     }
 
     #[test]
