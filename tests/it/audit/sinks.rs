@@ -236,8 +236,9 @@ async fn lines_that_are_lost_are_counted() {
     };
     assert_eq!(lost().await, 0);
     let client = daemon.client().await;
-    // Each says up to 4 KiB of one of which nothing comes, and their room has 4 MiB.
-    let long = argv(&["/no/such/program", &"x".repeat(8000)]);
+    // Of each, nothing comes. Escaped, its line is some 48 KiB long, and their room has 4 MiB.
+    let controls = "\u{1}".repeat(4096);
+    let long = argv(&["/no/such/program", &controls, &controls]);
     let lost = soon("a line that is lost", async {
         loop {
             let calls = (0..50).map(|_| run(&client, long.clone()));
