@@ -54,7 +54,10 @@ impl Serving {
             (GOODBYE, LAST_SPANS)
         };
         if !block_in_place(|| self.audit.finish(patience)) {
-            tracing::warn!("--audit-log: lines are left that could not be written");
+            tracing::warn!(
+                ?patience,
+                "--audit-log: lines are left that could not be written"
+            );
         }
         if !self.traces.finish(of_collector).await {
             tracing::warn!("--otlp-endpoint: spans are left that the collector did not take");

@@ -62,7 +62,7 @@ pub(super) async fn services(
     );
     let gateway = gateway(config, state_dir, routes::own(exec, audit, traces));
     tell_refusals(&gateway, audit);
-    let metrics = measure(executions, (&server, policy), &gateway, traces);
+    let metrics = measure(executions, (&server, policy), &gateway, (audit, traces));
     Ok(Services {
         users,
         health,
@@ -116,7 +116,7 @@ fn measure(
     executions: &Arc<Executions>,
     (server, policy): (&grpc::Server, PolicyCounts),
     gateway: &Gateway,
-    traces: &Traces,
+    (audit, traces): (&AuditLog, &Traces),
 ) -> Metrics {
     let mut metrics = Metrics::new(remex::VERSION);
     metrics.add(Measured(Arc::clone(executions)));
@@ -124,6 +124,7 @@ fn measure(
     metrics.add(RefusedConnections(Arc::clone(server.refusals())));
     metrics.add(policy);
     metrics.add(gateway.counts());
+    metrics.add(audit.clone());
     metrics.add(traces.clone());
     metrics
 }

@@ -16,7 +16,7 @@ pub type TracesError = Infallible;
 
 /// None.
 #[derive(Debug, Clone, Default)]
-pub struct Traces;
+pub struct Traces(());
 
 #[expect(
     clippy::unused_self,
@@ -25,9 +25,8 @@ pub struct Traces;
 )]
 impl Traces {
     /// None, whatever is asked for: the configuration asks for nothing.
-    #[expect(clippy::unnecessary_wraps, reason = "as with the feature `otlp`")]
     pub fn start(_: &TraceSettings) -> Result<Self, TracesError> {
-        Ok(Self)
+        Ok(Self(()))
     }
 
     pub(super) fn call(&self, _: &Request<Body>) -> Option<CallSpan> {
@@ -62,18 +61,18 @@ impl CallSpan {
 
 /// A call that is part of no trace.
 #[derive(Debug, Clone, Default)]
-pub struct CallTrace;
+pub struct CallTrace(());
 
 #[expect(clippy::unused_self, reason = "as with the feature `otlp`")]
 impl CallTrace {
     pub(crate) fn execution(&self, _: &CommandSpec) -> ExecutionSpan {
-        ExecutionSpan
+        ExecutionSpan(())
     }
 }
 
 /// An execution that is no span.
 #[derive(Debug, Default)]
-pub struct ExecutionSpan;
+pub struct ExecutionSpan(());
 
 #[expect(clippy::unused_self, reason = "as with the feature `otlp`")]
 impl ExecutionSpan {

@@ -7,7 +7,7 @@ mod journal;
 mod metrics;
 mod prometheus;
 mod reload;
-mod scraper;
+pub(crate) mod scraper;
 mod sockets;
 mod traces;
 mod upgrade;
