@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::net::UnixListener,
+        unix::net::{UnixListener, UnixStream},
     },
     process::Stdio,
 };
@@ -406,10 +406,11 @@ async fn systemds_own_activation_works() {
     let log = File::create(home.path("log")).unwrap();
     command.stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().expect("it runs");
-    eventually("the socket", || path.exists().then_some(())).await;
-    // It starts remexd when somebody comes.
+    // It is there a little before it is listened on. Whoever comes has remexd started.
+    let early = eventually("the socket", || UnixStream::connect(&path).ok()).await;
     let client = at(&format!("unix:{socket}")).await;
     assert_eq!(run(&client, "echo activated").await, "activated\n");
+    drop(early);
     let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(
