@@ -70,8 +70,8 @@ pub struct DurableStore {
     pub(super) recovery: Recovery,
     pub(super) spares: Spares,
     pub(super) files: Files,
-    /// Of the disk's own pace, so that nobody waits for what an earlier server has left.
-    recovery_files: Files,
+    /// Of the disk's own pace, so that nobody waits for what an earlier server has left, or for a supervisor that is silent.
+    pub(super) recovery_files: Files,
     pub(super) tasks: TaskTracker,
     pub(super) closing: CancellationToken,
     has_begun: AtomicBool,

@@ -9,6 +9,7 @@ mod full;
 mod keep;
 mod presence;
 mod records;
+mod relink;
 mod request_id;
 mod restart;
 mod resume;
