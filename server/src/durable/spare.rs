@@ -25,7 +25,7 @@ use super::files::Files;
 use crate::{attached::registered::watch_link, id::new_id};
 
 /// So many wait, where there are descriptors for them.
-const SPARES: usize = 4;
+pub(super) const SPARES: usize = 4;
 
 /// A supervisor that does not answer for so long is given up. It has nothing to do but to answer.
 const ANSWER_BOUND: Duration = Duration::from_secs(10);
@@ -62,6 +62,14 @@ pub(super) struct Spare {
     pub(super) link: AsyncFd<Link>,
 }
 
+impl Spare {
+    /// Whether it is still there: it says nothing before its order, and its end is seen at once.
+    fn waits(&mut self) -> bool {
+        let said = self.link.get_mut().receive();
+        said.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 /// Makes them, and takes them away.
 #[derive(Debug)]
 pub(super) struct Maker {
@@ -91,13 +99,19 @@ impl Spares {
         }
     }
 
-    /// One that waits, or a new one.
+    /// One that waits, or a new one. Those that have died meanwhile are passed over.
     pub(super) async fn take(&self) -> Result<Spare, NoSpare> {
-        let waiting = self.lock().pop_front();
-        self.taken.notify_one();
-        match waiting {
-            Some(spare) => Ok(spare),
-            None => self.maker.make().await,
+        loop {
+            let waiting = self.lock().pop_front();
+            self.taken.notify_one();
+            let Some(mut spare) = waiting else {
+                return self.maker.make().await;
+            };
+            if spare.waits() {
+                return Ok(spare);
+            }
+            tracing::warn!(id = %spare.id, "a supervisor has died while it waited");
+            self.maker.discard(spare).await;
         }
     }
 

@@ -13,6 +13,7 @@ mod relink;
 mod request_id;
 mod restart;
 mod resume;
+mod spares;
 mod start;
 mod storage;
 mod typed;
