@@ -38,8 +38,12 @@ pub fn read(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Puts `bytes` into the file at `path`, in place of what was there, whole or not at all.
+/// Puts `bytes` into the file at `path`, in place of what was there, whole or not at all. Where that is what is there, it takes no
+/// room.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if read(path, bytes.len()).is_ok_and(|there| there.as_deref() == Some(bytes)) {
+        return Ok(());
+    }
     let draft = with_ending(path, ".new");
     // A crash has left it, or it is nothing of ours.
     remove(&draft)?;
@@ -88,7 +92,10 @@ fn remove(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{fs::symlink, net::UnixListener};
+    use std::os::unix::{
+        fs::{MetadataExt, symlink},
+        net::UnixListener,
+    };
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -126,6 +133,25 @@ mod tests {
         }
         replace(&path, b"abcd").unwrap();
         assert!(read(&path, 3).is_err());
+    }
+
+    /// As where the disk is full.
+    #[test]
+    fn what_is_there_already_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let inode = || fs::metadata(&path).unwrap().ino();
+        replace(&path, b"abc").unwrap();
+        let first = inode();
+        // What is made anew removes this.
+        let draft = folder.path().join("file.new");
+        fs::create_dir_all(draft.join("full")).unwrap();
+        replace(&path, b"abc").unwrap();
+        assert!(draft.exists() && inode() == first);
+        for other in [&b"ab"[..], b"abcd", b"abx"] {
+            replace(&path, other).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), other);
+        }
     }
 
     #[test]

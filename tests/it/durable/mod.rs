@@ -4,6 +4,7 @@ pub(crate) mod support;
 
 mod attach;
 mod crash;
+mod deletion;
 mod faults;
 mod full;
 mod keep;
