@@ -33,6 +33,10 @@ pub const ROOM_LINES: [usize; 3] = [8192, 4096, 1024];
 /// Bytes of them.
 pub const ROOM_BYTES: [usize; 3] = [16 * 1024 * 1024, 4 * 1024 * 1024, 1024 * 1024];
 
+/// After it has written, the thread takes lines that nobody waits for only after so long: of those that follow closely, not
+/// each wakes it.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// A line that did not get into the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the audit log cannot be written: {0}")]
@@ -66,12 +70,26 @@ struct Waiting {
     /// Not told yet.
     lost: u64,
     denials: Denials,
-    is_idle: bool,
+    thread: Thread,
+    /// Somebody waits for a line that is there, or there is much else to do.
+    is_hurried: bool,
     reopen: bool,
     /// Nothing comes any more.
     is_over: bool,
     /// Why lines cannot be written for now.
     trouble: Option<NotWritten>,
+}
+
+/// What the thread does.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    /// Waits for a line.
+    #[default]
+    Idle,
+    /// Has lines in hand.
+    Writing,
+    /// Lets lines gather.
+    Gathering,
 }
 
 /// What the thread is to do.
@@ -84,10 +102,12 @@ pub(super) struct Task {
 impl Queue {
     /// Takes a line, or drops it; `false`: it is dropped.
     pub(super) fn push(&self, room: Room, entry: Entry) -> bool {
-        self.lock().push(room, entry) && {
+        let mut waiting = self.lock();
+        let is_taken = waiting.push(room, entry);
+        if waiting.thread == Thread::Idle || waiting.is_hurried {
             self.0.due.notify_one();
-            true
         }
+        is_taken
     }
 
     /// Takes the line of a denial of `caller`, if it is one that is written. It is made only then.
@@ -117,7 +137,9 @@ impl Queue {
 
     /// The file is to be opened anew.
     pub(super) fn reopen(&self) {
-        self.lock().reopen = true;
+        let mut waiting = self.lock();
+        waiting.reopen = true;
+        waiting.is_hurried = true;
         self.0.due.notify_one();
     }
 
@@ -128,8 +150,9 @@ impl Queue {
         waiting.is_over = true;
         // Here, as the thread that writes may rest, and find out about the end only later.
         waiting.tell_unwritten();
-        self.0.due.notify_one();
-        while !(waiting.is_idle && waiting.entries.is_empty()) {
+        while waiting.thread == Thread::Writing || !waiting.entries.is_empty() {
+            waiting.is_hurried = true;
+            self.0.due.notify_one();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -143,17 +166,28 @@ impl Queue {
     /// What there is to do, once there is something.
     pub(super) fn take(&self) -> Task {
         let mut waiting = self.lock();
+        if waiting.thread == Thread::Writing {
+            waiting.thread = Thread::Gathering;
+            self.0.emptied.notify_all();
+            let gathered = self
+                .0
+                .due
+                .wait_timeout_while(waiting, GATHER, |waiting| !waiting.is_hurried);
+            waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        }
         loop {
             waiting.tell_unwritten();
             if !waiting.entries.is_empty() || waiting.reopen {
-                waiting.is_idle = false;
+                waiting.thread = Thread::Writing;
+                waiting.is_hurried = false;
                 waiting.taken = [(0, 0); 3];
                 return Task {
                     entries: mem::take(&mut waiting.entries),
                     reopen: mem::take(&mut waiting.reopen),
                 };
             }
-            waiting.is_idle = true;
+            waiting.thread = Thread::Idle;
+            waiting.is_hurried = false;
             self.0.emptied.notify_all();
             let over = waiting.denials.next_over();
             let wait = over.map(|over| over.saturating_duration_since(Instant::now()));
@@ -203,6 +237,7 @@ impl Waiting {
             return false;
         }
         self.taken[index] = (lines + 1, bytes);
+        self.is_hurried |= entry.written.is_some() || lines + 1 == ROOM_LINES[index] / 2;
         self.entries.push_back(entry);
         true
     }
@@ -253,7 +288,7 @@ mod tests {
         for _ in 0..=WRITTEN {
             queue.push_denial("unix:0", || vec![b'x']);
         }
-        let idle = || queue.lock().is_idle = true;
+        let idle = || queue.lock().thread = Thread::Idle;
         assert_eq!(
             queue.take().entries.len(),
             usize::try_from(WRITTEN).unwrap()
@@ -330,6 +365,31 @@ mod tests {
         queue.reopen();
         assert!(queue.pause(Duration::from_mins(10)));
         assert!(!queue.pause(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_line_that_somebody_waits_for_is_written_without_delay() {
+        let queue = Queue::default();
+        queue.push(Room::Calls, entry(1));
+        queue.take();
+        queue.push(Room::Calls, entry(1));
+        assert!(!queue.lock().is_hurried);
+        let (written, _) = oneshot::channel();
+        let waited_for = Entry {
+            written: Some(written),
+            ..entry(1)
+        };
+        queue.push(Room::Commands, waited_for);
+        assert!(queue.lock().is_hurried);
+        assert_eq!(queue.take().entries.len(), 2);
+        assert!(!queue.lock().is_hurried);
+        // As is what fills half of a room.
+        for _ in 1..ROOM_LINES[Room::Denials as usize] / 2 {
+            queue.push(Room::Denials, entry(1));
+        }
+        assert!(!queue.lock().is_hurried);
+        queue.push(Room::Denials, entry(1));
+        assert!(queue.lock().is_hurried);
     }
 
     #[test]

@@ -79,8 +79,8 @@ const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Most bytes of a request's headers.
 pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
-/// Calls that a peer has reset before this server came to look at them. They are nothing but a count and a few bytes each
-/// until then; a peer that has more of them at once is cut off (a rapid reset). To cancel a thousand calls is no offence.
+/// Calls that a peer has reset before this server came to look at them, which it does after each turn; a peer that has more
+/// of them in one turn is cut off (a rapid reset). To cancel a thousand calls is no offence.
 pub const MAX_PENDING_RESETS: usize = 8 * 1024;
 
 /// Streams that this server's library reset by itself, over a connection's whole life: frames that cross the end of a call
@@ -242,7 +242,7 @@ impl Server {
     ) {
         let Admitted { place, permit } = admitted;
         let calls = Calls::new();
-        let (opened, waiting) = fairness::in_turns(opened);
+        let (opened, waiting, polls) = fairness::in_turns(opened);
         let builder = builder_beside(place.connections, self.tasks.clone());
         let (protection, idle) = (peer.protection.clone(), self.idle);
         let leave = CancellationToken::new();
@@ -270,7 +270,7 @@ impl Server {
         let mut revoked = std::pin::pin!(revocation::certificate(&protection, trust));
         let mut is_revoked = false;
         let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
+            ended = polls.of(connection.as_mut()) => Some(ended),
             () = stop.cancelled() => None,
             () = leave.cancelled() => None,
             () = revoked.as_mut() => {
@@ -290,7 +290,7 @@ impl Server {
                 sleep(REVOKED_GRACE).await;
             };
             tokio::select! {
-                ended = connection => ended,
+                ended = polls.of(connection.as_mut()) => ended,
                 // It was told, and does not go.
                 () = calls.idle(GOING) => Ok(()),
                 () = cut => Ok(()),

@@ -1,13 +1,14 @@
 //! No connection before all others: one that always has something to read lets others go first now and then, and is not
 //! read while calls that it made wait to begin. So what one may keep the workers busy with, between two turns of any other,
-//! is bounded, whatever its frames are.
+//! is bounded, whatever its frames are; and so is what has been read of it and not been looked at.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -63,17 +64,42 @@ impl Drop for WaitingCall {
     }
 }
 
-/// A connection that is read in turns, and its calls that wait to begin.
-pub(super) fn in_turns<S: AsyncRead>(stream: S) -> (Turns<S>, Waiting) {
-    let waiting = Waiting::default();
+/// Whether the turn of a connection is over. It has another one once it is polled anew: in between it looks at all that it
+/// has read, of which there would else be more with each look at a part of it. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Polls(Arc<AtomicBool>);
+
+impl Polls {
+    /// Has `connection` have a turn each time that it is polled.
+    pub(super) async fn of<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
+        poll_fn(|context| {
+            self.0.store(false, Ordering::Relaxed);
+            connection.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn end_turn(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_turn_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection that is read in turns, its calls that wait to begin, and what it is to be polled by.
+pub(super) fn in_turns<S: AsyncRead>(stream: S) -> (Turns<S>, Waiting, Polls) {
+    let (waiting, polls) = (Waiting::default(), Polls::default());
     let turns = Turns {
         stream: stream.take(0),
         began: None,
         last: None,
         most: LEAST_READ_BYTES,
         waiting: waiting.clone(),
+        polls: polls.clone(),
     };
-    (turns, waiting)
+    (turns, waiting, polls)
 }
 
 /// A connection's bytes.
@@ -88,6 +114,7 @@ pub(super) struct Turns<S> {
     /// How much is read at once.
     most: usize,
     waiting: Waiting,
+    polls: Polls,
 }
 
 impl<S> Turns<S> {
@@ -117,6 +144,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.polls.is_turn_over() {
+            // It was woken when the turn ended.
+            return Poll::Pending;
+        }
         if this.waiting.is_full() {
             this.waiting.0.reader.register(context.waker());
             // They may have begun before anybody was there to be woken.
@@ -127,6 +158,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
         }
         if !this.goes_on(Instant::now()) {
             this.end();
+            this.polls.end_turn();
             // Behind all that waits.
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -200,19 +232,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_ends_though_there_is_more() {
-        let (mut turns, _) = in_turns(Endless);
+        let (mut turns, _, polls) = in_turns(Endless);
         let begin = Instant::now();
         while reads(&mut turns) {}
         assert!(begin.elapsed() >= TURN);
-        assert!(reads(&mut turns), "the next one begins anew");
-        turns.began = Some(begin);
+        assert!(!reads(&mut turns), "nothing more is read in this poll");
         // Its end is no end of the connection: it is read again by itself.
-        assert_eq!(turns.read(&mut [0; 16]).await.unwrap(), 16);
+        let (mut reads_one, mut polled) = ([0; 16], 0);
+        let mut read = std::pin::pin!(turns.read(&mut reads_one));
+        let counted = poll_fn(|context| {
+            polled += 1;
+            read.as_mut().poll(context)
+        });
+        let mut counted = std::pin::pin!(counted);
+        assert_eq!(polls.of(counted.as_mut()).await.unwrap(), 16);
+        assert_eq!(polled, 1, "the next one begins anew");
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_its_turn_is_polled_again() {
+        let (mut turns, _, polls) = in_turns(Endless);
+        turns.began = Instant::now().checked_sub(TURN);
+        let mut one = [0; 16];
+        let mut read = std::pin::pin!(turns.read(&mut one));
+        assert_eq!(polls.of(read.as_mut()).await.unwrap(), 16);
     }
 
     #[tokio::test]
     async fn as_much_is_read_at_once_as_is_handled_soon() {
-        let (mut turns, _) = in_turns(Endless);
+        let (mut turns, _, _) = in_turns(Endless);
         let mut buffer = vec![0; MOST_READ_BYTES];
         assert_eq!(turns.read(&mut buffer).await.unwrap(), LEAST_READ_BYTES);
         let begin = Instant::now();
@@ -237,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_not_read_while_its_calls_wait_to_begin() {
-        let (mut turns, waiting) = in_turns(Endless);
+        let (mut turns, waiting, _) = in_turns(Endless);
         let mut calls = Vec::new();
         for _ in 0..WAITING_CALLS {
             assert!(reads(&mut turns));

@@ -164,9 +164,10 @@ impl<M: Machine> Reader<'_, M> {
     fn what(&self, keys: &RuleKeys) -> Read<What> {
         let program = |text: &str| {
             let path = path(text)?;
-            let literal = path.literal();
             Ok(ProgramPattern {
-                real: literal.and_then(|literal| self.machine.real(&literal)),
+                real: path
+                    .literal()
+                    .and_then(|literal| self.machine.real(literal)),
                 path,
             })
         };
@@ -258,7 +259,7 @@ fn identity(text: &str) -> Result<Pattern, String> {
     let separator = if text.starts_with("dns:") { b'.' } else { b'/' };
     let pattern = Pattern::with_separator(text, separator).map_err(|error| error.to_string())?;
     if let Some(literal) = pattern.literal() {
-        let literal = String::from_utf8_lossy(&literal);
+        let literal = String::from_utf8_lossy(literal);
         let parsed: Result<Identity, NoIdentity> = literal.parse();
         return match parsed {
             Ok(identity) if identity.as_str() == literal => Ok(pattern),

@@ -100,13 +100,15 @@ fn allows(rule: &Rule, command: &AskedCommand) -> bool {
                 if name.contains(&b'/') {
                     one.path.matches(name)
                 } else {
-                    one.path.is_exact() && base_name(one.path.as_str().as_bytes()) == &**name
+                    one.path
+                        .literal()
+                        .is_some_and(|text| base_name(text) == &**name)
                 }
             }),
             (Some(Named::These(all)), Program::File { named, real }) => all.iter().any(|one| {
-                let last = one.path.literal().unwrap_or_else(|| real.clone());
+                let last = one.path.literal().unwrap_or(real);
                 (is_plain(named) && one.path.matches(named))
-                    || (base_name(named) == base_name(&last)
+                    || (base_name(named) == base_name(last)
                         && (one.path.matches(real) || one.real.as_deref() == Some(real)))
             }),
         }

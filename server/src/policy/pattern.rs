@@ -15,10 +15,18 @@ pub const MAX_MATCHED_BYTES: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    separator: u8,
-    /// Each element is what stands between its stars.
-    elements: Vec<Vec<Vec<u8>>>,
-    is_exact: bool,
+    meaning: Meaning,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Meaning {
+    /// This text, and no other.
+    Exact(Vec<u8>),
+    /// All that have these elements, each of which is what stands between its stars.
+    Starred {
+        separator: u8,
+        elements: Vec<Vec<Vec<u8>>>,
+    },
 }
 
 /// The text is no pattern.
@@ -78,17 +86,24 @@ impl Pattern {
         if !is_exact && text.contains("..") {
             return Err(NotAPattern::Parent);
         }
+        let meaning = if is_exact {
+            let elements: Vec<_> = elements.iter().map(|pieces| pieces.concat()).collect();
+            Meaning::Exact(elements.join(&separator))
+        } else {
+            Meaning::Starred {
+                separator,
+                elements,
+            }
+        };
         Ok(Self {
             text: text.to_owned(),
-            separator,
-            elements,
-            is_exact,
+            meaning,
         })
     }
 
     /// Whether it is one text and no other.
     pub fn is_exact(&self) -> bool {
-        self.is_exact
+        self.literal().is_some()
     }
 
     /// As it was written.
@@ -97,30 +112,39 @@ impl Pattern {
     }
 
     /// The one text that it matches; `None`: there are several.
-    pub fn literal(&self) -> Option<Vec<u8>> {
-        let elements: Vec<_> = self.elements.iter().map(|pieces| pieces.concat()).collect();
-        self.is_exact.then(|| elements.join(&self.separator))
+    pub fn literal(&self) -> Option<&[u8]> {
+        match &self.meaning {
+            Meaning::Exact(text) => Some(text),
+            Meaning::Starred { .. } => None,
+        }
     }
 
     /// Whether it matches `text`, all of it.
     pub fn matches(&self, text: &[u8]) -> bool {
-        if !self.is_exact {
-            let has_parent = text.windows(2).any(|pair| pair == b"..");
-            let begins_with_star = self.elements.first().is_some_and(|pieces| {
-                pieces.len() > 1 && pieces.first().is_some_and(Vec::is_empty)
-            });
-            let is_option = begins_with_star && text.starts_with(b"-");
-            if text.len() > MAX_MATCHED_BYTES || has_parent || is_option {
-                return false;
-            }
+        match &self.meaning {
+            Meaning::Exact(exact) => text == exact,
+            Meaning::Starred {
+                separator,
+                elements,
+            } => starred_matches(*separator, elements, text),
         }
-        let mut parts = text.split(|byte| *byte == self.separator);
-        let fit = self
-            .elements
-            .iter()
-            .all(|pieces| parts.next().is_some_and(|part| element_fits(pieces, part)));
-        fit && parts.next().is_none()
     }
+}
+
+fn starred_matches(separator: u8, elements: &[Vec<Vec<u8>>], text: &[u8]) -> bool {
+    let has_parent = text.windows(2).any(|pair| pair == b"..");
+    let begins_with_star = elements
+        .first()
+        .is_some_and(|pieces| pieces.len() > 1 && pieces.first().is_some_and(Vec::is_empty));
+    let is_option = begins_with_star && text.starts_with(b"-");
+    if text.len() > MAX_MATCHED_BYTES || has_parent || is_option {
+        return false;
+    }
+    let mut parts = text.split(|byte| *byte == separator);
+    let fit = elements
+        .iter()
+        .all(|pieces| parts.next().is_some_and(|part| element_fits(pieces, part)));
+    fit && parts.next().is_none()
 }
 
 /// Whether `pieces`, with anything between each two of them, are `text`.
@@ -275,7 +299,7 @@ mod tests {
         fn whatever_is_exact_matches_itself_alone(text in "[a-c/.\\-]{0,8}", other in "[a-c/.\\-]{0,8}") {
             let pattern = Pattern::parse(&text).unwrap();
             prop_assert!(pattern.matches(text.as_bytes()));
-            prop_assert_eq!(pattern.literal(), Some(text.clone().into_bytes()));
+            prop_assert_eq!(pattern.literal(), Some(text.as_bytes()));
             prop_assert_eq!(pattern.matches(other.as_bytes()), text == other);
         }
     }

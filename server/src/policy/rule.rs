@@ -414,14 +414,15 @@ impl ProgramPattern {
         match program {
             Program::Unknown => true,
             Program::Absent(name) if name.contains(&b'/') => self.path.matches(name),
-            Program::Absent(name) => {
-                self.path.is_exact() && base_name(self.path.as_str().as_bytes()) == &**name
-            }
+            Program::Absent(name) => self
+                .path
+                .literal()
+                .is_some_and(|text| base_name(text) == &**name),
             Program::File { named, real } => {
                 let is_named = is_plain(named) && self.path.matches(named);
                 let is_file = self.path.matches(real) || self.real.as_ref() == Some(real);
-                let called = self.path.literal().unwrap_or_else(|| real.clone());
-                is_named || (is_file && base_name(named) == base_name(&called))
+                let called = self.path.literal().unwrap_or(real);
+                is_named || (is_file && base_name(named) == base_name(called))
             }
         }
     }

@@ -1,11 +1,18 @@
 //! Which boot of the host this is.
 
-use std::{fs, io};
+use std::{fs, io, sync::OnceLock};
+
+/// As it was read first: no process sees a second boot.
+static BOOT: OnceLock<[u8; 16]> = OnceLock::new();
 
 /// The kernel's identity of this boot.
 pub fn boot_id() -> io::Result<[u8; 16]> {
+    if let Some(id) = BOOT.get() {
+        return Ok(*id);
+    }
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let id = parse(&text).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(*BOOT.get_or_init(|| id))
 }
 
 fn parse(text: &str) -> Option<[u8; 16]> {

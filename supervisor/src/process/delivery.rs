@@ -151,6 +151,7 @@ mod tests {
     #[test]
     fn who_is_outside_the_process_group_gets_it_once() {
         let mut delivery = delivery();
+        assert_eq!(delivery.number(), libc::SIGTERM);
         let members = [
             entry(LEADER, 1, LEADER, 50),
             entry(11, LEADER, LEADER, 60),

@@ -273,6 +273,9 @@ pub(crate) unsafe fn begin(keep: OwnedFd) -> io::Result<(OwnedFd, ChildSignals)>
         // SAFETY: no handler is set.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
+    // What it was forked from may leave its children to the kernel; this process waits for its own.
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     rustix::process::set_child_subreaper(Some(getpid()))?;
     Ok((kept, ChildSignals::new()?))
 }

@@ -25,7 +25,7 @@ use super::{
     isolation::{AppliedParts, Support, decide},
     limits,
     low_fds::LowFds,
-    membership::{self, ProcessCgroup},
+    membership::{Membership, ProcessCgroup},
     names::Names,
     plan::{Plan, Rlimit, argument_bytes},
     prepare::Prepared,
@@ -77,6 +77,7 @@ pub struct Spawner {
     pub(super) support: Support,
     pub(super) names: Names,
     pub(super) zygote: Option<Zygote>,
+    membership: Membership,
     stuck: Mutex<Vec<Stuck>>,
     /// How many spawns took too long.
     held: AtomicU64,
@@ -130,6 +131,7 @@ impl Spawner {
             support,
             names: Names::default(),
             zygote,
+            membership: Membership::default(),
             stuck: Mutex::default(),
             held: AtomicU64::new(0),
         };
@@ -147,9 +149,10 @@ impl Spawner {
         Some(decision.applied)
     }
 
-    /// Whether a process that is in `cgroup` is a command's, or nobody can tell that it is not. Reads folders of cgroups.
+    /// Whether a process that is in `cgroup` is a command's, or nobody can tell that it is not. May read folders of
+    /// cgroups, the first time that it is asked about one.
     pub fn is_inside(&self, cgroup: ProcessCgroup<'_>) -> bool {
-        membership::is_inside(self.containment.way(), cgroup)
+        self.membership.is_inside(self.containment.way(), cgroup)
     }
 
     /// Looks after spawns that the kernel held; to be called now and then.

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "takes over a descriptor by its number, and forks"
+    reason = "takes over a descriptor by its number, forks, and sets an action"
 )]
 
 use std::{
@@ -16,7 +16,6 @@ use std::{
 use rustix::{
     io::{DupFlags, dup3},
     net::{SocketType, sockopt},
-    process::{Pid, WaitOptions, waitpid},
 };
 
 use super::{
@@ -60,6 +59,7 @@ pub(crate) fn inherited() -> Option<OwnedFd> {
 pub(crate) fn serve(requests: &OwnedFd) -> ! {
     // It was executed as /proc/self/exe, which says nothing.
     let _ = rustix::thread::set_name(c"remexd-zygote");
+    leave_children_to_the_kernel();
     // Its children close it, or make something else of it, before anything else.
     while let Ok(Some(request)) = next_request(requests.as_fd()) {
         match request {
@@ -82,25 +82,24 @@ fn make_child(mut request: ChildRequest) {
     let _ = send_born(request.channel.as_fd(), &born);
 }
 
-/// Makes a process that is nobody's child but that of whoever adopts orphans: it outlives both the server and this process. If
-/// there is no room for another, its link ends.
+/// Makes a process that outlives both the server and this one. If there is no room for another, its link ends.
 fn make_supervisor(SupervisorRequest { link, cgroup }: SupervisorRequest) {
     // SAFETY: this process never makes a thread.
-    match unsafe { libc::fork() } {
-        // SAFETY: as above.
-        0 => match unsafe { fork(cgroup.as_ref().map(AsFd::as_fd), Parent::This) } {
-            Ok(None) => {
-                drop(cgroup);
-                durable::supervise(link)
-            }
-            Ok(Some(_)) | Err(_) => raw::exit(0),
-        },
-        child => {
-            if let Some(child) = Pid::from_raw(child) {
-                // An error says that there is nobody to be waited for.
-                let _ = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
-            }
-        }
+    if let Ok(None) = unsafe { fork(cgroup.as_ref().map(AsFd::as_fd), Parent::This) } {
+        drop(cgroup);
+        durable::supervise(link)
+    }
+}
+
+/// Nobody waits for supervisors: the kernel forgets each as it ends. The action itself stays the default, which a command
+/// is to have.
+fn leave_children_to_the_kernel() {
+    // SAFETY: sets no handler.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        action.sa_flags = libc::SA_NOCLDWAIT;
+        libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
     }
 }
 

@@ -95,7 +95,7 @@ impl Scene {
         send(&self.stand_in, packet, SendFlags::NOSIGNAL).expect("remexd is there");
     }
 
-    async fn is_told_as_it_was(self) {
+    async fn told_as_it_was(self) {
         let Self {
             server,
             events,
@@ -148,12 +148,12 @@ async fn an_end_that_comes_while_its_supervisor_is_asked_is_what_its_journal_say
         if let Some(stage) = answer {
             scene.answer(&welcome(&scene.id, stage).encode(VERSION));
         }
-        scene.is_told_as_it_was().await;
+        scene.told_as_it_was().await;
     }
     let mut scene = Scene::set().await;
     scene.end().await;
     scene.answer(b"nothing that anybody understands");
-    scene.is_told_as_it_was().await;
+    scene.told_as_it_was().await;
 }
 
 /// As it is where the journal could not be written: the supervisor waits until somebody has taken its end from it.
@@ -188,5 +188,5 @@ async fn an_end_that_the_supervisor_still_holds_is_taken_from_it() {
         record.storage_error.contains("could not be stored"),
         "{record:?}"
     );
-    scene.is_told_as_it_was().await;
+    scene.told_as_it_was().await;
 }
