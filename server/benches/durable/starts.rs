@@ -12,6 +12,9 @@ use remex_client::Client;
 
 use crate::{Size, median, median_figure, request, run, support::Outcome, times};
 
+/// Between the starts of one kind and those of the next.
+const LULL: Duration = Duration::from_millis(250);
+
 /// What is synced before a start is about as long.
 const RECORD_BYTES: usize = 512;
 
@@ -26,6 +29,8 @@ pub(crate) async fn measure(
     // The first round warms up and is not counted.
     for round in 0..=size.rounds {
         let starts = async |client, on_disconnect| {
+            // What the starts before leave to be done is no part of these.
+            tokio::time::sleep(LULL).await;
             let start = || run(client, request(&["/bin/true"], on_disconnect));
             times(size.starts, start).await.map(median)
         };

@@ -40,12 +40,18 @@ pub(crate) async fn attach(
         kept: Arc::clone(kept),
         id: execution.id.to_string(),
     };
-    let reader = source.open(how.after, limit(progress)).await?;
+    // Where nothing is there yet, there is no position to be refused; it is opened to be read.
+    let is_new = how.after == 0 && limit(progress) == 0;
+    let reader = if is_new {
+        None
+    } else {
+        Some(source.open(how.after, limit(progress)).await?)
+    };
     let (to, told) = mpsc::channel(WAITING);
     let follower = Follower {
         execution: Arc::clone(execution),
         source,
-        reader: Some(reader),
+        reader,
         live,
         position: how.after,
         // Whoever has just come has been told of nothing, and may wait for it before it sends more.
@@ -73,13 +79,21 @@ struct Source {
 }
 
 impl Source {
-    async fn open(&self, after: u64, through: u64) -> Result<Reader, OpenError> {
+    /// Opens it, on a thread that may be held.
+    fn opening(
+        &self,
+        after: u64,
+        through: u64,
+    ) -> impl FnOnce() -> Result<Reader, OpenError> + Send + use<> {
         let (journals, id) = (self.kept.journals.clone(), self.id.clone());
-        let open = move || {
+        move || {
             let folder = journal::open(&journals, &id)?;
             Reader::open(folder, after, through)
-        };
-        self.kept.files.run(open).await
+        }
+    }
+
+    async fn open(&self, after: u64, through: u64) -> Result<Reader, OpenError> {
+        self.kept.files.run(self.opening(after, through)).await
     }
 }
 
@@ -170,16 +184,17 @@ impl Follower {
     /// Tells what is there up to `through`.
     async fn read(&mut self, through: u64) -> Result<(), Done> {
         loop {
-            let reader = match self.reader.take() {
-                Some(reader) => Ok(reader),
-                None => self.source.open(self.position, through).await,
+            let reader = self.reader.take();
+            let opening = self.source.opening(self.position, through);
+            let batch = move || {
+                let reader = reader.map_or_else(opening, Ok)?;
+                Ok(read_batch(reader, through))
             };
-            let reader = match reader {
-                Ok(reader) => reader,
+            let read: Result<_, OpenError> = self.source.kept.files.run(batch).await;
+            let (reader, steps, next) = match read {
+                Ok(read) => read,
                 Err(error) => return self.fail(error.to_string()).await,
             };
-            let batch = move || read_batch(reader, through);
-            let (reader, steps, next) = self.source.kept.files.run(batch).await;
             self.reader = Some(reader);
             for step in steps {
                 self.tell_step(step).await?;

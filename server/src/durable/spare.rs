@@ -5,7 +5,7 @@ use std::{
     io,
     os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use remex_daemon::descriptors;
@@ -17,15 +17,19 @@ use remex_supervisor::{
     journal::{self, DiskFolder, PREPARED_BYTES, StorageError, SyncMode},
     process::{DurablePlace, Spawner, StartError, TreeRecord},
 };
-use tokio::{io::unix::AsyncFd, sync::Notify, time::timeout};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::Notify,
+    time::{sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::files::Files;
+use super::{
+    files::Files,
+    stock::{LEAST, MOST, Step, Stock},
+};
 use crate::{attached::registered::watch_link, id::new_id};
-
-/// So many wait, where there are descriptors for them.
-pub(super) const SPARES: usize = 4;
 
 /// A supervisor that does not answer for so long is given up. It has nothing to do but to answer.
 const ANSWER_BOUND: Duration = Duration::from_secs(10);
@@ -83,28 +87,39 @@ pub(super) struct Maker {
 #[derive(Debug)]
 pub(super) struct Spares {
     pub(super) maker: Maker,
-    /// So many are to wait.
-    target: usize,
-    waiting: Mutex<VecDeque<Spare>>,
-    taken: Notify,
+    waiting: Mutex<Waiting>,
+    /// The next step may be another one.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    spares: VecDeque<Spare>,
+    stock: Stock,
+}
+
+impl Waiting {
+    fn step(&mut self) -> Step {
+        self.stock.step(self.spares.len(), Instant::now())
+    }
 }
 
 impl Spares {
     pub(super) fn new(maker: Maker) -> Self {
         Self {
             maker,
-            target: descriptors::ahead(SPARES),
-            waiting: Mutex::default(),
-            taken: Notify::new(),
+            waiting: Mutex::new(Waiting {
+                spares: VecDeque::new(),
+                stock: Stock::new(descriptors::ahead(LEAST), descriptors::ahead(MOST)),
+            }),
+            changed: Notify::new(),
         }
     }
 
     /// One that waits, or a new one. Those that have died meanwhile are passed over.
     pub(super) async fn take(&self) -> Result<Spare, NoSpare> {
         loop {
-            let waiting = self.lock().pop_front();
-            self.taken.notify_one();
-            let Some(mut spare) = waiting else {
+            let Some(mut spare) = self.pop() else {
                 return self.maker.make().await;
             };
             if spare.waits() {
@@ -115,43 +130,58 @@ impl Spares {
         }
     }
 
-    /// Has so many wait as may, until `closing`; then takes them away.
+    fn pop(&self) -> Option<Spare> {
+        let mut waiting = self.lock();
+        let spare = waiting.spares.pop_front();
+        let left = waiting.spares.len();
+        if waiting.stock.taken(left, Instant::now()) {
+            self.changed.notify_one();
+        }
+        spare
+    }
+
+    /// Has as many wait as are to, until `closing`; then takes them away.
     pub(super) async fn keep(&self, closing: CancellationToken) {
         let mut has_failed = false;
-        loop {
-            let missing = self.target.saturating_sub(self.lock().len());
-            if missing == 0 {
-                tokio::select! {
-                    () = self.taken.notified() => continue,
-                    () = closing.cancelled() => break,
-                }
-            }
-            if closing.is_cancelled() {
-                break;
-            }
-            match self.maker.make().await {
-                Ok(spare) => {
-                    has_failed = false;
-                    self.lock().push_back(spare);
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut has_failed, true) {
-                        tracing::warn!(%error, "no supervisor can be made ahead of need");
+        while !closing.is_cancelled() {
+            let step = self.lock().step();
+            match step {
+                Step::Make => match self.maker.make().await {
+                    Ok(spare) => {
+                        has_failed = false;
+                        self.lock().spares.push_back(spare);
                     }
-                    tokio::select! {
-                        () = tokio::time::sleep(RETRY) => {}
-                        () = closing.cancelled() => break,
+                    Err(error) => {
+                        if !std::mem::replace(&mut has_failed, true) {
+                            tracing::warn!(%error, "no supervisor can be made ahead of need");
+                        }
+                        let _ = timeout(RETRY, closing.cancelled()).await;
+                    }
+                },
+                Step::Discard => {
+                    let surplus = self.lock().spares.pop_back();
+                    if let Some(spare) = surplus {
+                        self.maker.discard(spare).await;
                     }
                 }
+                Step::WaitUntil(time) => tokio::select! {
+                    () = sleep_until(time.into()) => {}
+                    () = self.changed.notified() => {}
+                    () = closing.cancelled() => {}
+                },
+                Step::Wait => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = closing.cancelled() => {}
+                },
             }
         }
-        let left = std::mem::take(&mut *self.lock());
+        let left = std::mem::take(&mut self.lock().spares);
         for spare in left {
             self.maker.discard(spare).await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Spare>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

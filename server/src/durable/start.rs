@@ -29,7 +29,8 @@ use super::{
     kept::{Durability, Kept},
     request_ids::Held,
     seats::Seat,
-    spare::{NoSpare, SPARES, Spare, next_report},
+    spare::{NoSpare, Spare, next_report},
+    stock::LEAST,
     store::DurableStore,
 };
 use crate::{
@@ -40,9 +41,9 @@ use crate::{
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
 const START_BOUND: Duration = Duration::from_secs(20);
 
-/// So many supervisors are lost, one after the other, before a start is given up of which nothing ran: all that waited, and one
-/// that was made for it.
-const MOST_LOST: usize = SPARES + 1;
+/// So many supervisors are lost, one after the other, before a start is given up of which nothing ran: as many as always wait, and
+/// one more.
+const MOST_LOST: usize = LEAST + 1;
 
 /// The execution that a caller asked for.
 #[derive(Debug)]

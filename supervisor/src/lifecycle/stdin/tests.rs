@@ -33,8 +33,9 @@ fn a_repeated_chunk_does_no_harm() {
     whole(&mut stdin, chunk(Some(3), "def", false));
     whole(&mut stdin, chunk(None, "g", true));
     whole(&mut stdin, chunk(Some(6), "g", true));
-    assert_eq!(stdin.accepted(), 7);
+    assert_eq!((stdin.accepted(), stdin.queued()), (7, 7));
     assert_eq!(drain(&mut stdin), b"abcdefg");
+    assert_eq!((stdin.accepted(), stdin.queued()), (7, 0));
     assert!(stdin.is_finished());
 }
 
