@@ -11,14 +11,11 @@ use tonic::{Request, Status, Streaming};
 
 use crate::{
     body::{Body, Collector, Policy, Source, Tail},
+    call,
     config::{Drain, Exec},
     handler::Form,
     wire::Ending,
 };
-
-/// Metadata that tells the server whose command it is: the client's IP address. Only a server that has the gateway
-/// configured as a proxy believes it; in the same process the [`Caller`] itself goes along, as an extension.
-pub const CLIENT_ADDRESS_METADATA: &str = "remex-client-address";
 
 /// What came of a command.
 #[derive(Debug)]
@@ -88,18 +85,11 @@ async fn start(
 }
 
 fn request(text: String, exec: &Exec, caller: &Caller) -> Request<StartRequest> {
-    let mut request = Request::new(StartRequest {
+    let start = StartRequest {
         command: Some(command(text, exec)),
         ..StartRequest::default()
-    });
-    let metadata = request.metadata_mut();
-    if let Some(address) = caller.address
-        && let Ok(value) = address.ip().to_canonical().to_string().parse()
-    {
-        metadata.insert(CLIENT_ADDRESS_METADATA, value);
-    }
-    request.extensions_mut().insert(caller.clone());
-    request
+    };
+    call::by(caller, start)
 }
 
 fn command(text: String, exec: &Exec) -> v1::Command {

@@ -18,6 +18,7 @@ use tonic::Status;
 
 use crate::{
     body::{Body, Collector, Memory, Policy, Spool, Tail},
+    call,
     config::Exec,
     counts::ListenerCounts,
     exec,
@@ -191,8 +192,7 @@ impl Handler {
     pub async fn echo(&self, data: Bytes, caller: &Caller) -> Result<Bytes, Status> {
         self.count_request();
         let content = Some(echo_request::Content::Data(data));
-        let mut request = tonic::Request::new(EchoRequest { content });
-        request.extensions_mut().insert(caller.clone());
+        let request = call::by(caller, EchoRequest { content });
         let mut client = self.client.echo();
         let Ok(response) = timeout(self.limits.start_wait, client.echo(request)).await else {
             let why = format!(

@@ -7,9 +7,10 @@
 
 pub mod body;
 mod bound;
+mod call;
 pub mod config;
 pub mod counts;
-mod datagram;
+pub mod datagram;
 mod exec;
 mod gateway;
 pub mod handler;
@@ -19,5 +20,5 @@ mod stream;
 pub mod wire;
 
 pub use bound::Bound;
-pub use exec::CLIENT_ADDRESS_METADATA;
+pub use call::CLIENT_ADDRESS_METADATA;
 pub use gateway::{Gateway, GatewayListeners, LegacyRefusalObserver, Renewal, Unbound};

@@ -1,11 +1,15 @@
 //! Replays the seeds of the fuzz targets, and what they found, without cargo-fuzz.
 
+#[path = "../../fuzz/checks/amplification.rs"]
+mod amplification;
 #[path = "../../fuzz/checks/listener.rs"]
 mod listener;
 #[path = "../../fuzz/checks/request.rs"]
 mod request;
 
 use std::{fs, panic::catch_unwind, path::Path};
+
+use proptest::prelude::*;
 
 /// Below this, somebody has moved the folder.
 const LEAST_SEEDS: usize = 20;
@@ -32,4 +36,19 @@ fn requests() {
 #[test]
 fn listeners() {
     replay("listener", listener::check);
+}
+
+#[test]
+fn promise_8_datagrams() {
+    replay("amplification", amplification::check);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    /// What no seed is like.
+    #[test]
+    fn promise_8_any_datagram(input: Vec<u8>) {
+        amplification::check(&input);
+    }
 }

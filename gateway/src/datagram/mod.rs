@@ -1,16 +1,18 @@
 //! Datagrams: one in, one out.
 //!
-//! Hops: receive -> is it a client's, and not too many? -> a task: whose it is and whether it may -> the handler -> one
-//! datagram back.
+//! Hops: receive -> is it a client's, and not too many? -> a task: whose it is and whether it may ([`amplification`]) -> the
+//! handler -> one datagram back.
+
+pub mod amplification;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Zoned;
 use remex_daemon::{
-    admission::{Access, Denied, Refused, check_source},
+    admission::{Access, Refused, check_source},
     logging::LineLimit,
-    net::{Backoff, Caller, Transport, identify_udp},
+    net::{Backoff, Caller, PeerUnknown, Transport, identify_udp},
 };
 use rustix::fs::fstat;
 use tokio::{
@@ -20,7 +22,9 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
+use self::amplification::NotServed;
 use crate::{
     config::{DatagramService, Exec},
     handler::{Answer, Form, Handler, Reply},
@@ -120,14 +124,9 @@ impl Service {
 
     async fn answer(&self, datagram: Bytes, from: SocketAddr) {
         let access = self.access.borrow().clone();
-        let caller = match access.admit(self.identify(from)) {
-            Ok(caller) if !self.is_for(&access, &caller) => {
-                let refusals = self.handler.refusals();
-                let why = "it is in no network of allow=, which commands and time over UDP need";
-                return refusals.note(Refused::Peer, &from, &why);
-            }
+        let caller = match amplification::admit(&self.kind, &access, self.identify(from)) {
             Ok(caller) => caller,
-            Err(denied) => return self.deny(&denied, from).await,
+            Err(why) => return self.refuse(&why, from).await,
         };
         if let Some(foreign) = foreign(&datagram) {
             let refusals = self.handler.refusals();
@@ -148,13 +147,7 @@ impl Service {
         }
     }
 
-    /// Another machine's address may be forged: only an echo, which is no longer than its request, answers any.
-    fn is_for(&self, access: &Access, caller: &Caller) -> bool {
-        let open = matches!(self.kind, DatagramService::Echo);
-        open || caller.is_local() || !access.allow.is_empty()
-    }
-
-    fn identify(&self, from: SocketAddr) -> Result<Caller, remex_daemon::net::PeerUnknown> {
+    fn identify(&self, from: SocketAddr) -> Result<Caller, PeerUnknown> {
         // A socket that has no inode is nobody's, which 0 stands for.
         let inode = fstat(&*self.socket).map_or(0, |stat| stat.st_ino);
         let caller = identify_udp(from, self.local, inode).caller(Transport::Udp, from)?;
@@ -164,13 +157,14 @@ impl Service {
         })
     }
 
-    async fn deny(&self, denied: &Denied, from: SocketAddr) {
+    async fn refuse(&self, why: &NotServed, from: SocketAddr) {
         let refusals = self.handler.refusals();
-        refusals.note(Refused::Peer, &denied.peer(), denied);
-        // Another machine gets nothing: its address may be forged.
-        if let Denied::User { .. } = denied {
-            self.send(format!("remex: {denied}\n").as_bytes(), from)
-                .await;
+        match why {
+            NotServed::Denied(denied) => refusals.note(Refused::Peer, &denied.peer(), denied),
+            NotServed::NotNamed => refusals.note(Refused::Peer, &from, why),
+        }
+        if let Some(told) = why.told() {
+            self.send(told.as_bytes(), from).await;
         }
     }
 
@@ -191,15 +185,10 @@ impl Service {
     }
 
     async fn echo(&self, datagram: Bytes, caller: &Caller) -> Option<Bytes> {
-        let length = datagram.len();
-        match self.handler.echo(datagram, caller).await {
-            // What is sent to an address that may be forged is never longer than what came from there.
-            Ok(reply) => (reply.len() <= length || caller.is_local()).then_some(reply),
-            Err(status) if caller.is_local() => {
-                Some(format!("remex: {}\n", status.message()).into())
-            }
-            Err(_) => None,
-        }
+        let request_bytes = datagram.len();
+        let answer = self.handler.echo(datagram, caller).await;
+        let answer = answer.as_ref().cloned();
+        amplification::echo(request_bytes, answer.map_err(Status::message), caller)
     }
 
     async fn send(&self, reply: &[u8], to: SocketAddr) {

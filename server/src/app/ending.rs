@@ -45,7 +45,10 @@ impl Serving {
             GOODBYE
         };
         if !block_in_place(|| self.audit.finish(patience)) {
-            tracing::warn!("--audit-log: lines are left that could not be written");
+            tracing::warn!(
+                ?patience,
+                "--audit-log: lines are left that could not be written"
+            );
         }
     }
 

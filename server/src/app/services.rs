@@ -61,7 +61,7 @@ pub(super) async fn services(
     );
     let gateway = gateway(config, state_dir, routes::own(exec, audit));
     tell_refusals(&gateway, audit);
-    let metrics = measure(executions, (&server, policy), &gateway);
+    let metrics = measure(executions, (&server, policy), &gateway, audit);
     Ok(Services {
         users,
         health,
@@ -115,6 +115,7 @@ fn measure(
     executions: &Arc<Executions>,
     (server, policy): (&grpc::Server, PolicyCounts),
     gateway: &Gateway,
+    audit: &AuditLog,
 ) -> Metrics {
     let mut metrics = Metrics::new(remex::VERSION);
     metrics.add(Measured(Arc::clone(executions)));
@@ -122,6 +123,7 @@ fn measure(
     metrics.add(RefusedConnections(Arc::clone(server.refusals())));
     metrics.add(policy);
     metrics.add(gateway.counts());
+    metrics.add(audit.clone());
     metrics
 }
 

@@ -15,12 +15,13 @@ mod call;
 pub(crate) mod service;
 
 use std::{
-    io,
+    fmt, io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use remex_daemon::metrics::{MetricSource, Samples};
 use remex_supervisor::{lifecycle::counters::Counters, process::ExitStatus};
 use tokio::{
     sync::{oneshot, watch},
@@ -147,6 +148,16 @@ impl AuditLog {
     /// Waits until everything is written, for at most `patience`; says whether it is. Nothing is to come any more.
     pub fn finish(&self, patience: Duration) -> bool {
         self.0.as_ref().is_none_or(|log| log.queue.finish(patience))
+    }
+}
+
+impl MetricSource for AuditLog {
+    fn tell(&self, samples: &mut Samples<'_>) -> fmt::Result {
+        samples.counter(
+            "remex_audit_lines_lost",
+            "Lines of the audit log, if there is one, that could not be kept until they could be written.",
+            self.0.as_ref().map_or(0, |log| log.queue.lost()),
+        )
     }
 }
 

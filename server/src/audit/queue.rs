@@ -5,7 +5,10 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -60,6 +63,8 @@ struct Shared {
     due: Condvar,
     /// All is written.
     emptied: Condvar,
+    /// Lines that were dropped, ever.
+    lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +112,15 @@ impl Queue {
         if waiting.thread == Thread::Idle || waiting.is_hurried {
             self.0.due.notify_one();
         }
+        if !is_taken {
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
+        }
         is_taken
+    }
+
+    /// How many lines were dropped so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
     }
 
     /// Takes the line of a denial of `caller`, if it is one that is written. It is made only then.
@@ -315,6 +328,7 @@ mod tests {
             let pushed = (0..limit + 3).filter(|_| queue.push(room, entry(1)));
             assert_eq!(pushed.count(), limit, "{room:?}");
         }
+        assert_eq!(queue.lost(), 9);
         let all = lines(&queue);
         assert_eq!(all.len(), ROOM_LINES.iter().sum::<usize>() + 1);
         let last = all.last().unwrap();
@@ -325,6 +339,7 @@ mod tests {
         // What was taken has left its room.
         assert!(queue.push(Room::Denials, entry(1)));
         assert_eq!(lines(&queue), ["x"]);
+        assert_eq!(queue.lost(), 9, "those that were told of count on");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::time::Duration;
 use remex_supervisor::{
     journal::{OnFull, RequestDigest},
     lifecycle::presence::OnDisconnect,
-    process::{CommandSpec, IsolationSpec, NetworkSpec, ResourceLimits, TreeLimits},
+    process::{
+        CommandSpec, IsolationOrigin, IsolationSpec, NetworkSpec, ResourceLimits, TreeLimits,
+    },
 };
 
 use crate::execution::{Durability, NewExecution};
@@ -145,7 +147,7 @@ impl Canonical {
             execute_paths,
             network,
             best_effort,
-            is_default,
+            origin,
         } = isolation;
         for paths in [read_paths, write_paths, execute_paths] {
             self.number(paths.len() as u64);
@@ -166,7 +168,7 @@ impl Canonical {
             }
         }
         self.flag(*best_effort);
-        self.flag(*is_default);
+        self.flag(*origin == IsolationOrigin::Default);
     }
 
     fn limits(&mut self, limits: ResourceLimits) {

@@ -1,8 +1,12 @@
 //! The file of a policy: TOML, with every key known, into rules. What is wrong is said with its line and key.
 
+mod isolation;
 mod keys;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use remex_daemon::{
     File, FileError,
@@ -188,20 +192,14 @@ impl<M: Machine> Reader<'_, M> {
         };
         let user = keys.user.as_ref();
         let user = user.map(|user| self.value(user, |name| self.machine.account(name)));
-        let folder = keys.working_directory.as_ref().map(|folder| {
-            self.value(folder, |text| {
-                if is_plain(text.as_bytes()) || text == "/" {
-                    Ok(text.into())
-                } else {
-                    Err("is no absolute path without . and ..".to_owned())
-                }
-            })
-        });
+        let folder = keys.working_directory.as_ref();
+        let folder = folder.map(|folder| self.value(folder, plain_path));
+        let isolation = keys.isolation.as_ref().map(|key| self.isolation(key));
         Ok(Forces {
             user: user.transpose()?,
             working_directory: folder.transpose()?,
             limits: self.limits(keys.limits.as_ref())?,
-            isolation: keys.isolation,
+            isolation: isolation.transpose()?.unwrap_or_default(),
         })
     }
 
@@ -279,6 +277,15 @@ fn identity(text: &str) -> Result<Pattern, String> {
 
 fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text).map_err(|error| error.to_string())
+}
+
+/// An absolute path that is one way alone.
+fn plain_path(text: &str) -> Result<PathBuf, String> {
+    if is_plain(text.as_bytes()) || text == "/" {
+        Ok(text.into())
+    } else {
+        Err("is no absolute path without . and ..".to_owned())
+    }
 }
 
 /// A pattern of absolute paths.

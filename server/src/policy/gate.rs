@@ -1,7 +1,13 @@
 //! Where calls meet the policy: what of a caller and a command it has to know is found out, and judged. Without a policy all
 //! pass.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    ffi::{CString, OsStr},
+    os::unix::ffi::OsStrExt,
+    path::{Component, Path},
+    sync::Arc,
+    time::Duration,
+};
 
 use remex_daemon::net::{Caller, PeerCgroup};
 use remex_supervisor::process::{
@@ -15,7 +21,7 @@ use tokio::{
 
 use super::{
     counts::{About, PolicyCounts},
-    judge::{Decision, Denial, judge},
+    judge::{Decision, Denial, judge, may_ask},
     question::{Act, AskedCommand, Asker, Directory, OnOthers, Program, Question, Rpc, RunAs},
     reload::CurrentPolicy,
     rule::{AccessPolicy, ForcedIsolation, Rule},
@@ -139,11 +145,11 @@ impl PolicyGate {
         if self.current.borrow().is_none() {
             return Ok(());
         }
-        let is_near = caller
-            .address
-            .is_none_or(|address| address.ip().to_canonical().is_loopback());
-        let is_known = is_near || caller.identity.is_some();
-        if is_known && !self.is_inside(&caller.cgroup) {
+        let asker = Asker {
+            is_inside: self.is_inside(&caller.cgroup),
+            ..Asker::new(caller)
+        };
+        if may_ask(&asker) {
             return Ok(());
         }
         Err(Denial::ByDefault(None).into())
@@ -267,13 +273,20 @@ impl Permit {
         if let Some(folder) = &forces.working_directory {
             ruled.working_directory = Some(folder.clone());
         }
-        if forces.isolation == ForcedIsolation::Default {
+        let isolation = match &forces.isolation {
+            ForcedIsolation::Off => None,
+            ForcedIsolation::Given(isolation) => Some(IsolationSpec::clone(isolation)),
+            ForcedIsolation::Default => {
+                let found = Path::new(OsStr::from_bytes(&examined.directory));
+                let folder = forces.working_directory.as_deref().unwrap_or(found);
+                Some(default_isolation(&ruled.environment, folder))
+            }
+        };
+        if let Some(isolation) = isolation {
             if spec.isolation.is_some() {
                 return Err(NotPermitted::Isolation(rule.name.clone()));
             }
-            let found = Path::new(OsStr::from_bytes(&examined.directory));
-            let folder = forces.working_directory.as_deref().unwrap_or(found);
-            ruled.isolation = Some(default_isolation(&ruled, folder));
+            ruled.isolation = Some(isolation);
         }
         Ok(Ruled {
             rule: rule.name.clone(),
@@ -379,15 +392,21 @@ fn named_user(spec: &CommandSpec, unset: RunAs) -> RunAs {
 }
 
 /// What a command may reach that runs in `folder`. The root of all folders is never one to write.
-fn default_isolation(spec: &CommandSpec, folder: &Path) -> IsolationSpec {
-    let own = spec.environment.iter().find_map(|variable| {
+fn default_isolation(environment: &[CString], folder: &Path) -> IsolationSpec {
+    let own = environment.iter().find_map(|variable| {
         let value = variable.as_bytes().strip_prefix(b"TMPDIR=")?;
         Some(Path::new(OsStr::from_bytes(value)))
     });
     let temporary = own.unwrap_or(Path::new("/tmp"));
     let mut isolation = IsolationSpec::limited(folder, temporary);
-    isolation.write_paths.retain(|path| path != Path::new("/"));
+    isolation.write_paths.retain(|path| is_below_root(path));
     isolation
+}
+
+/// Whether a path is absolute, and that of a folder in another one, wherever its elements lead.
+fn is_below_root(path: &Path) -> bool {
+    let leads_up = path.components().any(|part| part == Component::ParentDir);
+    path.is_absolute() && path != Path::new("/") && !leads_up
 }
 
 fn real_directory(spec: &CommandSpec, examined: &Examined) -> Directory {
@@ -402,4 +421,30 @@ fn directory(spec: &CommandSpec) -> Directory {
     path.map_or(Directory::Unset, |path| {
         Directory::Named(path.as_os_str().as_encoded_bytes().to_vec())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_limited_writes_in_its_folder_and_tmpdir_and_never_everywhere() {
+        let written = |environment: &[&str], folder: &str| {
+            let environment = environment.iter().map(|text| CString::new(*text).unwrap());
+            let environment: Vec<_> = environment.collect();
+            default_isolation(&environment, Path::new(folder)).write_paths
+        };
+        assert_eq!(
+            written(&[], "/srv").as_slice(),
+            ["/srv", "/tmp"].map(Path::new)
+        );
+        let named = written(&["XTMPDIR=/a", "TMPDIR=/b"], "/srv");
+        assert_eq!(named.as_slice(), ["/srv", "/b"].map(Path::new));
+        assert_eq!(written(&[], "/").as_slice(), ["/tmp"].map(Path::new));
+        assert_eq!(written(&["TMPDIR=/b/"], "/").as_slice(), [Path::new("/b")]);
+        for temporary in ["/", "//", "/.", "/..", "/tmp/..", "/tmp/../../", "tmp", "."] {
+            let written = written(&[&format!("TMPDIR={temporary}")], "/");
+            assert!(written.is_empty(), "{temporary}: {written:?}");
+        }
+    }
 }

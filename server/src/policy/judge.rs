@@ -4,7 +4,7 @@
 //! it is denied.
 
 use super::{
-    question::{Act, Question},
+    question::{Act, Asker, Question},
     rule::{AccessPolicy, Aspect, Effect, Rule},
 };
 
@@ -99,6 +99,16 @@ pub fn judge<'a>(policy: &'a AccessPolicy, question: &Question) -> Decision<'a> 
         Some(rule) => Decision::Allowed(Grant { rule }),
         None => Decision::Denied(Denial::ByDefault(nearest(policy, question))),
     }
+}
+
+/// Whether `asker` may have what needs no rule: GetServerInfo, health, reflection. On this machine all may that are in no
+/// execution; from elsewhere, those that have shown who they are.
+#[must_use]
+pub fn may_ask(asker: &Asker) -> bool {
+    let is_near = asker
+        .address
+        .is_none_or(|address| address.ip().to_canonical().is_loopback());
+    (is_near || asker.identity.is_some()) && !asker.is_inside
 }
 
 /// The allow for this caller that lacks least.
@@ -250,6 +260,34 @@ mod tests {
                 allowed,
                 "{who} {caller}"
             );
+        }
+    }
+
+    #[test]
+    fn what_needs_no_rule_is_for_this_machine_and_for_identities() {
+        for (caller, address, expected) in [
+            ("unix:app", None, true),
+            ("unix:app", Some("127.0.0.1:9"), true),
+            ("unix:app", Some("[::ffff:127.0.0.1]:9"), true),
+            ("ip:127.0.0.1", Some("127.0.0.1:9"), true),
+            ("ip:::1", Some("[::1]:9"), true),
+            // By an address that others reach, too, so that nobody can tell.
+            ("unix:app", Some("192.0.2.1:9"), false),
+            ("ip:192.0.2.7", Some("192.0.2.7:9"), false),
+            ("ip:2001:db8::7", Some("[2001:db8::7]:9"), false),
+            ("token:ci", Some("192.0.2.7:9"), true),
+            ("dns:a.example", Some("[2001:db8::7]:9"), true),
+        ] {
+            let asker = Asker {
+                address: address.map(|address| address.parse().unwrap()),
+                ..command(caller, "/bin/ls", &[]).asker
+            };
+            assert_eq!(may_ask(&asker), expected, "{caller} {address:?}");
+            let inside = Asker {
+                is_inside: true,
+                ..asker
+            };
+            assert!(!may_ask(&inside), "{caller} {address:?}");
         }
     }
 

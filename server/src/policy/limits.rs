@@ -56,3 +56,90 @@ impl Rule {
         limits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::parse, *};
+
+    /// One of those that count upwards.
+    type Field = fn(&mut ResourceLimits) -> &mut Option<u64>;
+
+    const FIELDS: [(&str, Field); 8] = [
+        ("cpu_seconds", |limits| &mut limits.cpu_seconds),
+        ("address_space_bytes", |limits| {
+            &mut limits.address_space_bytes
+        }),
+        ("open_files", |limits| &mut limits.open_files),
+        ("file_size_bytes", |limits| &mut limits.file_size_bytes),
+        ("core_bytes", |limits| &mut limits.core_bytes),
+        ("user_processes", |limits| &mut limits.user_processes),
+        ("tree.memory_bytes", |limits| &mut limits.tree.memory_bytes),
+        ("tree.processes", |limits| &mut limits.tree.processes),
+    ];
+
+    fn one(field: Field, value: Option<u64>) -> ResourceLimits {
+        let mut limits = ResourceLimits::default();
+        *field(&mut limits) = value;
+        limits
+    }
+
+    fn nice(niceness: Option<i32>) -> ResourceLimits {
+        ResourceLimits {
+            niceness,
+            ..ResourceLimits::default()
+        }
+    }
+
+    #[test]
+    fn each_limit_is_held_against_the_most_by_itself() {
+        for (name, field) in FIELDS {
+            for (asked, most, within) in [
+                (None, None, true),
+                (Some(5), None, true),
+                (None, Some(5), true),
+                (Some(4), Some(5), true),
+                (Some(5), Some(5), true),
+                (Some(6), Some(5), false),
+            ] {
+                let (asked, most) = (one(field, asked), one(field, most));
+                assert_eq!(is_within(&asked, &most), within, "{name} {asked:?}");
+            }
+        }
+        for (asked, most, within) in [
+            (None, None, true),
+            (None, Some(-5), true),
+            (Some(0), None, true),
+            (Some(-1), None, false),
+            (Some(4), Some(5), false),
+            (Some(5), Some(5), true),
+            (Some(6), Some(5), true),
+        ] {
+            assert_eq!(is_within(&nice(asked), &nice(most)), within, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_forced_comes_before_what_is_asked_for_and_that_before_the_most() {
+        let rule = "[[rule]]\nname = 'r'\ndecision = 'allow'\nanyone = true\n";
+        let rule = parse(rule).unwrap().rules.remove(0);
+        let of = |forced: ResourceLimits, asked: ResourceLimits, most: ResourceLimits| {
+            let mut rule = rule.clone();
+            rule.forces.limits = forced;
+            rule.what.at_most = most;
+            rule.limits(&asked)
+        };
+        for (forced, asked, most, expected) in [
+            (Some(1), Some(2), Some(3), Some(1)),
+            (None, Some(2), Some(3), Some(2)),
+            (None, None, Some(3), Some(3)),
+            (None, None, None, None),
+        ] {
+            for (name, field) in FIELDS {
+                let found = of(one(field, forced), one(field, asked), one(field, most));
+                assert_eq!(found, one(field, expected), "{name}");
+            }
+            let nice = |value: Option<u64>| nice(value.map(|value| i32::try_from(value).unwrap()));
+            assert_eq!(of(nice(forced), nice(asked), nice(most)), nice(expected));
+        }
+    }
+}

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use remex_daemon::{admission::Network, net::Identity};
-use remex_supervisor::process::ResourceLimits;
+use remex_supervisor::process::{IsolationSpec, ResourceLimits};
 
 use super::{
     limits::is_within,
@@ -119,14 +119,15 @@ pub struct Forces {
 }
 
 /// The isolation that an allow forces on a command.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ForcedIsolation {
     /// That of callers whom a policy limits.
     #[default]
     Default,
     /// None but what is asked for.
     Off,
+    /// This one.
+    Given(Box<IsolationSpec>),
 }
 
 /// One side of a question. A rule fits a question if it has something to say on each.
@@ -480,3 +481,6 @@ impl Rule {
         &self.forces
     }
 }
+
+#[cfg(test)]
+mod tests;

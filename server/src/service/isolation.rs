@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use remex::{error::Reason, v1};
-use remex_supervisor::process::{AppliedParts, IsolationSpec, NetworkSpec};
+use remex_supervisor::process::{
+    AppliedParts, IsolationOrigin, IsolationSpec, MAX_ISOLATION_ENTRIES, NetworkSpec,
+};
 use tonic::Status;
-
-/// Most paths of an isolation, and most ports.
-const MAX_ENTRIES: usize = 256;
 
 type Checked<T> = Result<T, Status>;
 
@@ -24,13 +23,14 @@ pub(super) fn checked(isolation: v1::Isolation) -> Checked<IsolationSpec> {
     ];
     let paths: usize = lists.iter().map(|(_, list)| list.len()).sum();
     let ports = isolation.connect_ports.len() + isolation.bind_ports.len();
-    if paths > MAX_ENTRIES {
-        let why =
-            format!("there are {paths} paths in all, and {MAX_ENTRIES} are taken; name folders");
+    if paths > MAX_ISOLATION_ENTRIES {
+        let why = format!(
+            "there are {paths} paths in all, and {MAX_ISOLATION_ENTRIES} are taken; name folders"
+        );
         return Err(invalid("read_paths", &why));
     }
-    if ports > MAX_ENTRIES {
-        let why = format!("there are {ports} ports in all, and {MAX_ENTRIES} are taken");
+    if ports > MAX_ISOLATION_ENTRIES {
+        let why = format!("there are {ports} ports in all, and {MAX_ISOLATION_ENTRIES} are taken");
         return Err(invalid("connect_ports", &why));
     }
     for (field, list) in lists {
@@ -46,7 +46,7 @@ pub(super) fn checked(isolation: v1::Isolation) -> Checked<IsolationSpec> {
         execute_paths: paths(isolation.execute_paths),
         network,
         best_effort: isolation.best_effort,
-        is_default: false,
+        origin: IsolationOrigin::Request,
     })
 }
 

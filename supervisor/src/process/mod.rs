@@ -60,7 +60,9 @@ mod way;
 pub use durable::{DurablePlace, TREE_FILE, TreeRecord};
 pub use error::StartError;
 pub use examine::Examined;
-pub use isolation::{AppliedParts, IsolationSpec, NetworkSpec, landlock_abi};
+pub use isolation::{
+    AppliedParts, IsolationOrigin, IsolationSpec, MAX_ISOLATION_ENTRIES, NetworkSpec, landlock_abi,
+};
 pub use leader::{ExitStatus, Pidfd, Usage};
 pub use membership::ProcessCgroup;
 pub use offer::{CgroupOffer, clone3_offer};

@@ -1,7 +1,13 @@
 //! Where lines go: a disk that is full, a pipe that nobody reads, a file that is rotated away, callers that are denied without
 //! end; and that no line is lost.
 
-use std::{collections::BTreeSet, fs, io::Read, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Read,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use remex::{
     error::Reason,
@@ -18,11 +24,13 @@ use super::site::{Site, is_decision, is_end, is_of, lines_of};
 use crate::{
     bad_input::argv,
     harness::{
-        Daemon, Home,
+        Daemon, Home, Marker,
         calls::{run, shell},
         eventually, soon,
         tools::root,
     },
+    operate::scraper::Scrape,
+    signals::is_draining,
     supervision::support::count,
 };
 
@@ -150,23 +158,21 @@ async fn a_full_disk_stops_commands_only_if_they_are_not_to_run_untold() {
     }
 }
 
+/// A pipe that somebody has open, and does not read.
+fn unread_pipe(home: &Home) -> (String, fs::File) {
+    let pipe = home.path("pipe");
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+    let reader = open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    (pipe.to_str().unwrap().to_owned(), reader.into())
+}
+
 #[tokio::test]
 async fn a_pipe_that_nobody_reads_holds_up_no_command_for_long_and_stops_them_if_so_configured() {
     let home = Home::new();
-    let pipe = home.path("pipe");
-    mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        FileType::Fifo,
-        Mode::RUSR | Mode::WUSR,
-        0,
-    )
-    .unwrap();
-    // Somebody has it open, and does not read.
-    let mut reader =
-        fs::File::from(open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap());
+    let (pipe, mut reader) = unread_pipe(&home);
     for is_required in [true, false] {
-        let mut flags = vec!["--audit-log", pipe.to_str().unwrap()];
+        let mut flags = vec!["--audit-log", &pipe];
         flags.extend(is_required.then_some("--audit-required"));
         let daemon = Daemon::start_in(&home, &flags).await;
         let client = daemon.client().await;
@@ -213,6 +219,95 @@ async fn a_pipe_that_nobody_reads_holds_up_no_command_for_long_and_stops_them_if
         assert!(told > 2 && told == ends, "{told} {ends}");
         assert!(lines.iter().all(|line| line["event"] != "lost"));
         fs::remove_file(home.path("log")).unwrap();
+    }
+}
+
+/// By the metric at once, and in the log as soon as that can be written.
+#[tokio::test]
+async fn lines_that_are_lost_are_counted() {
+    let home = Home::new();
+    let (pipe, mut reader) = unread_pipe(&home);
+    let flags = ["--audit-log", &pipe, "--metrics", "127.0.0.1:0"];
+    let daemon = Daemon::start_in(&home, &flags).await;
+    let url = daemon.url("metrics");
+    let lost = async || {
+        let scrape = Scrape::of(url).await;
+        scrape.count("remex_audit_lines_lost_total")
+    };
+    assert_eq!(lost().await, 0);
+    let client = daemon.client().await;
+    // Of each, nothing comes. Escaped, its line is some 48 KiB long, and their room has 4 MiB.
+    let controls = "\u{1}".repeat(4096);
+    let long = argv(&["/no/such/program", &controls, &controls]);
+    let lost = soon("a line that is lost", async {
+        loop {
+            let calls = (0..50).map(|_| run(&client, long.clone()));
+            let answers = futures_util::future::join_all(calls).await;
+            assert!(answers.iter().all(Result::is_err), "one has run");
+            let lost = lost().await;
+            if lost > 0 {
+                return lost;
+            }
+        }
+    })
+    .await;
+    let mut read = Vec::new();
+    eventually("the line on them", || {
+        let _ = reader.read_to_end(&mut read);
+        let told = String::from_utf8_lossy(&read).contains("\"event\":\"lost\"");
+        told.then_some(())
+    })
+    .await;
+    drop(client);
+    daemon.stop().await;
+    let _ = reader.read_to_end(&mut read);
+    let text = String::from_utf8(read).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let counts = lines.filter(|line: &serde_json::Value| line["event"] == "lost");
+    let told: u64 = counts.map(|line| line["count"].as_u64().unwrap()).sum();
+    assert_eq!(told, lost);
+}
+
+/// In a drain for two seconds, and where a second signal ends all at once, for 200 ms of the one that this may take.
+#[tokio::test]
+async fn lines_that_nobody_takes_hold_up_the_end_for_a_stated_time() {
+    for (is_drain, patience) in [
+        (true, Duration::from_secs(2)),
+        (false, Duration::from_millis(200)),
+    ] {
+        let home = Home::new();
+        let (pipe, _reader) = unread_pipe(&home);
+        let flags = ["--audit-log", &pipe, "--drain-timeout", "10m"];
+        let mut daemon = Daemon::start_in(&home, &flags).await;
+        let client = daemon.client().await;
+        let long = format!(": {}", "x".repeat(8000));
+        soon("a pipe that is full", async {
+            while !home.log().contains("nobody reads it") {
+                run(&client, shell(&long)).await.unwrap();
+            }
+        })
+        .await;
+        let marker = Marker::new();
+        let sleep = remex_client::Command::shell(format!("sleep {marker}"));
+        let running = if is_drain {
+            None
+        } else {
+            Some(client.start(sleep).await.unwrap())
+        };
+        let mut sent = Instant::now();
+        daemon.signal(Signal::TERM);
+        if !is_drain {
+            is_draining(&client).await;
+            sent = Instant::now();
+            daemon.signal(Signal::TERM);
+        }
+        daemon.wait().await;
+        assert!(sent.elapsed() >= patience, "{:?}", sent.elapsed());
+        let patience = format!("patience={patience:?}");
+        home.logged(&["lines are left that could not be written", &patience])
+            .await;
+        drop(running);
+        marker.is_gone().await;
     }
 }
 

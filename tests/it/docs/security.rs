@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Folders with tests, and with what SECURITY.md speaks of.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "client/src",
     "daemon/src",
     "docs",
+    "fuzz/checks",
     "gateway",
     "server/src",
     "src",

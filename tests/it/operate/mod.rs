@@ -7,6 +7,6 @@ mod journal;
 mod metrics;
 mod prometheus;
 mod reload;
-mod scraper;
+pub(crate) mod scraper;
 mod sockets;
 mod upgrade;

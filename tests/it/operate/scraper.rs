@@ -11,11 +11,11 @@ use crate::harness::{LOOK_AGAIN, soon};
 
 /// What was told, by name and labels as they are written: `remex_refusals_total{reason="DRAINING"}`.
 #[derive(Debug)]
-pub(super) struct Scrape(BTreeMap<String, String>);
+pub(crate) struct Scrape(BTreeMap<String, String>);
 
 impl Scrape {
     /// Of the address of a ready file, `http://127.0.0.1:9464/metrics`.
-    pub(super) async fn of(url: &str) -> Self {
+    pub(crate) async fn of(url: &str) -> Self {
         let (head, body) = get(url, "/metrics").await;
         assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
         assert!(head.contains("text/plain; version=0.0.4"), "{head}");
@@ -29,7 +29,7 @@ impl Scrape {
 
     /// The value of one that counts.
     #[track_caller]
-    pub(super) fn count(&self, name: &str) -> u64 {
+    pub(crate) fn count(&self, name: &str) -> u64 {
         self.value(name).parse().expect("a whole number")
     }
 

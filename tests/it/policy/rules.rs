@@ -229,3 +229,58 @@ async fn a_rule_isolates_its_callers_unless_it_says_otherwise() {
     assert!(outside.join("there").exists());
     site.daemon.stop().await;
 }
+
+/// One of its own: what it lists is reached, and nothing else.
+#[tokio::test]
+async fn a_rule_forces_the_isolation_that_it_lists() {
+    skip_unless!(crate::harness::tools::root());
+    let home = crate::harness::Home::new();
+    let [data, out, other] = ["data", "out", "other"].map(|name| home.path(name));
+    for folder in [&data, &out, &other] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("file"), "kept\n").unwrap();
+    }
+    let table = |read: &str| {
+        format!(
+            "{{ execute_paths = ['/usr', '/bin'], read_paths = ['{read}'], write_paths = ['{}'] }}",
+            out.display()
+        )
+    };
+    let policy = |read: &str| allow("shell = true").replace("'off'", &table(read));
+    let site = Site::start(&policy(data.to_str().unwrap()), &[]).await;
+    let command = shell(&format!(
+        "cd {}; cat data/file; cat other/file || echo unread; echo new > out/file; cat out/file; \
+         echo new > data/file || echo unwritten; readlink /proc/self/ns/net",
+        home.path("").display()
+    ));
+    let said = site.allowed(command.clone()).await;
+    let (files, network) = said.split_once("unwritten\n").expect(&said);
+    assert_eq!(files, "kept\nunread\nnew\n");
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    assert_ne!(network.trim_end(), own.to_str().unwrap());
+    for (folder, text) in [(&data, "kept\n"), (&out, "new\n"), (&other, "kept\n")] {
+        let file = std::fs::read_to_string(folder.join("file")).unwrap();
+        assert_eq!(file, text, "{}", folder.display());
+    }
+    let refused = async |command: v1::Command, reason: Reason| {
+        let status = site.run(command).await.unwrap_err();
+        assert_eq!(Reason::of(&status), Some(reason), "{status}");
+    };
+    let asking = v1::Command {
+        isolation: Some(v1::Isolation::default()),
+        ..command.clone()
+    };
+    refused(asking, Reason::PolicyDenied).await;
+    // A link that somebody has left leads out of what may be written, and what is not there is a mistake.
+    std::fs::remove_dir_all(&out).unwrap();
+    std::os::unix::fs::symlink(&other, &out).unwrap();
+    refused(command.clone(), Reason::IsolationUnavailable).await;
+    std::fs::remove_file(&out).unwrap();
+    std::fs::create_dir(&out).unwrap();
+    site.reload(&policy("/no/such"), "the policy was read again")
+        .await;
+    refused(command, Reason::IsolationUnavailable).await;
+    let file = std::fs::read_to_string(other.join("file")).unwrap();
+    assert_eq!(file, "kept\n");
+    site.daemon.stop().await;
+}

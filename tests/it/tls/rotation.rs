@@ -15,29 +15,41 @@ use remex::{
 };
 use remex_client::{Client, Command, CredentialFiles};
 use rustix::process::Signal;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Interval, interval},
+};
 use tonic::Status;
 
-use super::site::{Authority, Site, assert_unconnected, connect, cut, known_as};
+use super::{
+    site::{Authority, Site, assert_unconnected, connect, cut, known_as},
+    tokens::new_token,
+};
 use crate::{
     harness::{Daemon, LOOK_AGAIN, eventually, soon},
-    supervision::support::count,
+    supervision::support::{count, is_long},
 };
 
 /// Within which a revoked caller's calls end.
 const A_MINUTE: Duration = Duration::from_mins(1);
 
-/// Who may call whatever the policy says, who in every second one of them, and who in none.
-const ALWAYS: [&str; 2] = ["dns:runner.example", "token:ci"];
+/// Calls a second of a long run, and those that there are at least.
+const RATE: u32 = 1000;
+const LEAST_RATE: f64 = 950.0;
+
+/// Who may call whatever the policy says, and who in every second one of them.
+const ALWAYS: [&str; 3] = ["dns:runner.example", "token:ci", "token:guest"];
 const AT_TIMES: &str = "dns:at-times.example";
 
-/// The policy of a round.
-fn policy(lets_in: bool) -> String {
-    let callers = ALWAYS.iter().chain(lets_in.then_some(&AT_TIMES));
-    let rules = callers.map(|caller| {
-        format!("[[rule]]\nname = '{caller}'\ndecision = 'allow'\nidentities = ['{caller}']\nrpcs = ['Echo']\n")
-    });
-    rules.collect()
+/// What a caller is answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Answer {
+    Served,
+    /// By the policy.
+    Denied,
+    /// For its token.
+    Unknown,
 }
 
 async fn try_echo(client: &Client) -> Result<(), Status> {
@@ -48,32 +60,38 @@ async fn try_echo(client: &Client) -> Result<(), Status> {
     answer.map(drop)
 }
 
-/// What a caller of the load is answered.
-#[derive(Clone, Copy, PartialEq)]
-enum Answer {
-    Served,
-    Denied,
-}
-
-async fn expect(client: &Client, answer: Answer) {
-    match (try_echo(client).await, answer) {
-        (Ok(()), Answer::Served) => {}
-        (Err(status), Answer::Denied) => {
-            assert_eq!(Reason::of(&status), Some(Reason::PolicyDenied), "{status}");
-        }
-        (Ok(()), Answer::Denied) => panic!("a call succeeded that should fail"),
-        (Err(status), Answer::Served) => panic!("a call failed that should succeed: {status}"),
-    }
+async fn expect(client: &Client, expected: Answer) {
+    let answer = match try_echo(client).await {
+        Ok(()) => Answer::Served,
+        Err(status) => match Reason::of(&status) {
+            Some(Reason::PolicyDenied) => Answer::Denied,
+            Some(Reason::TokenInvalid) => Answer::Unknown,
+            _ => panic!("a call failed: {status}"),
+        },
+    };
+    assert_eq!(answer, expected);
 }
 
 /// What is called until `stop`, and how often it was.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Load {
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicUsize>,
+    /// When the next call of all is due; `None`: as soon as there is an answer.
+    due: Option<Arc<Mutex<Interval>>>,
 }
 
 impl Load {
+    /// [`RATE`] calls a second in a long run.
+    fn new() -> Self {
+        let due = is_long().then(|| interval(Duration::from_secs(1) / RATE));
+        Self {
+            stop: Arc::default(),
+            calls: Arc::default(),
+            due: due.map(Mutex::new).map(Arc::new),
+        }
+    }
+
     fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -91,6 +109,9 @@ impl Load {
         tasks.spawn(async move {
             let mut client = connect(&daemon, files.clone()).await.unwrap();
             while !load.stop.load(Ordering::Relaxed) {
+                if let Some(due) = &load.due {
+                    due.lock().await.tick().await;
+                }
                 if is_new {
                     client = connect(&daemon, files.clone()).await.unwrap();
                 }
@@ -101,74 +122,163 @@ impl Load {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_call_fails_or_succeeds_wrongly_while_everything_is_replaced() {
-    let site = Site::new();
-    let other = Authority::new("next CA");
-    let ca = site.put("clients.pem", &site.ca.pem);
-    let (token, line) = super::tokens::new_token(&["ci"]).await;
-    let (tokens, rules) = (site.put("tokens", &line), site.put("policy", &policy(true)));
-    let flags = [
-        "--tls-client-ca",
-        &ca,
-        "--tokens",
-        &tokens,
-        "--policy",
-        &rules,
-    ];
-    let daemon = Arc::new(site.start(&flags).await);
-    let certificate = |name: &str| site.showing(name, &site.ca.client(&format!("{name}.example")));
-    let (runner, never) = (certificate("runner"), certificate("never"));
-    let bearer = site.bearing(&token, site.anonymous());
-    let at_times = connect(&daemon, certificate("at-times")).await.unwrap();
-    let (load, mut tasks) = (Load::default(), JoinSet::new());
-    for (files, is_new, answer) in [
-        (&runner, true, Answer::Served),
-        (&runner, false, Answer::Served),
-        (&runner, false, Answer::Served),
-        (&bearer, true, Answer::Served),
-        (&bearer, false, Answer::Served),
-        (&never, true, Answer::Denied),
-        (&never, false, Answer::Denied),
-    ] {
-        load.spawn(&mut tasks, &daemon, files, is_new, answer);
+/// A server, and the files that are replaced under it.
+struct Rotation {
+    site: Site,
+    daemon: Arc<Daemon>,
+    /// It comes beside the site's own CA, and goes.
+    other: Authority,
+    /// The lines of two tokens: the second goes, and comes again.
+    tokens: [String; 2],
+    guest: CredentialFiles,
+    foreign: CredentialFiles,
+    /// A connection that stands.
+    at_times: Client,
+}
+
+/// Who is let in beside those that always are.
+#[derive(Clone, Copy)]
+struct LetIn {
+    at_times: bool,
+    foreign: bool,
+    guest: bool,
+}
+
+impl LetIn {
+    fn policy(self) -> String {
+        let callers = ALWAYS.iter().chain(self.at_times.then_some(&AT_TIMES));
+        let rules = callers.map(|caller| {
+            format!("[[rule]]\nname = '{caller}'\ndecision = 'allow'\nidentities = ['{caller}']\nrpcs = ['Echo']\n")
+        });
+        rules.collect()
     }
-    let times = |said: &str| site.home.log().matches(said).count();
-    let read_again = || (times("were read again"), times("the policy was read again"));
-    let begun = Instant::now();
-    for round in 1..=count(10, 100) {
-        let before = load.calls();
+}
+
+impl Rotation {
+    /// And what shows the first token.
+    async fn start() -> (Self, CredentialFiles) {
+        let (site, other) = (Site::new(), Authority::new("next CA"));
+        let (ci, ci_line) = new_token(&["ci"]).await;
+        let (guest, guest_line) = new_token(&["guest"]).await;
+        let all = LetIn {
+            at_times: true,
+            foreign: true,
+            guest: true,
+        };
+        let ca = site.put("clients.pem", &site.ca.pem);
+        let tokens = site.put("tokens", &ci_line);
+        let rules = site.put("policy", &all.policy());
+        let flags = [
+            "--tls-client-ca",
+            &ca,
+            "--tokens",
+            &tokens,
+            "--policy",
+            &rules,
+        ];
+        let daemon = Arc::new(site.start(&flags).await);
+        let at_times = site.showing("at-times", &site.ca.client("at-times.example"));
+        let bearer = |name: &str, token: &str| CredentialFiles {
+            token: Some(site.put(name, token).into()),
+            ..site.anonymous()
+        };
+        let (ci, guest) = (bearer("ci-token", &ci), bearer("guest-token", &guest));
+        let rotation = Self {
+            at_times: connect(&daemon, at_times).await.unwrap(),
+            foreign: site.showing("foreign", &other.client("runner.example")),
+            daemon,
+            other,
+            tokens: [ci_line, guest_line],
+            guest,
+            site,
+        };
+        (rotation, ci)
+    }
+
+    /// Replaces everything, and returns once it is read.
+    async fn replace(&self, round: usize, let_in: LetIn) {
+        let site = &self.site;
         site.put_leaf("server", &site.ca.server(&["localhost", "127.0.0.1"]));
-        // The other CA comes beside the one, and goes.
-        let both = format!("{}{}", other.pem, site.ca.pem);
-        let lets_in = round % 2 == 0;
-        site.put("clients.pem", if lets_in { &site.ca.pem } else { &both });
-        site.put("tokens", &format!("# {round}\n{line}\n"));
-        site.put("policy", &policy(lets_in));
+        let both = format!("{}{}", self.other.pem, site.ca.pem);
+        let cas = if let_in.foreign { &both } else { &site.ca.pem };
+        site.put("clients.pem", cas);
+        let [ci, guest] = &self.tokens;
+        let guest = if let_in.guest { &**guest } else { "" };
+        site.put("tokens", &format!("# {round}\n{ci}\n{guest}\n"));
+        site.put("policy", &let_in.policy());
+        let times = |said: &str| site.home.log().matches(said).count();
+        let read_again = || (times("were read again"), times("the policy was read again"));
         let reads = read_again();
-        daemon.signal(Signal::HUP);
+        self.daemon.signal(Signal::HUP);
         eventually("the new files", || {
             let now = read_again();
             (now.0 > reads.0 && now.1 > reads.1).then_some(())
         })
         .await;
-        // On a connection that stands, from the very next call on.
-        let answer = if lets_in {
-            Answer::Served
-        } else {
-            Answer::Denied
+    }
+
+    /// From the very next call on.
+    async fn holds(&self, let_in: LetIn) {
+        let answer = |is_let_in, otherwise| if is_let_in { Answer::Served } else { otherwise };
+        expect(&self.at_times, answer(let_in.at_times, Answer::Denied)).await;
+        let guest = connect(&self.daemon, self.guest.clone()).await.unwrap();
+        expect(&guest, answer(let_in.guest, Answer::Unknown)).await;
+        // By TLS 1.3, a client hears that its certificate is not taken once its own part is done.
+        let foreign = match connect(&self.daemon, self.foreign.clone()).await {
+            Ok(client) => try_echo(&client).await.map_err(|status| status.to_string()),
+            Err(error) => Err(error.to_string()),
         };
-        expect(&at_times, answer).await;
+        match foreign {
+            Ok(()) => assert!(let_in.foreign, "a client of a CA that is gone was served"),
+            Err(why) => assert!(!let_in.foreign && why.contains("none of the CAs"), "{why}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_fails_or_succeeds_wrongly_while_everything_is_replaced() {
+    let (rotation, bearer) = Rotation::start().await;
+    let Rotation { site, daemon, .. } = &rotation;
+    let certificate = |name: &str| site.showing(name, &site.ca.client(&format!("{name}.example")));
+    let (runner, never) = (certificate("runner"), certificate("never"));
+    let (load, mut tasks) = (Load::new(), JoinSet::new());
+    for (files, answer) in [
+        (&runner, Answer::Served),
+        (&bearer, Answer::Served),
+        (&never, Answer::Denied),
+    ] {
+        load.spawn(&mut tasks, daemon, files, true, answer);
+        for _ in 0..count(2, 8) {
+            load.spawn(&mut tasks, daemon, files, false, answer);
+        }
+    }
+    let begun = Instant::now();
+    for round in 1..=count(10, 100) {
+        let before = load.calls();
+        let let_in = LetIn {
+            at_times: round % 2 == 0,
+            foreign: round % 2 == 1,
+            // Seldom, since a wrong token is a guess.
+            guest: round % 10 != 0,
+        };
+        rotation.replace(round, let_in).await;
+        rotation.holds(let_in).await;
+        let some = count(14, RATE as usize);
         eventually("calls after that", || {
-            (load.calls() > before + 14 || tasks.is_empty()).then_some(())
+            (load.calls() > before + some || tasks.is_empty()).then_some(())
         })
         .await;
     }
     load.stop.store(true, Ordering::Relaxed);
+    let (calls, time) = (load.calls(), begun.elapsed());
     // Each panics with the first call that was answered wrongly.
     soon("the end of the load", tasks.join_all()).await;
-    let (calls, seconds) = (load.calls(), begun.elapsed().as_secs_f64());
-    eprintln!("{calls} calls in {seconds:.1} s");
+    let rate = f64::from(u32::try_from(calls).unwrap()) / time.as_secs_f64();
+    eprintln!("{calls} calls in {time:.1?}, {rate:.0} a second");
+    assert!(!is_long() || rate >= LEAST_RATE, "{rate:.0} calls a second");
+    let Rotation {
+        daemon, at_times, ..
+    } = rotation;
     drop(at_times);
     let daemon = Arc::into_inner(daemon).expect("nobody else has it");
     daemon.stop().await;

@@ -23,6 +23,15 @@ pub(crate) async fn stream(
     site: &Site,
     leaf: Option<&Leaf>,
 ) -> io::Result<TlsStream<TcpStream>> {
+    over(TcpStream::connect(address).await?, site, leaf).await
+}
+
+/// The same, over a connection that is there already.
+pub(crate) async fn over(
+    stream: TcpStream,
+    site: &Site,
+    leaf: Option<&Leaf>,
+) -> io::Result<TlsStream<TcpStream>> {
     let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("a PEM");
     let mut roots = RootCertStore::empty();
     roots.add(certificate(&site.ca.pem)).expect("a CA");
@@ -40,7 +49,6 @@ pub(crate) async fn stream(
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
-    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").expect("a name");
     soon("a handshake", connector.connect(name, stream)).await

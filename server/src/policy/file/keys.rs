@@ -9,10 +9,11 @@ use serde::{
 };
 use toml::Spanned;
 
+use super::isolation::IsolationKey;
 use crate::policy::{
     examples::ExampleKeys,
     question::{OnOthers, Rpc},
-    rule::{Effect, ForcedIsolation},
+    rule::Effect,
 };
 
 #[derive(Debug, Deserialize)]
@@ -73,8 +74,7 @@ pub(super) struct ForceKeys {
     pub(super) user: Option<Spanned<String>>,
     pub(super) working_directory: Option<Spanned<String>>,
     pub(super) limits: Option<LimitKeys>,
-    #[serde(default)]
-    pub(super) isolation: ForcedIsolation,
+    pub(super) isolation: Option<Spanned<IsolationKey>>,
 }
 
 /// As the API has them.

@@ -23,7 +23,7 @@ use super::{
         self, BIND_TCP, CONNECT_TCP, EXECUTE, IOCTL_DEVICE, READ, READ_FILE, TRUNCATE, WRITE,
         WRITE_FILE,
     },
-    spec::{IsolationSpec, NetworkSpec},
+    spec::{IsolationOrigin, IsolationSpec, NetworkSpec},
 };
 
 /// The loaders of this machine's programs, of glibc and of musl. A program that may be executed and has no loader could not be.
@@ -200,8 +200,8 @@ fn given(spec: &IsolationSpec) -> Result<Vec<Grant>, StartError> {
                 path,
                 access,
                 field: Some(field),
-                may_be_absent: spec.best_effort || spec.is_default,
-                is_strict: spec.is_default && field == "write_paths",
+                may_be_absent: spec.best_effort || spec.origin == IsolationOrigin::Default,
+                is_strict: spec.origin != IsolationOrigin::Request && field == "write_paths",
             });
         }
     }
@@ -270,5 +270,25 @@ mod tests {
             .filter_map(|grant| grant.is_strict.then_some(grant.path))
             .collect();
         assert_eq!(strict, [c"/w", c"/tmp"].map(CString::from));
+    }
+
+    #[test]
+    fn only_the_default_does_without_what_is_not_there() {
+        use IsolationOrigin::{Default, Request, Rule};
+        for (origin, may_be_absent, is_strict) in [
+            (Request, false, false),
+            (Rule, false, true),
+            (Default, true, true),
+        ] {
+            let spec = IsolationSpec {
+                write_paths: vec!["/w".into()],
+                origin,
+                ..IsolationSpec::default()
+            };
+            let grants = given(&spec).unwrap();
+            assert_eq!(grants.len(), 1);
+            assert_eq!(grants[0].may_be_absent, may_be_absent, "{origin:?}");
+            assert_eq!(grants[0].is_strict, is_strict, "{origin:?}");
+        }
     }
 }

@@ -15,5 +15,5 @@ pub use decision::AppliedParts;
 pub(super) use decision::decide;
 pub(super) use grants::Granting;
 pub use landlock::landlock_abi;
-pub use spec::{IsolationSpec, NetworkSpec};
+pub use spec::{IsolationOrigin, IsolationSpec, MAX_ISOLATION_ENTRIES, NetworkSpec};
 pub(super) use support::Support;

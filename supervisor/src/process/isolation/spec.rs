@@ -17,9 +17,21 @@ pub struct IsolationSpec {
     pub network: NetworkSpec,
     /// The command runs with what of this can be applied.
     pub best_effort: bool,
-    /// A policy gives it to callers that it does not trust: a path that is not there grants nothing, and one to write
-    /// must not lead through a symbolic link, which an earlier command may have left there.
-    pub is_default: bool,
+    /// Who says so.
+    pub origin: IsolationOrigin,
+}
+
+/// Who says what a command may reach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IsolationOrigin {
+    /// Its caller.
+    #[default]
+    Request,
+    /// A rule of a policy, for callers that it does not trust: a path to write must not lead through a symbolic link, which
+    /// an earlier command may have left there.
+    Rule,
+    /// No rule says otherwise. The same, and a path that is not there grants nothing.
+    Default,
 }
 
 /// What a command may do with the network.
@@ -39,6 +51,9 @@ pub enum NetworkSpec {
     },
 }
 
+/// Most paths of an isolation in all, and most ports.
+pub const MAX_ISOLATION_ENTRIES: usize = 256;
+
 /// What callers that a policy limits may execute.
 const SYSTEM: [&str; 8] = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt",
@@ -55,7 +70,7 @@ impl IsolationSpec {
             execute_paths: SYSTEM.map(PathBuf::from).to_vec(),
             network: NetworkSpec::None,
             best_effort: false,
-            is_default: true,
+            origin: IsolationOrigin::Default,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use tokio::net::UdpSocket;
+use tokio::{io::AsyncWriteExt, net::UdpSocket};
 
 use super::{
     super::site::{is_decision, is_end, lines, told},
@@ -16,16 +16,6 @@ use crate::{
 
 const SECRET: &str = "s3cr3t-argument";
 
-/// What is run, and leaves `file`.
-fn command(file: &Path) -> String {
-    format!("touch {}; echo ran --password={SECRET}", file.display())
-}
-
-async fn over_tcp(address: SocketAddr, text: &str) -> String {
-    let mut client = Legacy::connect(address).await;
-    client.ask(text).await.text().to_owned()
-}
-
 async fn over_udp(address: SocketAddr, text: &str) -> String {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(text.as_bytes(), address).await.unwrap();
@@ -34,40 +24,94 @@ async fn over_udp(address: SocketAddr, text: &str) -> String {
     String::from_utf8_lossy(&reply[..length]).into_owned()
 }
 
-/// That a reply, and what is told of it, are those of a command that is allowed, or denied.
-async fn check(home: &Home, file: &Path, reply: &str, caller: &str, through: &str, allowed: bool) {
-    let lines = told(home, 1, is_decision).await;
-    let line = &lines[0];
-    assert_eq!(line["caller"], caller, "{line:#}");
-    assert_eq!(line["rpc"], "Start", "{line:#}");
-    assert_eq!(line["through"], through, "{line:#}");
-    assert_eq!(file.exists(), allowed);
-    let shell = line["command"]["shell"].as_str().unwrap();
-    assert!(shell.contains("--password=[redacted]"), "{shell}");
-    if allowed {
-        assert_eq!(line["outcome"], "allowed", "{line:#}");
-        assert_eq!(line["rule"], "row", "{line:#}");
-        assert!(reply.starts_with("ran"), "{reply}");
-        told(home, 1, is_end).await;
-    } else {
-        assert_eq!(line["outcome"], "denied", "{line:#}");
-        assert_eq!(line["reason"], "POLICY_DENIED", "{line:#}");
-        assert!(reply.contains("policy"), "{reply}");
-        assert!(!super::super::site::lines(home).iter().any(is_end));
+/// A client of one listener.
+struct Row {
+    /// Its name, such as `tcp-exec`.
+    listener: &'static str,
+    /// Whether a rule allows what the client wants.
+    allowed: bool,
+    /// For whom the client is taken.
+    caller: &'static str,
+    through: &'static str,
+}
+
+impl Row {
+    fn is_echo(&self) -> bool {
+        self.listener.ends_with("echo")
+    }
+
+    /// What is asked for. A command leaves `file`.
+    fn text(&self, file: &Path) -> String {
+        if self.is_echo() {
+            format!("hello {SECRET}")
+        } else {
+            format!("touch {}; echo ran --password={SECRET}", file.display())
+        }
+    }
+
+    async fn ask(&self, address: SocketAddr, text: &str) -> String {
+        if self.listener.starts_with("udp") {
+            return over_udp(address, text).await;
+        }
+        let mut client = Legacy::connect(address).await;
+        if self.is_echo() {
+            client.send(text).await;
+            client.stream.shutdown().await.unwrap();
+            String::from_utf8(client.rest().await).unwrap()
+        } else {
+            client.ask(text).await.text().to_owned()
+        }
+    }
+
+    /// Asks the listener at `address` of a server with its files in `home`: the reply, and what is told of it, are those of what
+    /// is allowed, or denied.
+    async fn check(&self, home: &Home, address: SocketAddr) {
+        let file = home.path("file");
+        let text = self.text(&file);
+        let reply = self.ask(address, &text).await;
+        let lines = told(home, 1, is_decision).await;
+        let line = &lines[0];
+        assert_eq!(line["caller"], self.caller, "{line:#}");
+        assert_eq!(line["through"], self.through, "{line:#}");
+        if self.allowed {
+            assert_eq!(line["outcome"], "allowed", "{line:#}");
+            assert_eq!(line["rule"], "row", "{line:#}");
+        } else {
+            assert_eq!(line["outcome"], "denied", "{line:#}");
+            assert_eq!(line["reason"], "POLICY_DENIED", "{line:#}");
+            assert!(reply.contains("policy"), "{reply}");
+        }
+        if self.is_echo() {
+            assert_eq!(line["rpc"], "Echo", "{line:#}");
+            assert_eq!(reply == text.to_uppercase(), self.allowed, "{reply}");
+        } else {
+            assert_eq!(line["rpc"], "Start", "{line:#}");
+            let shell = line["command"]["shell"].as_str().unwrap();
+            assert!(shell.contains("--password=[redacted]"), "{shell}");
+            assert_eq!(reply.starts_with("ran"), self.allowed, "{reply}");
+        }
+        let runs = self.allowed && !self.is_echo();
+        assert_eq!(file.exists(), runs);
+        told(home, usize::from(runs), is_end).await;
     }
 }
 
-/// Through the listeners of remexd itself.
-async fn direct(name: &'static str, allowed: bool) {
+/// The URL of a listener of this name.
+fn url(listener: &str) -> String {
+    let (transport, service) = listener.split_once('-').expect("a service");
+    format!("{transport}://127.0.0.1:0/{service}")
+}
+
+/// Through the listeners of remexd itself. A rule for another one allows nothing.
+async fn direct(listener: &'static str, allowed: bool) {
     skip_unless!(root());
     let home = Home::new();
-    let other = if name == "tcp-exec" {
-        "udp-exec"
-    } else {
-        "tcp-exec"
+    let other = match listener.split_once('-').expect("a service") {
+        ("tcp", service) => format!("udp-{service}"),
+        (_, service) => format!("tcp-{service}"),
     };
-    let listener = if allowed { name } else { other };
-    let rule = policy(&format!("users = ['root']\nlisteners = ['{listener}']"));
+    let named = if allowed { listener } else { &other };
+    let rule = policy(&format!("users = ['root']\nlisteners = ['{named}']"));
     fs::write(home.path("policy"), rule).unwrap();
     let (policy, log) = (home.path("policy"), home.path("audit"));
     let daemon = Daemon::start_in(
@@ -78,26 +122,25 @@ async fn direct(name: &'static str, allowed: bool) {
             "--audit-log",
             log.to_str().unwrap(),
             "--legacy",
-            "tcp://127.0.0.1:0/exec",
+            &url(listener),
             "--legacy",
-            "udp://127.0.0.1:0/exec",
+            &url(&other),
         ],
     )
     .await;
-    let (file, address) = (home.path("file"), daemon.socket(name));
-    let text = command(&file);
-    let reply = if name == "tcp-exec" {
-        over_tcp(address, &text).await
-    } else {
-        over_udp(address, &text).await
+    let row = Row {
+        listener,
+        allowed,
+        caller: "unix:0",
+        through: listener,
     };
-    check(&home, &file, &reply, "unix:0", name, allowed).await;
+    row.check(&home, daemon.socket(listener)).await;
     daemon.stop().await;
     look_for_secrets(&home, [SECRET].into_iter());
 }
 
 /// Through a gateway that has a token, for a client that has nothing.
-async fn proxied(name: &'static str, allowed: bool) {
+async fn proxied(listener: &'static str, allowed: bool) {
     skip_unless!(root());
     let site = Site::new();
     let (token, line) = new_token(&["gateway"]).await;
@@ -119,27 +162,18 @@ async fn proxied(name: &'static str, allowed: bool) {
         &log,
     ];
     let daemon = site.start(&flags).await;
-    let urls = ["tcp://127.0.0.1:0/exec", "udp://127.0.0.1:0/exec"];
     let flags = ["--ca", &ca, "--token-file", &token_file];
-    let gateway = Gateway::start_with(&site.home, daemon.url("grpc"), &urls, &flags).await;
-    let (file, address) = (site.home.path("file"), gateway.socket(name));
-    let text = command(&file);
-    let reply = if name == "tcp-exec" {
-        over_tcp(address, &text).await
-    } else {
-        over_udp(address, &text).await
-    };
-    let home = site.home.clone();
-    check(
-        &home,
-        &file,
-        &reply,
-        "token:gateway",
-        "gateway tcp",
+    let upstream = daemon.url("grpc");
+    let gateway = Gateway::start_with(&site.home, upstream, &[&url(listener)], &flags).await;
+    let row = Row {
+        listener,
         allowed,
-    )
-    .await;
+        caller: "token:gateway",
+        through: "gateway tcp",
+    };
+    row.check(&site.home, gateway.socket(listener)).await;
     drop(gateway);
+    let home = site.home.clone();
     daemon.stop().await;
     look_for_secrets(&home, [SECRET, &token].into_iter());
 }
@@ -163,13 +197,17 @@ macro_rules! rows {
 rows! {
     tcp: direct("tcp-exec");
     udp: direct("udp-exec");
+    tcp_echo: direct("tcp-echo");
+    udp_echo: direct("udp-echo");
     proxied_tcp: proxied("tcp-exec");
     proxied_udp: proxied("udp-exec");
+    proxied_tcp_echo: proxied("tcp-echo");
+    proxied_udp_echo: proxied("udp-echo");
 }
 
-/// Echo is a call like others.
+/// Where there is no policy, too.
 #[tokio::test]
-async fn echo_of_the_old_protocol_is_told_too() {
+async fn echo_of_the_old_protocol_is_told_without_a_policy() {
     let home = Home::new();
     let log = home.path("audit");
     let flags = [

@@ -2,6 +2,7 @@
 //! and no secret in any log.
 
 mod calls;
+mod elsewhere;
 mod legacy;
 mod ways;
 

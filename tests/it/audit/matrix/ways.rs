@@ -193,19 +193,8 @@ impl Server {
 
     /// The answer to `call`, on a connection of its own.
     pub(super) async fn answer(&self, call: &Call, target: &Target) -> Answer {
-        let mut http2 = self.connect().await.expect("a connection");
-        let mut request = Request::post(format!("http://localhost{}", call.path))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        if let Some(token) = &self.bearer {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let (request, body) = (request.body(()).expect("a request"), (call.body)(target));
-        if call.goes_on {
-            http2.begin(request, body).await
-        } else {
-            http2.ask(request, body).await
-        }
+        let http2 = self.connect().await.expect("a connection");
+        ask(http2, call, target, self.bearer.as_deref()).await
     }
 
     /// That a certificate of another CA is of no use.
@@ -227,6 +216,27 @@ impl Server {
         let secrets = secrets.iter().copied();
         let secrets = secrets.chain(self.secrets.iter().map(String::as_str));
         look_for_secrets(&home, secrets);
+    }
+}
+
+/// The answer to `call` on a connection, with a token if there is one.
+pub(super) async fn ask(
+    mut http2: Http2,
+    call: &Call,
+    target: &Target,
+    token: Option<&str>,
+) -> Answer {
+    let mut request = Request::post(format!("http://localhost{}", call.path))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let (request, body) = (request.body(()).expect("a request"), (call.body)(target));
+    if call.goes_on {
+        http2.begin(request, body).await
+    } else {
+        http2.ask(request, body).await
     }
 }
 
