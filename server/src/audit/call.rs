@@ -111,6 +111,17 @@ impl CallRecord {
         open.log.write_before(line).await
     }
 
+    /// It does not start, and is about to as another execution.
+    pub fn did_not_start(&self) {
+        if let Some(open) = &self.0 {
+            let mut said = open.lock();
+            if said.stage == Stage::Starting {
+                said.stage = Stage::Untold;
+                open.tell_no_start(&said, Some(Reason::SpawnFailed.as_str()));
+            }
+        }
+    }
+
     /// Its command runs: its end is told by whoever sees it.
     pub fn started(&self) {
         self.say(|said| said.stage = Stage::Told);
@@ -162,17 +173,19 @@ impl Open {
         match mem::replace(&mut said.stage, Stage::Told) {
             Stage::Told => {}
             // Nothing came of it, in spite of the line that it was to be.
-            Stage::Starting => {
-                let line = AuditLine {
-                    execution_id: said.execution_id.map(|id| id.to_string()),
-                    outcome: Some(CallOutcome::Failed),
-                    reason,
-                    ..AuditLine::new(SystemTime::now(), Happening::End).by(&self.subject)
-                };
-                self.log.push(Room::Commands, line.encode());
-            }
+            Stage::Starting => self.tell_no_start(&said, reason),
             Stage::Untold => self.tell(&said, reason, error),
         }
+    }
+
+    fn tell_no_start(&self, said: &Said, reason: Option<&str>) {
+        let line = AuditLine {
+            execution_id: said.execution_id.map(|id| id.to_string()),
+            outcome: Some(CallOutcome::Failed),
+            reason,
+            ..AuditLine::new(SystemTime::now(), Happening::End).by(&self.subject)
+        };
+        self.log.push(Room::Commands, line.encode());
     }
 
     fn tell(&self, said: &Said, reason: Option<&str>, error: Option<&Status>) {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use remex_daemon::net::Backoff;
 use remex_supervisor::{
     durable::message::{LinkRequest, Report, Stage, VERSION},
     journal::{self, JournalSummary, Lost, Stage as JournalStage},
     lifecycle::{counters::Counters, event::Exit, outcome::Outcome},
     process::{TreeRecord, Usage},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{
@@ -241,23 +242,39 @@ impl DurableStore {
         }
     }
 
-    /// The supervisor has gone without a word. `None`: it lives, and is followed again.
+    /// The link to the supervisor is gone. The end, once nobody supervises the execution any more; `None`: its supervisor lives
+    /// and is followed again, or the server goes.
     async fn lost(&self, host: &mut DurableHost) -> Option<EndRecord> {
         let execution = Arc::clone(host.execution());
-        let (id, recovery) = (execution.id, self.recovery.clone());
-        match self.files.run(move || recovery.find(id)).await {
-            Ok(Found::Over(summary)) => {
-                host.kept().learn(&summary, &execution.counters);
-                return Some(end_of(&summary));
+        let id = execution.id;
+        let mut pauses = Backoff::default();
+        loop {
+            let recovery = self.recovery.clone();
+            let found = self.recovery_files.run(move || recovery.find(id)).await;
+            let why = match found {
+                Ok(Found::Over(summary)) => {
+                    host.kept().learn(&summary, &execution.counters);
+                    return Some(end_of(&summary));
+                }
+                Ok(Found::Nothing) => break,
+                Ok(Found::Running(running)) => match host.relink(running.link).await {
+                    Ok(true) => return None,
+                    // It may end between any two words: then the journal says how.
+                    Ok(false) => "it goes while it is asked".to_owned(),
+                    Err(error) => error.to_string(),
+                },
+                Err(error) if error.is_passing() => error.to_string(),
+                Err(error) => {
+                    tracing::warn!(%id, %error, "nobody can tell what became of an execution");
+                    break;
+                }
+            };
+            if !pauses.is_failing() {
+                tracing::warn!(%id, why, "a supervisor that may live is looked for again");
             }
-            Ok(Found::Running(running)) => match host.relink(running.link).await {
-                Ok(true) => return None,
-                Ok(false) => tracing::warn!(%id, "a supervisor goes while it is asked"),
-                Err(error) => tracing::warn!(%id, %error, "a supervisor does not answer"),
-            },
-            Ok(Found::Nothing) => {}
-            Err(error) => {
-                tracing::warn!(%id, %error, "nobody can tell what became of an execution");
+            tokio::select! {
+                () = sleep(pauses.fail()) => {}
+                () = self.closing.cancelled() => return None,
             }
         }
         // Its end comes behind what was told of it, wherever that is written.

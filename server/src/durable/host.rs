@@ -173,7 +173,8 @@ impl DurableHost {
         }
     }
 
-    /// Follows the same supervisor over another link. What was asked over the one before is not answered any more.
+    /// Follows the same supervisor over another link; `false`: it goes. What was asked over the one before is not answered any
+    /// more.
     pub(super) async fn relink(&mut self, link: Link) -> io::Result<bool> {
         self.link = watch_link(link)?;
         self.outgoing.clear();
@@ -183,15 +184,16 @@ impl DurableHost {
         self.link
             .get_ref()
             .send(&LinkRequest::Hello { newest: VERSION })?;
-        let welcome = spare::answer(&mut self.link).await?;
-        let is_running = matches!(
-            welcome,
-            Some(Report::Welcome {
-                stage: Stage::Running,
-                ..
-            })
-        );
-        if !is_running || !self.learn_all().await? {
+        let is_there = match spare::answer(&mut self.link).await? {
+            Some(Report::Welcome { stage, .. }) => match stage {
+                Stage::Running => self.learn_all().await?,
+                // How it ended comes next.
+                Stage::Ended => true,
+                Stage::Spare | Stage::Ready | Stage::Starting => false,
+            },
+            _ => false,
+        };
+        if !is_there {
             return Ok(false);
         }
         self.send_attached(self.kept.seats.tell());

@@ -68,6 +68,8 @@ pub struct Kept {
     pub(crate) files: Files,
     /// The server goes.
     pub(crate) closing: CancellationToken,
+    /// Whoever deletes it: one at a time.
+    pub(super) deleting: tokio::sync::Mutex<()>,
     facts: Mutex<JournalFacts>,
 }
 
@@ -85,6 +87,7 @@ impl Kept {
             journals,
             files,
             closing,
+            deleting: tokio::sync::Mutex::default(),
             facts: Mutex::default(),
         })
     }

@@ -14,6 +14,7 @@ use remex_supervisor::{
     journal::{self, DiskFolder, Fate, JournalSummary, OpenError, Recovered, Stage, StorageError},
     process::{Spawner, TreeRecord},
 };
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::request_ids::RequestIds;
@@ -74,6 +75,22 @@ pub(super) enum LeftAlone {
     /// Its journal.
     #[error("its journal does not say who asked for what")]
     Nameless,
+}
+
+impl LeftAlone {
+    /// Whether it may be told when it is asked again: its supervisor lives, or this server cannot look at the moment.
+    pub(super) fn is_passing(&self) -> bool {
+        let errno = match self {
+            Self::Silent => return true,
+            Self::Io(error) => error.raw_os_error(),
+            Self::Journal(OpenError::Storage(error)) => error.errno,
+            Self::Journal(_) | Self::Newer | Self::Nameless => None,
+        };
+        matches!(
+            errno.map(Errno::from_raw_os_error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+        )
+    }
 }
 
 impl From<StorageError> for LeftAlone {

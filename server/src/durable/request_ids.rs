@@ -107,6 +107,11 @@ impl RequestIds {
         Ok(())
     }
 
+    /// The record behind an id stays, which was to go.
+    pub(super) async fn reinstate(&self, key: RequestKey) -> Result<(), ClaimError> {
+        self.run(move |claims| claims.reinstate(&key)).await
+    }
+
     /// Forgets the ids that were retired before `before`.
     pub(super) async fn sweep(&self, before: SystemTime) -> Result<Swept, ClaimError> {
         self.run(move |claims| claims.sweep(before)).await

@@ -34,7 +34,7 @@ impl Default for RetentionLimits {
     }
 }
 
-/// There is no room for another one, as those that run hold all of it.
+/// There is no room for another one: those that run, or cannot be deleted, hold all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
@@ -49,8 +49,10 @@ pub(super) struct Retention {
 /// What one caller holds.
 #[derive(Debug, Default)]
 struct Holding {
-    /// Those that have ended, the oldest first.
+    /// Those that have ended and can go, the oldest first.
     ended: BTreeMap<(SystemTime, Uuid), u64>,
+    /// Those that have ended and could not be deleted: they count, and others go in their place.
+    stuck: BTreeMap<(SystemTime, Uuid), u64>,
     running: HashMap<Uuid, u64>,
     amount: Amount,
 }
@@ -99,7 +101,9 @@ impl Retention {
         let Some(holding) = self.holders.get_mut(caller) else {
             return;
         };
-        let Some(bytes) = holding.ended.remove(&(time, id)) else {
+        let rank = (time, id);
+        let ended = holding.ended.remove(&rank);
+        let Some(bytes) = ended.or_else(|| holding.stuck.remove(&rank)) else {
             return;
         };
         for amount in [&mut holding.amount, &mut self.total] {
@@ -107,6 +111,21 @@ impl Retention {
         }
         if holding.amount.records == 0 {
             self.holders.remove(caller);
+        }
+    }
+
+    /// `id`, which was to go, could not be deleted: it is not named again for now.
+    pub(super) fn set_aside(&mut self, id: Uuid) {
+        for holding in self.holders.values_mut() {
+            let stuck = holding.ended.extract_if(.., |&(_, ended), _| ended == id);
+            holding.stuck.extend(stuck);
+        }
+    }
+
+    /// All that have ended are named again.
+    pub(super) fn try_again(&mut self) {
+        for holding in self.holders.values_mut() {
+            holding.ended.append(&mut holding.stuck);
         }
     }
 
@@ -254,6 +273,29 @@ mod tests {
         assert_eq!(kept.surplus(at(60)), Some(id(2)));
         kept.forget("c", id(2), at(2));
         assert_eq!(kept.surplus(at(60)), None);
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_counts_and_others_go_in_its_place() {
+        let mut kept = retention(2, 1000);
+        kept.end("a", id(1), at(1), 0);
+        kept.end("a", id(2), at(2), 0);
+        assert_eq!(kept.for_another("c"), Ok(Some(id(1))));
+        kept.set_aside(id(1));
+        assert_eq!(kept.for_another("c"), Ok(Some(id(2))));
+        assert_eq!(kept.surplus(at(200)), Some(id(2)));
+        kept.set_aside(id(2));
+        assert_eq!(kept.for_another("c"), Err(NoRoom));
+        assert_eq!(kept.surplus(at(200)), None);
+        // Who asks for it by name may have it go.
+        kept.forget("a", id(2), at(2));
+        assert_eq!(kept.for_another("c"), Ok(None));
+        kept.run("c", id(3), 0);
+        assert_eq!(kept.for_another("d"), Err(NoRoom));
+        kept.try_again();
+        assert_eq!(kept.for_another("d"), Ok(Some(id(1))));
+        kept.forget("a", id(1), at(1));
+        assert_eq!(kept.for_another("d"), Ok(None));
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub const MAX_REQUEST_IDS: u64 = 1_000_000;
 /// How often it is looked whether something is too old, and how much those that run have stored.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// How often request ids that are old enough are forgotten.
-const FORGET_IDS: Duration = Duration::from_hours(1);
+/// How often request ids that are old enough are forgotten, and what could not be deleted is tried again.
+const HOURLY: Duration = Duration::from_hours(1);
 
 impl DurableStore {
     /// An execution runs.
@@ -58,7 +58,7 @@ impl DurableStore {
 
     /// Makes room for another execution of `caller`.
     pub(super) async fn make_room(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         takes_id: bool,
     ) -> Result<(), StartRefused> {
@@ -71,13 +71,9 @@ impl DurableStore {
             let next = self.retention().for_another(&caller);
             match next {
                 Ok(None) => return Ok(()),
-                Ok(Some(id)) if self.evict(id).await => {}
-                Ok(Some(_)) => {
-                    let why = "what has ended cannot be deleted, as the log says";
-                    return Err(StartRefused::StorageFull(why.to_owned()));
-                }
+                Ok(Some(id)) => self.evict(id).await,
                 Err(NoRoom) => {
-                    let why = "the durable executions that run hold all that may be kept";
+                    let why = "the durable executions that run, or that cannot be deleted, hold all that may be kept";
                     return Err(StartRefused::StorageFull(why.to_owned()));
                 }
             }
@@ -87,7 +83,7 @@ impl DurableStore {
     /// Now and then deletes what is to go, until the server goes.
     pub(super) async fn keep_within_limits(self: Arc<Self>) {
         let mut ticks = interval(LOOK);
-        let mut forget_ids_at = Instant::now();
+        let mut hourly_at = Instant::now();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -96,17 +92,16 @@ impl DurableStore {
             if !self.recovered.is_cancelled() {
                 continue;
             }
-            if Instant::now() >= forget_ids_at {
-                forget_ids_at = Instant::now() + FORGET_IDS;
+            if Instant::now() >= hourly_at {
+                hourly_at = Instant::now() + HOURLY;
                 self.forget_ids().await;
+                self.retention().try_again();
             }
             self.look_at_those_that_run().await;
             loop {
                 let surplus = self.retention().surplus(SystemTime::now());
-                match surplus {
-                    Some(id) if self.evict(id).await => {}
-                    Some(_) | None => break,
-                }
+                let Some(id) = surplus else { break };
+                self.evict(id).await;
             }
         }
     }
@@ -139,19 +134,19 @@ impl DurableStore {
         }
     }
 
-    /// Deletes what is to go; `false`: it cannot be.
-    async fn evict(&self, id: Uuid) -> bool {
+    /// Deletes what is to go, or has others go in its place.
+    async fn evict(self: &Arc<Self>, id: Uuid) {
         let Some(execution) = self.resources.registry.find(id) else {
-            return false;
+            // Somebody else deletes it at this moment.
+            return self.retention().set_aside(id);
         };
         match self.delete(&execution).await {
             Ok(()) => {
                 tracing::info!(%id, "deleted a durable execution that had ended, as there is to be no more of them");
-                true
             }
             Err(error) => {
-                tracing::warn!(%id, %error, "cannot delete a durable execution");
-                false
+                tracing::warn!(%id, %error, "cannot delete a durable execution, which stays; others go in its place");
+                self.retention().set_aside(id);
             }
         }
     }

@@ -66,6 +66,14 @@ pub(super) struct Spare {
     pub(super) link: AsyncFd<Link>,
 }
 
+impl Spare {
+    /// Whether it is still there: it says nothing before its order, and its end is seen at once.
+    fn waits(&mut self) -> bool {
+        let said = self.link.get_mut().receive();
+        said.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 /// Makes them, and takes them away.
 #[derive(Debug)]
 pub(super) struct Maker {
@@ -108,12 +116,17 @@ impl Spares {
         }
     }
 
-    /// One that waits, or a new one.
+    /// One that waits, or a new one. Those that have died meanwhile are passed over.
     pub(super) async fn take(&self) -> Result<Spare, NoSpare> {
-        let spare = self.pop();
-        match spare {
-            Some(spare) => Ok(spare),
-            None => self.maker.make().await,
+        loop {
+            let Some(mut spare) = self.pop() else {
+                return self.maker.make().await;
+            };
+            if spare.waits() {
+                return Ok(spare);
+            }
+            tracing::warn!(id = %spare.id, "a supervisor has died while it waited");
+            self.maker.discard(spare).await;
         }
     }
 

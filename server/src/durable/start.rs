@@ -30,6 +30,7 @@ use super::{
     request_ids::Held,
     seats::Seat,
     spare::{NoSpare, Spare, next_report},
+    stock::LEAST,
     store::DurableStore,
 };
 use crate::{
@@ -40,6 +41,10 @@ use crate::{
 
 /// A supervisor that has said nothing of a start for so long is killed: a spawn that the kernel holds it gives up sooner.
 const START_BOUND: Duration = Duration::from_secs(20);
+
+/// So many supervisors are lost, one after the other, before a start is given up of which nothing ran: as many as always wait, and
+/// one more.
+const MOST_LOST: usize = LEAST + 1;
 
 /// The execution that a caller asked for.
 #[derive(Debug)]
@@ -67,6 +72,13 @@ struct Start {
     admitted: Admitted,
     /// Nobody else starts under its request id.
     _held: Option<Held>,
+}
+
+/// What came of a supervisor that was given an order.
+enum Begun {
+    Started(Started),
+    /// It was lost, and nothing ran: what is needed to try another one.
+    Lost(Box<(Start, Resolved)>),
 }
 
 impl DurableStore {
@@ -205,7 +217,25 @@ impl Start {
         }
     }
 
-    async fn begin(self, resolved: Resolved) -> Result<Started, StartRefused> {
+    /// Has a supervisor start it; another one, where that is lost before anything ran.
+    async fn begin(mut self, mut resolved: Resolved) -> Result<Started, StartRefused> {
+        for lost in 0..MOST_LOST {
+            if lost > 0 {
+                self.new.record.did_not_start();
+            }
+            match self.begin_with_one(resolved).await? {
+                Begun::Started(started) => return Ok(started),
+                Begun::Lost(lost) => (self, resolved) = *lost,
+            }
+        }
+        Err(StartError::Resources {
+            step: "start a supervisor",
+            source: std::io::Error::other("each was lost before anything ran"),
+        }
+        .into())
+    }
+
+    async fn begin_with_one(self, resolved: Resolved) -> Result<Begun, StartRefused> {
         let mut spare = self.store.spares.take().await?;
         self.reach(CrashPoint::Taken);
         if let Err(error) = spare.place.limit(self.new.spec.limits.tree) {
@@ -237,17 +267,19 @@ impl Start {
         };
         self.reach(CrashPoint::Answered);
         match report {
-            Ok(Some(Report::Started { pid, .. })) => Ok(self.started(spare, pid, created)),
+            Ok(Some(Report::Started { pid, .. })) => {
+                Ok(Begun::Started(self.started(spare, pid, created)))
+            }
             Ok(Some(Report::NotStarted(why))) => {
                 let error = refusal(&order, &why);
                 self.nothing_ran().await;
                 self.store.spares.maker.discard(spare).await;
                 Err(error)
             }
-            Ok(_) => self.lost(spare).await,
+            Ok(_) => self.lost(spare, order.resolved).await,
             Err(_) => {
                 self.kill_supervisor(spare.id).await;
-                self.lost(spare).await
+                self.lost(spare, order.resolved).await
             }
         }
     }
@@ -374,26 +406,26 @@ impl Start {
     }
 
     /// The supervisor has gone without a word: its journal says what became of it.
-    async fn lost(self, spare: Spare) -> Result<Started, StartRefused> {
+    async fn lost(self, spare: Spare, resolved: Resolved) -> Result<Begun, StartRefused> {
         let Spare { id, link, .. } = spare;
         drop(link);
         self.store.recover_one(id).await;
         if let Some(execution) = self.store.resources.registry.find(id) {
             self.new.record.started();
-            return Ok(Started {
+            return Ok(Begun::Started(Started {
                 execution,
                 seat: None,
-            });
+            }));
         }
         if self.store.is_left_alone(id) {
             return Err(StartRefused::LeftAlone);
         }
-        self.nothing_ran().await;
-        Err(StartError::Resources {
-            step: "start a supervisor",
-            source: std::io::Error::other("it was lost before anything ran"),
+        if self.store.closing.is_cancelled() {
+            // Nobody has looked: the next server does, and the request id stays taken until then.
+            return Err(StartRefused::Draining);
         }
-        .into())
+        self.nothing_ran().await;
+        Ok(Begun::Lost(Box::new((self, resolved))))
     }
 
     async fn nothing_ran(&self) {

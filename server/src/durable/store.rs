@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use remex_supervisor::{
-    journal::{self, DiskFolder, Folder, StorageError, SyncMode},
+    journal::{self, ClaimError, DiskFolder, Folder, StorageError, SyncMode},
     process::Spawner,
     state_file,
 };
@@ -59,6 +59,9 @@ pub enum StoreError {
     /// Something in one.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A request id.
+    #[error("its request id: {0}")]
+    Claim(#[from] ClaimError),
 }
 
 /// All of them.
@@ -70,8 +73,8 @@ pub struct DurableStore {
     pub(super) recovery: Recovery,
     pub(super) spares: Spares,
     pub(super) files: Files,
-    /// Of the disk's own pace, so that nobody waits for what an earlier server has left.
-    recovery_files: Files,
+    /// Of the disk's own pace, so that nobody waits for what an earlier server has left, or for a supervisor that is silent.
+    pub(super) recovery_files: Files,
     pub(super) tasks: TaskTracker,
     pub(super) closing: CancellationToken,
     has_begun: AtomicBool,
@@ -261,27 +264,48 @@ impl DurableStore {
         }
     }
 
-    /// Removes what is kept of an execution that has ended. Its request id stays taken for a while.
-    pub(crate) async fn delete(&self, execution: &Execution) -> Result<(), StoreError> {
+    /// Removes what is kept of an execution that has ended. Its request id stays taken for a while. Where its files cannot be
+    /// removed it stays, and can be deleted again. Once begun it is carried out, whether or not its caller waits.
+    pub(crate) async fn delete(
+        self: &Arc<Self>,
+        execution: &Arc<Execution>,
+    ) -> Result<(), StoreError> {
+        let (this, execution) = (Arc::clone(self), Arc::clone(execution));
+        let deleted = self
+            .tasks
+            .spawn(async move { this.delete_to_the_end(&execution).await });
+        match deleted.await {
+            Ok(deleted) => deleted,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    async fn delete_to_the_end(&self, execution: &Execution) -> Result<(), StoreError> {
         let Some(kept) = &execution.kept else {
             return Ok(());
         };
-        if let Some(key) = super::start::request_key(&execution.caller, &kept.durability) {
-            let retired = self.ids.retire(key).await;
-            if let Err(error) = retired {
-                return Err(StoreError::Io(io::Error::other(error.to_string())));
-            }
-        }
-        if !self.resources.registry.remove(execution) {
+        let _turn = kept.deleting.lock().await;
+        if self.resources.registry.find(execution.id).is_none() {
+            // Somebody else has.
             return Ok(());
         }
-        self.forget(execution);
+        let key = super::start::request_key(&execution.caller, &kept.durability);
+        // A crash behind it leaves a record that goes, one before the other would leave an id that is free.
+        if let Some(key) = key {
+            self.ids.retire(key).await?;
+        }
         let (journals, id) = (self.journals.clone(), execution.id.to_string());
-        let removed = self
-            .files
-            .run(move || journal::remove(&journals, &id))
-            .await;
-        removed?;
+        let deleted = self.files.run(move || journal::delete(&journals, &id));
+        if let Err(error) = deleted.await {
+            if let Some(key) = key
+                && let Err(error) = self.ids.reinstate(key).await
+            {
+                tracing::warn!(id = %execution.id, %error, "an execution cannot be deleted, and is not found by its request id any more");
+            }
+            return Err(error.into());
+        }
+        self.resources.registry.remove(execution);
+        self.forget(execution);
         if self.spares.maker.sync == SyncMode::All {
             let journals = self.journals.clone();
             self.files.run(move || journals.sync()).await?;

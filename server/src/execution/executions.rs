@@ -339,7 +339,7 @@ impl Executions {
     }
 
     /// Forgets an execution that has ended.
-    pub async fn delete(&self, execution: &Execution) -> Result<(), StoreError> {
+    pub async fn delete(&self, execution: &Arc<Execution>) -> Result<(), StoreError> {
         if execution.kept.is_some() {
             return self.durable.delete(execution).await;
         }

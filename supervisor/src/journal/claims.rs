@@ -118,13 +118,35 @@ impl<D: Folder> Claims<D> {
 
     /// Remembers that the execution is gone, on disk: before its journal is removed, which is what held the claim too.
     pub fn retire(&mut self, key: &RequestKey, at: SystemTime) -> Result<(), ClaimError> {
+        self.set_retired(key, Some(at))
+    }
+
+    /// The execution is there all the same, as its journal could not be removed.
+    pub fn reinstate(&mut self, key: &RequestKey) -> Result<(), ClaimError> {
+        self.set_retired(key, None)
+    }
+
+    fn set_retired(
+        &mut self,
+        key: &RequestKey,
+        retired_at: Option<SystemTime>,
+    ) -> Result<(), ClaimError> {
         let Some(claim) = self.find(key)? else {
             return Ok(());
         };
-        self.replace(&Claim {
-            retired_at: Some(at),
+        let claim = Claim {
+            retired_at,
             ..claim
-        })
+        };
+        match self.replace(&claim) {
+            // What is to go is what makes room. Once it has its name, the new one is there and that is all.
+            Err(ClaimError::Storage(error))
+                if error.is_full() && error.operation != Operation::SyncFolder =>
+            {
+                self.overwrite(&claim)
+            }
+            replaced => replaced,
+        }
     }
 
     /// Forgets what was retired before `before`.
@@ -188,6 +210,16 @@ impl<D: Folder> Claims<D> {
         file.sync().of(Operation::Sync)?;
         let name = claim.key.name();
         self.folder.rename(NEXT_NAME, &name).of(Operation::Rename)?;
+        Ok(self.folder.sync().of(Operation::SyncFolder)?)
+    }
+
+    /// Writes a claim over the one that is there, which takes no room. A power cut may tear it: its journal, which is still there,
+    /// has it too.
+    fn overwrite(&mut self, claim: &Claim) -> Result<(), ClaimError> {
+        let file = self.folder.open_to_write(&claim.key.name());
+        let file = file.of(Operation::Open)?;
+        write_claim(&file, claim)?;
+        file.sync().of(Operation::Sync)?;
         Ok(self.folder.sync().of(Operation::SyncFolder)?)
     }
 }

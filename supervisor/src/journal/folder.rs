@@ -7,7 +7,9 @@ use std::io;
 
 use super::{
     error::{Of, Operation, StorageError},
-    format::{HEADER_BYTES, Header, Progress, SyncMode, is_valid_id, segment_name},
+    format::{
+        HEADER_BYTES, Header, Progress, SyncMode, is_valid_id, segment_name, segment_ordinal,
+    },
     segment::write_header,
     storage::{Folder, StoredFile, write_zeros},
 };
@@ -85,11 +87,34 @@ pub fn open<D: Folder>(parent: &D, id: &str) -> Result<D, StorageError> {
     parent.open_folder(id).of(Operation::OpenFolder)
 }
 
-/// Removes the journal of the execution `id`.
+/// Removes the journal of the execution `id`, of which nothing is to be known any more.
 pub fn remove<D: Folder>(parent: &D, id: &str) -> Result<(), StorageError> {
-    let removed = format!("{REMOVED_PREFIX}{id}");
+    let removed = removed_name(id);
     parent.rename(id, &removed).of(Operation::Rename)?;
     remove_all(parent, &removed)
+}
+
+/// Removes the journal of the execution `id`, which has ended. Where that fails it has its name again, with what could not be
+/// removed of it; to be tried again. Its end is the last to go, so that what is left is not taken for one that runs.
+pub fn delete<D: Folder>(parent: &D, id: &str) -> Result<(), StorageError> {
+    let removed = removed_name(id);
+    match parent.rename(id, &removed).of(Operation::Rename) {
+        // All that there is may be what an attempt before this one has left.
+        Err(error) if !error.is_missing() => return Err(error),
+        _ => {}
+    }
+    match remove_all(parent, &removed) {
+        Err(error) if !error.is_missing() => {
+            // Where that fails too, it has the name under which it is found the next time.
+            let _ = parent.rename(&removed, id);
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn removed_name(id: &str) -> String {
+    format!("{REMOVED_PREFIX}{id}")
 }
 
 /// Removes what crashes have left of journals that were to go, and says how many. One that cannot be removed keeps none of the
@@ -129,6 +154,8 @@ fn remove_files<D: Folder>(folder: &D) -> Result<(), StorageError> {
     folder
         .names(&mut |file| files.push(file.to_owned()))
         .of(Operation::List)?;
+    // The segments last, and of them the newest.
+    files.sort_by_key(|file| segment_ordinal(file));
     for file in files {
         match folder.remove(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -32,7 +32,7 @@ pub use boot::boot_id;
 pub use claims::{ClaimError, Claimed, Claims, Swept};
 pub use costs::JournalCosts;
 pub use error::{OpenError, Operation, ReadError, StorageError, Unsupported};
-pub use folder::{PREPARED_BYTES, open, prepare, remove, sweep_removed};
+pub use folder::{PREPARED_BYTES, delete, open, prepare, remove, sweep_removed};
 pub use format::{FORMAT_VERSION, MAX_ID_BYTES, SyncMode, is_valid_id};
 pub use inspect::{Fate, JournalSummary, Stage, Started, inspect};
 pub use reader::{Damage, EVERYTHING, Gap, LostEvent, Reader, Step};

@@ -8,7 +8,7 @@ use remex_supervisor::journal::{
 
 use crate::{
     crash::{Numbers, power_cuts},
-    disk::{Crash, Disk, SimFolder},
+    disk::{Crash, Disk, Do, SimFolder},
     script::{at, claim},
 };
 
@@ -145,17 +145,29 @@ fn what_is_retired_stays_so_when_the_power_goes() {
 
 #[test]
 fn every_failure_is_said_and_leaves_the_claim() {
+    let mut numbers = Numbers(4);
     let whole = disk();
     claims(&whole).claim(&claim()).unwrap();
     let begin = whole.done().len();
     retire(&whole).unwrap();
-    for index in begin + 1..whole.done().len() {
+    let operations = whole.done();
+    for (index, &what) in operations.iter().enumerate().skip(begin + 1) {
         for errno in [libc::EIO, libc::ENOSPC] {
             let disk = disk();
             claims(&disk).claim(&claim()).unwrap();
             disk.fail(index, errno);
+            let retired = retire(&disk);
+            if errno == libc::ENOSPC && what != Do::SyncFolder {
+                // It is written over, which takes no room.
+                retired.unwrap();
+                for cut in power_cuts(&disk, &mut numbers) {
+                    let found = claims(&cut).find(&claim().key).unwrap().unwrap();
+                    assert_eq!(found.retired_at, Some(at(50)), "{what:?}");
+                }
+                continue;
+            }
             assert!(
-                matches!(retire(&disk), Err(ClaimError::Storage(error)) if error.errno == Some(errno))
+                matches!(retired, Err(ClaimError::Storage(error)) if error.errno == Some(errno))
             );
             disk.restart();
             let found = claims(&disk).find(&claim().key).unwrap().unwrap();
@@ -171,6 +183,19 @@ fn every_failure_is_said_and_leaves_the_claim() {
         disk.restart();
         assert_eq!(claims(&disk).sweep(at(0)), Ok(Swept::default()));
     }
+}
+
+#[test]
+fn what_is_reinstated_is_as_it_was() {
+    let disk = disk();
+    claims(&disk).claim(&claim()).unwrap();
+    retire(&disk).unwrap();
+    claims(&disk).reinstate(&claim().key).unwrap();
+    assert_eq!(claims(&disk).find(&claim().key), Ok(Some(claim())));
+    // One that nobody has is nobody's.
+    let free = RequestKey::new("unix:1001", "nightly");
+    claims(&disk).reinstate(&free).unwrap();
+    assert_eq!(claims(&disk).find(&free), Ok(None));
 }
 
 #[test]

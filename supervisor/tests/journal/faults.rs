@@ -2,8 +2,8 @@
 //! that was not told is made up.
 
 use remex_supervisor::journal::{
-    Commit, Folder, Full, Keep, OnFull, Settings, SyncMode, Writer, inspect, prepare, recover,
-    remove, sweep_removed,
+    Commit, Folder, Full, Keep, OnFull, OpenError, Settings, SyncMode, Writer, delete, inspect,
+    prepare, recover, remove, sweep_removed,
 };
 
 use crate::{
@@ -340,6 +340,38 @@ fn what_cannot_be_removed_is_removed_later() {
         assert_eq!(sweep_removed(&disk.root()), Ok(usize::from(!is_there)));
         assert_eq!(sweep_removed(&disk.root()), Ok(0));
     }
+}
+
+/// What is left is not taken for what runs, and all of it can go later.
+#[test]
+fn what_cannot_be_deleted_is_there_and_is_deleted_later() {
+    let script = script(SyncMode::None);
+    let whole = Disk::new();
+    script.run(&whole);
+    let begin = whole.done().len();
+    let deleted = whole.copy();
+    delete(&deleted.root(), ID).unwrap();
+    assert!(folder(&deleted).is_none());
+    let operations = deleted.done().split_off(begin);
+    for (index, what) in operations.into_iter().enumerate() {
+        let disk = whole.copy();
+        disk.fail(begin + index, libc::EIO);
+        delete(&disk.root(), ID).unwrap_err();
+        let folder = folder(&disk).expect("it has its name");
+        match inspect(&folder) {
+            Ok(summary) => {
+                assert!(summary.has_ended(), "{what:?}: {summary:?}");
+                // The first operation gives it another name, the second removes the first file.
+                assert_eq!(summary.is_damaged, index > 1, "{what:?}");
+            }
+            Err(error) => assert_eq!((error, what), (OpenError::Blank, Do::RemoveFolder)),
+        }
+        delete(&disk.root(), ID).unwrap();
+        assert!(disk.root().open_folder(ID).is_err());
+        assert_eq!(sweep_removed(&disk.root()), Ok(0));
+    }
+    // A folder that has gone by itself is no reason to stay.
+    delete(&whole.root(), "another").unwrap();
 }
 
 #[test]

@@ -264,6 +264,42 @@ async fn calls_that_last_are_told_when_they_are_decided() {
     site.daemon.stop().await;
 }
 
+/// Each supervisor that is given the order is told, and that nothing came of those that were lost.
+#[tokio::test]
+async fn a_start_that_supervisors_are_lost_in_has_a_line_and_an_end_for_each() {
+    let site = Site::start(&[]).await;
+    site.home.spares_are_there().await;
+    let folders = fs::read_dir(site.home.path("state/durable")).unwrap();
+    let dying: Vec<_> = folders.map(|folder| folder.unwrap().path()).collect();
+    for folder in &dying {
+        fs::write(folder.join("crash-at"), "ordered").unwrap();
+    }
+    let request = detached(StartRequest {
+        command: Some(shell("exit 3")),
+        ..StartRequest::default()
+    });
+    let client = site.daemon.client().await;
+    drop(client.exec().start(request).await.unwrap());
+    let tries = dying.len() + 1;
+    let ends = site.told(tries, is_end).await;
+    let starts = site.told(tries, is_of("Start")).await;
+    for (index, start) in starts.iter().enumerate() {
+        assert_eq!(start["outcome"], "allowed");
+        let mut of_it = ends
+            .iter()
+            .filter(|end| end["execution_id"] == start["execution_id"]);
+        let end = of_it.next().expect("its end");
+        if index + 1 < tries {
+            let told = (&end["outcome"], &end["reason"]);
+            assert_eq!(told, (&json!("failed"), &json!("SPAWN_FAILED")));
+        } else {
+            assert_eq!(end["code"], 3);
+        }
+        assert!(of_it.next().is_none(), "its end is told twice");
+    }
+    site.daemon.stop().await;
+}
+
 /// Its end is told once, by whichever server learns of it.
 #[tokio::test]
 async fn the_end_of_a_durable_execution_is_told_by_who_learns_of_it_and_once() {

@@ -4,14 +4,17 @@ pub(crate) mod support;
 
 mod attach;
 mod crash;
+mod deletion;
 mod faults;
 mod full;
 mod keep;
 mod presence;
 mod records;
+mod relink;
 mod request_id;
 mod restart;
 mod resume;
+mod spares;
 mod start;
 mod storage;
 mod typed;

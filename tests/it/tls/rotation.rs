@@ -175,6 +175,9 @@ impl Rotation {
             &tokens,
             "--policy",
             &rules,
+            // Each frame of each call would be logged.
+            "--log-level",
+            "info",
         ];
         let daemon = Arc::new(site.start(&flags).await);
         let at_times = site.showing("at-times", &site.ca.client("at-times.example"));
@@ -248,7 +251,7 @@ async fn no_call_fails_or_succeeds_wrongly_while_everything_is_replaced() {
         (&never, Answer::Denied),
     ] {
         load.spawn(&mut tasks, daemon, files, true, answer);
-        for _ in 0..count(2, 8) {
+        for _ in 0..count(2, 16) {
             load.spawn(&mut tasks, daemon, files, false, answer);
         }
     }

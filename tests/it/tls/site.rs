@@ -143,10 +143,13 @@ impl Site {
             &cert,
             "--tls-key",
             &key,
-            "--log-level",
-            "debug",
         ];
-        Daemon::start_in(&self.home, &[&own[..], flags].concat()).await
+        let level = if flags.contains(&"--log-level") {
+            &[][..]
+        } else {
+            &["--log-level", "debug"]
+        };
+        Daemon::start_in(&self.home, &[&own[..], level, flags].concat()).await
     }
 
     /// The same, for clients with certificates of the site's CA.

@@ -179,6 +179,11 @@ impl Field {
     }
 }
 
+/// Connections that are shared by all who call.
+pub(super) fn ways(address: &str) -> Vec<Way> {
+    (0..CLIENTS).map(|_| Way::to(address)).collect()
+}
+
 /// Those who call.
 pub(super) struct Calls {
     gate: Arc<Semaphore>,
@@ -190,7 +195,7 @@ impl Calls {
     /// One for each of `jobs`, which waits until it is let go.
     pub(super) fn prepare(jobs: Vec<Job>, address: &str, random: &mut Random) -> Self {
         let gate = Arc::new(Semaphore::new(0));
-        let ways: Vec<_> = (0..CLIENTS).map(|_| Way::to(address)).collect();
+        let ways = ways(address);
         let mut running = JoinSet::new();
         for (number, job) in jobs.into_iter().enumerate() {
             let callers = Caller::of(job.kind);

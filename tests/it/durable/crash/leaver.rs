@@ -43,7 +43,7 @@ impl Watched {
     /// Clients of the library come and are dropped with what they have on the way, until one stays to the end.
     pub(super) async fn come_and_go(&mut self, way: &Way, random: &mut Random) {
         let whole = self.job.expected.streams[0].len();
-        let begun = way.client.interact(self.command()).await;
+        let begun = way.client.interact(self.command().resume()).await;
         let mut interaction = begun.expect("it starts");
         // Whoever leaves ends no stdin.
         let mut left = Vec::new();

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::{task::JoinSet, time::sleep};
 
 use self::{
-    caller::{Watched, Way},
+    caller::Watched,
     field::{Calls, Fall, Field, POINTS},
     job::{Job, Kind},
 };
@@ -109,8 +109,10 @@ async fn nothing_is_lost_or_runs_twice_when_clients_are_killed() {
         let field = Field::new().await;
         let jobs = jobs(field.home(), &KINDS, "", count(16, 200), &mut random);
         let mut leaving = JoinSet::new();
+        // As many connections at once as there are commands are not what is tried here.
+        let ways = field::ways(field.address());
         for (number, job) in jobs.into_iter().enumerate() {
-            let way = Way::to(field.address());
+            let way = ways[number % ways.len()].clone();
             let mut random = random.fork();
             let mut watched = Watched::new(job);
             leaving.spawn(async move {
