@@ -1,6 +1,6 @@
 //! The audit log, which `--audit-log` names: a line of JSON for each decision and each end. Without the flag nothing is told.
 //!
-//! Hops: a call of a service that is [`Audited`] has a [`CallRecord`], which learns what is asked for and by which rule it
+//! Hops: a call of a service that is [`Observed`](crate::observed::Observed) has a [`CallRecord`], which learns what is asked for and by which rule it
 //! may be -> it becomes a [`mod@line`], without the secrets that [`redact`] knows; what is denied too often is only counted
 //! ([`denials`]) -> the line waits in the [`queue`] -> a thread writes it to the [`file`](mod@file). A command starts once its
 //! line is written.
@@ -29,9 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{
-    call::CallRecord, file::AuditFileError, line::Subject, queue::NotWritten, service::Audited,
-};
+pub use self::{call::CallRecord, file::AuditFileError, line::Subject, queue::NotWritten};
 use self::{
     line::{AuditLine, CallOutcome, Happening, timestamp},
     queue::{Entry, Queue, Room, Told},

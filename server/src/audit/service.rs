@@ -1,72 +1,34 @@
-//! A service whose calls are told.
+//! The calls of services, as the audit log observes them.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use remex_daemon::net::Caller;
 use remex_gateway::CLIENT_ADDRESS_METADATA;
-use tonic::{Status, body::Body, server::NamedService};
-use tower::Service;
+use tonic::{Status, body::Body};
 
 use super::{AuditLog, CallRecord, line::Subject};
-use crate::execution::Through;
+use crate::{execution::Through, observed::Observer};
 
-/// Tells `log` each call of a service, which finds the call's [`CallRecord`] in its request.
-#[derive(Debug, Clone)]
-pub struct Audited<S> {
-    inner: S,
-    log: AuditLog,
-}
+/// A call finds its [`CallRecord`] in its request.
+impl Observer for AuditLog {
+    type Call = CallRecord;
 
-impl<S> Audited<S> {
-    /// The same as `inner`, and told.
-    pub fn new(inner: S, log: AuditLog) -> Self {
-        Self { inner, log }
-    }
-}
-
-impl<S: NamedService> NamedService for Audited<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<Request<Body>> for Audited<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Unpin,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = AuditedCall<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let record = self.record(&request);
-        if let Some(record) = &record {
-            request.extensions_mut().insert(record.clone());
-        }
-        AuditedCall {
-            answer: self.inner.call(request),
-            record,
-        }
-    }
-}
-
-impl<S> Audited<S> {
-    fn record(&self, request: &Request<Body>) -> Option<CallRecord> {
-        let log = self.log.0.as_ref()?;
+    fn begins(&self, request: &mut Request<Body>) -> Option<CallRecord> {
+        let log = self.0.as_ref()?;
         let caller = request.extensions().get::<Caller>()?;
         let client = request.headers().get(CLIENT_ADDRESS_METADATA);
-        let through = Through::of(caller, client.map(http::HeaderValue::as_bytes));
+        let through = Through::of(caller, client.map(HeaderValue::as_bytes));
         let subject = Subject::of(caller, &through);
         let rpc = rpc(request.uri().path()).to_owned();
-        Some(CallRecord::new(log.clone(), subject, rpc))
+        let record = CallRecord::new(log.clone(), subject, rpc);
+        request.extensions_mut().insert(record.clone());
+        Some(record)
+    }
+
+    fn answered(record: CallRecord, response: Response<Body>) -> Response<Body> {
+        let error = Status::from_header_map(response.headers());
+        let error = error.filter(|error| error.code() != tonic::Code::Ok);
+        record.answered(error.as_ref());
+        response
     }
 }
 
@@ -82,33 +44,6 @@ pub(crate) fn rpc(path: &str) -> &str {
 
 /// The most that is told of a path, which may be of no call that there is.
 const MAX_RPC_BYTES: usize = 128;
-
-/// A call that is being answered.
-#[derive(Debug)]
-pub struct AuditedCall<F> {
-    answer: F,
-    record: Option<CallRecord>,
-}
-
-impl<F> Future for AuditedCall<F>
-where
-    F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
-{
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ok(response) = ready!(Pin::new(&mut self.answer).poll(context));
-        if let Some(record) = self.record.take() {
-            let error = Status::from_header_map(response.headers());
-            record.answered(
-                error
-                    .filter(|error| error.code() != tonic::Code::Ok)
-                    .as_ref(),
-            );
-        }
-        Poll::Ready(Ok(response))
-    }
-}
 
 #[cfg(test)]
 mod tests {

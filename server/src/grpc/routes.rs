@@ -12,9 +12,10 @@ use tonic_reflection::{
 };
 
 use crate::{
-    audit::{AuditLog, Audited},
+    audit::AuditLog,
+    observed::Observed,
     service::{echo::EchoHandler, exec::ExecHandler, run::ExecServer},
-    traces::{Traced, Traces},
+    traces::Traces,
 };
 
 /// Largest request in bytes: a command of the kernel's 2 MiB, and as much of stdin.
@@ -54,10 +55,10 @@ pub fn own(exec: ExecHandler, audit: &AuditLog, traces: &Traces) -> Routes {
     let echo = EchoHandler::new(exec.gate().clone());
     let exec = ExecServer::new(compressed!(ExecServiceServer::new(exec)));
     let echo = compressed!(EchoServiceServer::new(echo));
-    let exec = Audited::new(exec, audit.clone());
-    let echo = Audited::new(echo, audit.clone());
-    Routes::new(Traced::new(exec, traces.clone()))
-        .add_service(Traced::new(echo, traces.clone()))
+    let exec = Observed::new(exec, audit.clone());
+    let echo = Observed::new(echo, audit.clone());
+    Routes::new(Observed::new(exec, traces.clone()))
+        .add_service(Observed::new(echo, traces.clone()))
         .prepare()
 }
 
@@ -68,7 +69,7 @@ pub async fn all(
     traces: &Traces,
 ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let health = Audited::new(compressed!(health), audit.clone());
+    let health = Observed::new(compressed!(health), audit.clone());
     serve(&reporter, true).await;
     // Each version knows itself; it is to list the other too.
     let reflection = |other| {
@@ -83,8 +84,8 @@ pub async fn all(
     let v1alpha = compressed!(reflection(v1::FILE_DESCRIPTOR_SET).build_v1alpha()?);
     let routes = own(exec, audit, traces)
         .add_service(health)
-        .add_service(Audited::new(v1, audit.clone()))
-        .add_service(Audited::new(v1alpha, audit.clone()))
+        .add_service(Observed::new(v1, audit.clone()))
+        .add_service(Observed::new(v1alpha, audit.clone()))
         .prepare();
     Ok((routes, reporter))
 }

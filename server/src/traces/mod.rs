@@ -13,7 +13,6 @@ mod spans;
 mod spans;
 
 pub use self::{
-    service::{Traced, TracedCall},
     settings::{ENDPOINT_VARIABLES, HANDED_VARIABLES, HandedOver, TraceSettings, handed_over},
     spans::{CallSpan, CallTrace, ExecutionSpan, Traces, TracesError},
 };

@@ -1,7 +1,6 @@
-//! A service each of whose calls is a span, from its request to the last of its response.
+//! The calls of services, each of which is a span, from its request to the last of its response.
 
 use std::{
-    convert::Infallible,
     mem,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -10,83 +9,32 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
-use tonic::{Status, body::Body, server::NamedService};
-use tower::Service;
+use tonic::{Status, body::Body};
 
 use super::{CallSpan, Traces};
+use crate::observed::Observer;
 
-/// Makes a span of each call of a service, which finds the call's [`CallTrace`](super::CallTrace) in its request.
-#[derive(Debug, Clone)]
-pub struct Traced<S> {
-    inner: S,
-    traces: Traces,
-}
+/// A call finds its [`CallTrace`](super::CallTrace) in its request.
+impl Observer for Traces {
+    type Call = CallSpan;
 
-impl<S> Traced<S> {
-    /// The same as `inner`, and traced.
-    pub fn new(inner: S, traces: Traces) -> Self {
-        Self { inner, traces }
-    }
-}
-
-impl<S: NamedService> NamedService for Traced<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<Request<Body>> for Traced<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Unpin,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = TracedCall<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+    fn begins(&self, request: &mut Request<Body>) -> Option<CallSpan> {
+        let span = self.call(request)?;
+        request.extensions_mut().insert(span.trace());
+        Some(span)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let span = self.traces.call(&request);
-        if let Some(span) = &span {
-            request.extensions_mut().insert(span.trace());
-        }
-        TracedCall {
-            answer: self.inner.call(request),
-            span,
-        }
-    }
-}
-
-/// A call that is being answered. Dropped before, it is a cancelled one.
-#[derive(Debug)]
-pub struct TracedCall<F> {
-    answer: F,
-    span: Option<CallSpan>,
-}
-
-impl<F> Future for TracedCall<F>
-where
-    F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
-{
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ok(response) = ready!(Pin::new(&mut self.answer).poll(context));
-        let Some(span) = self.span.take() else {
-            return Poll::Ready(Ok(response));
-        };
+    fn answered(span: CallSpan, response: Response<Body>) -> Response<Body> {
         // An error before any message has its status in the headers.
-        let span = match told(span, response.headers()) {
-            Ok(()) => return Poll::Ready(Ok(response)),
-            Err(span) => span,
-        };
-        Poll::Ready(Ok(response.map(|inner| {
-            Body::new(TracedBody {
-                inner,
-                span: Some(span),
-            })
-        })))
+        match told(span, response.headers()) {
+            Ok(()) => response,
+            Err(span) => response.map(|inner| {
+                Body::new(TracedBody {
+                    inner,
+                    span: Some(span),
+                })
+            }),
+        }
     }
 }
 
