@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::{fd::AsRawFd, unix::net::UnixListener as StdListener},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixListener as StdListener,
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,7 +27,7 @@ use super::message::{Answered, Instruction, MAX_LINE_BYTES};
 pub const CONTROL_SOCKET: &str = "control.socket";
 
 /// What it is called where it is handed over.
-const KEY: &str = "control";
+pub const CONTROL: &str = "control";
 
 /// Those that are answered at once; further ones wait.
 const ASKERS: usize = 4;
@@ -49,14 +52,16 @@ pub trait Controlled: Send + Sync + 'static {
 pub struct ControlListener {
     listener: UnixListener,
     path: Option<PathBuf>,
+    handed: Option<OwnedFd>,
 }
 
 impl ControlListener {
     /// In `folder`, which this process has locked: a socket that is there is nobody's, unless it was `handed` over.
     pub fn bind(folder: &Path, handed: &HandedSockets) -> io::Result<Self> {
         let path = folder.join(CONTROL_SOCKET);
-        if let Some(socket) = handed.connections(KEY, &path) {
+        if let Some(socket) = handed.connections(CONTROL, &path) {
             return Ok(Self {
+                handed: Some(socket.as_fd().try_clone_to_owned()?),
                 listener: UnixListener::from_std(socket)?,
                 // Whoever has made it removes it.
                 path: None,
@@ -74,7 +79,13 @@ impl ControlListener {
         Ok(Self {
             listener: UnixListener::from_std(listener)?,
             path: Some(path),
+            handed: None,
         })
+    }
+
+    /// The socket, if it was handed over: whoever did so keeps it, so that the next program needs the same.
+    pub fn take_handed(&mut self) -> Option<OwnedFd> {
+        self.handed.take()
     }
 
     /// Answers until `stop`, and to its end what was asked before: the stop may be what was asked for.
