@@ -138,7 +138,7 @@ impl Sink {
         self.not_before = match self.writer.commit() {
             Ok(Commit::Written { .. }) if self.live.is_some() => now + UNKEPT_INTERVAL,
             Ok(Commit::Full(Full::Keep)) => Duration::MAX,
-            Ok(Commit::Full(Full::Disk)) => now + DISK_RETRY,
+            Ok(Commit::Full(Full::Disk) | Commit::Held) => now + DISK_RETRY,
             // What has failed, the writer remembers.
             Ok(Commit::Written { .. }) | Err(_) => now,
         };

@@ -52,7 +52,7 @@ impl<F: StoredFile> Segment<F> {
         })
     }
 
-    /// Begins one; `None` if there is no room for it.
+    /// Begins one, with room for the exit; `None` if there is no room for that.
     pub(super) fn begin<D: Folder<File = F>>(
         folder: &D,
         header: &Header,
@@ -63,11 +63,15 @@ impl<F: StoredFile> Segment<F> {
             Err(error) if error.is_full() => return Ok(None),
             Err(error) => return Err(error),
         };
-        match write_header(&file, header) {
+        let position = HEADER_BYTES as u64;
+        let allocated = (position + SLACK_BYTES).next_multiple_of(PAGE_BYTES);
+        let begun = write_header(&file, header)
+            .and_then(|()| file.allocate(position, allocated).of(Operation::Allocate));
+        match begun {
             Ok(()) => Ok(Some(Self {
                 file,
-                position: HEADER_BYTES as u64,
-                allocated: HEADER_BYTES as u64,
+                position,
+                allocated,
             })),
             Err(error) if error.is_full() => {
                 folder.remove(&name).of(Operation::Remove)?;

@@ -1,8 +1,7 @@
 //! Writes one journal: events into a batch, the batch in one write, and room for it by the rules of
-//! [`retention`](super::retention).
-//!
-//! Room on disk is taken before anything is written there, so that a full disk costs no record: the batch waits. Once a write
-//! or a sync has failed, nothing is tried again.
+//! [`retention`](super::retention). Once a write or a sync has failed, nothing is tried again.
+
+mod room;
 
 use std::{collections::VecDeque, io, time::SystemTime};
 
@@ -11,11 +10,11 @@ use super::{
     cursor::{Found, open_segment, ordinals},
     encode::{put_gap, put_lost, put_not_started, put_reservation, put_stdin},
     error::{Of, OpenError, Operation, StorageError},
-    format::{HEADER_BYTES, Header, Progress, SyncMode},
+    format::{Header, Progress, SyncMode},
     record::{Lost, stream_index},
     reservation::{MAX_DETAILS_BYTES, Reservation},
-    retention::{Attached, Decision, Keep, OnFull, Stored, make_room, on_full_disk},
-    segment::{Room, Segment, drop_first, drop_segment},
+    retention::{Attached, Keep, OnFull, Stored},
+    segment::Segment,
     storage::{DiskFolder, Folder, write_all},
 };
 use crate::lifecycle::event::{Event, EventKind};
@@ -40,8 +39,11 @@ pub enum Commit {
         /// Readers may be told of everything up to this event.
         through: u64,
     },
-    /// There is no room for it; it waits.
+    /// There is no room for it; it waits, and the command with it.
     Full(Full),
+    /// There is no room for it, and nothing waits: a gap is in the place of its output, and is written once there is room, or with
+    /// the end.
+    Held,
 }
 
 /// Why there is no room.
@@ -77,9 +79,11 @@ pub struct Writer<D: Folder = DiskFolder> {
     attached: Attached,
     full: Option<Full>,
     failure: Option<StorageError>,
-    /// Output waits for nothing any more.
-    gives_way: bool,
-    /// The last event, until it is written.
+    /// The batch has a gap in the place of output.
+    has_forgotten: bool,
+    /// The first event, until it is written.
+    started: Option<Event>,
+    /// The last one, until it is written.
     exit: Option<Event>,
     has_ended: bool,
 }
@@ -126,7 +130,8 @@ impl<D: Folder> Writer<D> {
             attached: Attached::Nobody,
             full: None,
             failure: None,
-            gives_way: false,
+            has_forgotten: false,
+            started: None,
             exit: None,
             has_ended: false,
         })
@@ -194,8 +199,14 @@ impl<D: Folder> Writer<D> {
                 return self.skip(&event, index, bytes);
             }
         }
-        self.has_ended = matches!(event.kind, EventKind::Exited(_));
-        self.exit = self.has_ended.then(|| event.clone());
+        match event.kind {
+            EventKind::Started { .. } => self.started = Some(event.clone()),
+            EventKind::Output(_) => {}
+            EventKind::Exited(_) => {
+                self.exit = Some(event.clone());
+                self.has_ended = true;
+            }
+        }
         self.batch.add_event(event, self.given);
     }
 
@@ -234,18 +245,26 @@ impl<D: Folder> Writer<D> {
     pub fn commit(&mut self) -> Result<Commit, StorageError> {
         self.check()?;
         self.put_stdin();
-        let stored = if self.batch.is_empty() {
-            Ok(None)
+        let done = if self.batch.is_empty() {
+            Ok(self.done())
         } else {
             self.store()
         };
-        match stored {
-            Ok(full) => {
-                self.full = full;
-                let through = self.through();
-                Ok(full.map_or(Commit::Written { through }, Commit::Full))
+        match done {
+            Ok(commit) => {
+                self.full = match commit {
+                    Commit::Full(full) => Some(full),
+                    Commit::Written { .. } | Commit::Held => None,
+                };
+                Ok(commit)
             }
             Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    fn done(&self) -> Commit {
+        Commit::Written {
+            through: self.through(),
         }
     }
 
@@ -262,148 +281,6 @@ impl<D: Folder> Writer<D> {
             self.batch
                 .put(|to, marker| put_stdin(to, marker, now, position));
         }
-    }
-
-    /// Makes room for the batch, and writes it.
-    fn store(&mut self) -> Result<Option<Full>, StorageError> {
-        let has_output = self.batch.has_output();
-        if has_output && let Some(full) = self.make_room()? {
-            return Ok(Some(full));
-        }
-        // What is no output has the room that output left to it, or fails.
-        while !self.take_room_on_disk()? && has_output {
-            match on_full_disk(&self.settings.keep, &self.stored) {
-                Decision::Drop(count) => self.drop_oldest(count)?,
-                Decision::Append | Decision::Wait if self.gives_way => {
-                    self.forget_output();
-                    break;
-                }
-                Decision::Append | Decision::Wait => return Ok(Some(Full::Disk)),
-            }
-        }
-        self.write(self.header.sync == SyncMode::All)?;
-        Ok(None)
-    }
-
-    /// Puts a gap in the place of the batch's output, for which there is no room and will be none.
-    fn forget_output(&mut self) {
-        let first = self.written.sequence.saturating_add(1);
-        let last = self
-            .given
-            .sequence
-            .saturating_sub(u64::from(self.exit.is_some()));
-        let now = SystemTime::now();
-        let positions = self.given.positions.iter().zip(self.written.positions);
-        let mut bytes = [0; 3];
-        for (bytes, (given, written)) in bytes.iter_mut().zip(positions) {
-            *bytes = given.saturating_sub(written);
-        }
-        self.batch.clear();
-        self.batch
-            .put(|to, marker| put_gap(to, marker, (first, last), now, bytes));
-        if self.given.stdin_accepted > self.written.stdin_accepted {
-            let position = self.given.stdin_accepted;
-            self.batch
-                .put(|to, marker| put_stdin(to, marker, (last, now), position));
-        }
-        if let Some(exit) = self.exit.clone() {
-            self.batch.add_event(exit, self.given);
-        }
-    }
-
-    /// Drops what has to go for the batch, and may.
-    fn make_room(&mut self) -> Result<Option<Full>, StorageError> {
-        let wanted = self.batch.wanted();
-        match make_room(&self.settings.keep, &self.stored, self.attached, wanted) {
-            Decision::Append => Ok(None),
-            Decision::Wait => Ok(Some(Full::Keep)),
-            Decision::Drop(count) => {
-                let others = count.min(self.stored.len() - 1);
-                self.drop_oldest(others)?;
-                if count > others {
-                    if !self.begin_segment()? {
-                        return Ok(Some(Full::Disk));
-                    }
-                    self.drop_oldest(count - others)?;
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    /// Takes room on disk for the batch; `false` if there is none.
-    fn take_room_on_disk(&mut self) -> Result<bool, StorageError> {
-        if self.settings.keep.is_ended(&self.stored) && !self.begin_segment()? {
-            return Ok(false);
-        }
-        let reserve = self.settings.reserve_bytes;
-        let room = self.segment.take_room(&self.folder, &self.batch, reserve)?;
-        Ok(room == Room::Taken)
-    }
-
-    /// Begins another segment; `false` if there is no room on disk.
-    fn begin_segment(&mut self) -> Result<bool, StorageError> {
-        let header = Header {
-            length: HEADER_BYTES,
-            ordinal: self.header.ordinal + 1,
-            base: self.written,
-            ..self.header.clone()
-        };
-        let Some(segment) = Segment::begin(&self.folder, &header)? else {
-            return Ok(false);
-        };
-        self.segment.trim();
-        self.segment = segment;
-        self.stored.push_back(Stored {
-            ordinal: header.ordinal,
-            base_sequence: header.base.sequence,
-            last_sequence: header.base.sequence,
-            file_bytes: HEADER_BYTES as u64,
-            ..Stored::default()
-        });
-        self.header = header;
-        self.has_new_name = true;
-        self.drop_empty()?;
-        Ok(true)
-    }
-
-    /// Has the names of segments on disk, if they are not.
-    fn sync_names(&mut self) -> Result<(), StorageError> {
-        if std::mem::take(&mut self.has_new_name) {
-            self.folder.sync().of(Operation::SyncFolder)?;
-        }
-        Ok(())
-    }
-
-    /// Before something goes whose events were told: the header that says how many there were is on disk.
-    fn sync_header(&mut self) -> Result<(), StorageError> {
-        if self.header.sync == SyncMode::All && self.has_new_name {
-            self.segment.sync()?;
-            self.sync_names()?;
-        }
-        Ok(())
-    }
-
-    /// Drops the oldest segments; the first of all keeps what precedes its output.
-    fn drop_oldest(&mut self, count: usize) -> Result<(), StorageError> {
-        self.sync_header()?;
-        for stored in self.stored.drain(..count) {
-            drop_stored(&self.folder, stored.ordinal, self.head_bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Drops ended segments in which there is nothing that anybody reads.
-    fn drop_empty(&mut self) -> Result<(), StorageError> {
-        let ended = self.stored.len().saturating_sub(1);
-        for index in (0..ended).rev() {
-            if self.stored[index].output_bytes == 0 {
-                self.sync_header()?;
-                drop_stored(&self.folder, self.stored[index].ordinal, self.head_bytes)?;
-                self.stored.remove(index);
-            }
-        }
-        Ok(())
     }
 
     /// Writes the batch, and has it on disk if `sync` says so.
@@ -423,7 +300,17 @@ impl<D: Folder> Writer<D> {
             last.file_bytes += wanted.file_bytes;
             last.last_sequence = self.given.sequence;
         }
-        self.written = self.given;
+        let stdin_accepted = match self.stdin {
+            // It has no record yet.
+            Some(_) => self.written.stdin_accepted,
+            None => self.given.stdin_accepted,
+        };
+        self.written = Progress {
+            stdin_accepted,
+            ..self.given
+        };
+        self.has_forgotten = false;
+        self.started = None;
         self.exit = None;
         self.batch.clear();
         if self.has_ended {
@@ -449,10 +336,8 @@ impl<D: Folder> Writer<D> {
         self.attached = attached;
     }
 
-    /// Has output wait for nothing from now on: the oldest makes room, whoever has been sent it; and where there is no room on
-    /// disk all the same, none of it is stored.
+    /// Has output wait for nothing from now on: the oldest makes room, whoever has been sent it.
     pub fn give_way(&mut self) {
-        self.gives_way = true;
         self.settings.keep.on_full = OnFull::DropOldest;
     }
 
@@ -484,13 +369,5 @@ impl<D: Folder> Writer<D> {
             // The first event of all is no output.
             stored.base_sequence.max(1) + 1
         })
-    }
-}
-
-fn drop_stored<D: Folder>(folder: &D, ordinal: u64, head_bytes: u64) -> Result<(), StorageError> {
-    if ordinal == 1 {
-        drop_first(folder, head_bytes)
-    } else {
-        drop_segment(folder, ordinal)
     }
 }

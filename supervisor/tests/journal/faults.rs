@@ -2,13 +2,13 @@
 //! that was not told is made up.
 
 use remex_supervisor::journal::{
-    Commit, Folder, Full, Keep, OnFull, OpenError, Settings, SyncMode, Writer, delete, inspect,
-    prepare, recover, remove, sweep_removed,
+    Folder, Keep, OnFull, OpenError, SyncMode, delete, inspect, prepare, recover, remove,
+    sweep_removed,
 };
 
 use crate::{
     disk::{Disk, Do},
-    script::{ID, Script, events, folder, recover_and_lose, reservation},
+    script::{ID, Script, events, folder, recover_and_lose, writer},
 };
 
 fn script(sync: SyncMode) -> Script {
@@ -114,17 +114,6 @@ fn a_failed_writer_fails_with_the_same_error_for_ever() {
     }
 }
 
-fn writer(disk: &Disk, keep: Keep) -> Writer<crate::disk::SimFolder> {
-    let folder = prepare(&disk.root(), ID, 8192, SyncMode::None).unwrap();
-    let mut writer = Writer::open(folder).unwrap();
-    let settings = Settings {
-        keep,
-        reserve_bytes: 0,
-    };
-    writer.reserve(&reservation(), &settings).unwrap();
-    writer
-}
-
 /// Writes of a few bytes at a time make the same journal.
 #[test]
 fn short_writes_are_gone_on_with() {
@@ -136,191 +125,6 @@ fn short_writes_are_gone_on_with() {
     assert_eq!(script.run(&disk).error, None);
     let name = "an-execution/segment-00000001";
     assert_eq!(disk.content(name), whole.content(name));
-}
-
-#[test]
-fn a_full_disk_costs_no_record() {
-    let disk = Disk::new();
-    let mut writer = writer(&disk, Keep::default());
-    let script = Script::new(SyncMode::None, &[40_000; 8]);
-    disk.limit(Some(disk.used() + 100_000));
-    let mut was_full = false;
-    for event in &script.events {
-        writer.push(event.clone());
-        loop {
-            match writer.commit().unwrap() {
-                Commit::Written { through } => break assert_eq!(through, event.sequence),
-                Commit::Full(full) => {
-                    assert_eq!(full, Full::Disk);
-                    assert_eq!(writer.is_full(), Some(Full::Disk));
-                    assert!(!writer.has_room());
-                    was_full = true;
-                    // What was told so far can be read, and the batch is not lost.
-                    let read = script.read(&disk).unwrap();
-                    assert_eq!(read.events.len() as u64, event.sequence - 1);
-                    disk.limit(Some(disk.used() + 200_000));
-                }
-            }
-        }
-        assert!(writer.has_room());
-    }
-    assert!(was_full);
-    assert_eq!(
-        script.read(&disk).unwrap().events.len(),
-        script.events.len()
-    );
-}
-
-/// The exit has room that output left to it, however full the disk is.
-#[test]
-fn an_exit_is_stored_on_a_full_disk() {
-    let disk = Disk::new();
-    let mut writer = writer(&disk, Keep::default());
-    let script = Script::new(SyncMode::None, &[40_000; 2]);
-    let [output @ .., exit] = &script.events[..] else {
-        panic!()
-    };
-    for event in output {
-        writer.push(event.clone());
-        writer.commit().unwrap();
-    }
-    disk.limit(Some(0));
-    writer.push(exit.clone());
-    assert_eq!(
-        writer.commit(),
-        Ok(Commit::Written {
-            through: exit.sequence
-        })
-    );
-    assert_eq!(
-        script.read(&disk).unwrap().events.len(),
-        script.events.len()
-    );
-}
-
-#[test]
-fn on_a_full_disk_the_oldest_output_goes_if_it_may() {
-    let disk = Disk::new();
-    let script = Script::new(SyncMode::None, &[60_000; 100]).dropping(1 << 30);
-    let mut writer = writer(&disk, script.keep);
-    disk.limit(Some(4 << 20));
-    for event in &script.events {
-        writer.push(event.clone());
-        assert_eq!(
-            writer.commit(),
-            Ok(Commit::Written {
-                through: event.sequence
-            })
-        );
-    }
-    assert!(disk.used() <= 4 << 20);
-    let read = script.read(&disk).unwrap();
-    assert_eq!(read.gaps.len(), 1);
-    assert_eq!(read.events.last(), Some(&(script.events.len() as u64)));
-}
-
-/// As what is being ended is not held up by a disk.
-#[test]
-fn on_a_full_disk_the_oldest_output_goes_once_it_is_to_give_way() {
-    let disk = Disk::new();
-    let script = Script::new(SyncMode::None, &[60_000; 100]);
-    let mut writer = writer(&disk, Keep::default());
-    disk.limit(Some(4 << 20));
-    let mut events = script.events.iter();
-    let is_held_up = events.any(|event| {
-        writer.push(event.clone());
-        writer.commit() == Ok(Commit::Full(Full::Disk))
-    });
-    assert!(is_held_up);
-    assert_eq!(writer.commit(), Ok(Commit::Full(Full::Disk)));
-    writer.give_way();
-    assert!(matches!(writer.commit(), Ok(Commit::Written { .. })));
-    for event in events {
-        writer.push(event.clone());
-        assert_eq!(
-            writer.commit(),
-            Ok(Commit::Written {
-                through: event.sequence
-            })
-        );
-    }
-    assert!(disk.used() <= 4 << 20);
-    let read = script.read(&disk).unwrap();
-    assert_eq!(read.gaps.len(), 1);
-    assert_eq!(read.events.last(), Some(&(script.events.len() as u64)));
-}
-
-/// Nor by one on which nothing can be dropped, since all is in the segment that is written.
-#[test]
-fn on_a_full_disk_what_is_to_give_way_is_not_stored_where_nothing_can_go() {
-    for is_over in [false, true] {
-        let disk = Disk::new();
-        let script = Script::new(SyncMode::None, &[60_000; 12]);
-        let [output @ .., exit] = &script.events[..] else {
-            panic!()
-        };
-        let mut writer = writer(&disk, Keep::default());
-        disk.limit(Some(disk.used() + 250_000));
-        let mut events = output.iter();
-        let is_held_up = events.any(|event| {
-            writer.push(event.clone());
-            writer.commit() == Ok(Commit::Full(Full::Disk))
-        });
-        assert!(is_held_up);
-        let stored = writer.through();
-        if is_over {
-            events.for_each(|event| writer.push(event.clone()));
-            writer.push(exit.clone());
-            writer.give_way();
-        } else {
-            writer.give_way();
-            assert!(matches!(writer.commit(), Ok(Commit::Written { .. })));
-            for event in events {
-                writer.push(event.clone());
-                writer.commit().unwrap();
-            }
-            writer.push(exit.clone());
-        }
-        let through = exit.sequence;
-        assert_eq!(writer.commit(), Ok(Commit::Written { through }));
-        let read = script.read(&disk).unwrap();
-        let expected: Vec<_> = (1..=stored).chain([through]).collect();
-        assert_eq!(read.events, expected, "{is_over}");
-        assert_eq!(read.gaps.len(), 1, "{is_over}");
-    }
-}
-
-/// What is to stay free of the disk stays free of output, not of an exit.
-#[test]
-fn output_leaves_the_reserve_alone() {
-    let disk = Disk::new();
-    let folder = prepare(&disk.root(), ID, 8192, SyncMode::None).unwrap();
-    let mut writer = Writer::open(folder).unwrap();
-    let settings = Settings {
-        reserve_bytes: 1 << 20,
-        ..Settings::default()
-    };
-    disk.limit(Some((1 << 20) + 200_000));
-    writer.reserve(&reservation(), &settings).unwrap();
-    let script = Script::new(SyncMode::None, &[60_000; 8]);
-    let commits = script.events[..8].iter().map(|event| {
-        writer.push(event.clone());
-        writer.commit().unwrap()
-    });
-    assert_eq!(commits.last(), Some(Commit::Full(Full::Disk)));
-    assert!(disk.used() <= 200_000);
-}
-
-#[test]
-fn a_reservation_on_a_full_disk_says_so() {
-    let disk = Disk::new();
-    let folder = prepare(&disk.root(), ID, 0, SyncMode::None).unwrap();
-    let mut writer = Writer::open(folder).unwrap();
-    disk.limit(Some(disk.used()));
-    let error = writer
-        .reserve(&reservation(), &Settings::default())
-        .unwrap_err();
-    assert!(error.is_full());
 }
 
 #[test]

@@ -1,25 +1,14 @@
 //! What is kept of the output, and who waits for room.
 
 use remex_supervisor::journal::{
-    Attached, Commit, EVERYTHING, Full, Keep, OnFull, OpenError, Reader, Settings, Step, SyncMode,
-    Writer, inspect, prepare,
+    Attached, Commit, EVERYTHING, Full, Keep, OnFull, OpenError, Reader, Step, SyncMode, Writer,
+    inspect,
 };
 
 use crate::{
     disk::{Disk, SimFolder},
-    script::{ID, Read, Script, folder, reservation},
+    script::{Read, Script, folder, writer},
 };
-
-fn writer(disk: &Disk, keep: Keep) -> Writer<SimFolder> {
-    let folder = prepare(&disk.root(), ID, 8192, SyncMode::None).unwrap();
-    let mut writer = Writer::open(folder).unwrap();
-    let settings = Settings {
-        keep,
-        reserve_bytes: 0,
-    };
-    writer.reserve(&reservation(), &settings).unwrap();
-    writer
-}
 
 /// Adds and commits an event.
 fn write(writer: &mut Writer<SimFolder>, script: &Script, index: usize) -> Commit {

@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod disk;
 mod faults;
+mod full;
 mod keep;
 mod real;
 mod script;

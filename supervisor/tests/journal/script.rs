@@ -105,6 +105,18 @@ pub(crate) fn are_same(one: &Event, other: &Event) -> bool {
     are_same && (one.sequence, one.time) == (other.sequence, other.time)
 }
 
+/// A journal that is reserved already.
+pub(crate) fn writer(disk: &Disk, keep: Keep) -> Writer<SimFolder> {
+    let folder = prepare(&disk.root(), ID, 8192, SyncMode::None).unwrap();
+    let mut writer = Writer::open(folder).unwrap();
+    let settings = Settings {
+        keep,
+        reserve_bytes: 0,
+    };
+    writer.reserve(&reservation(), &settings).unwrap();
+    writer
+}
+
 /// What was acknowledged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Promise {
@@ -168,13 +180,13 @@ impl Script {
             }
             writer.set_attached(Attached::Sent(promise.through));
             let mut committed = writer.commit()?;
-            if matches!(committed, Commit::Full(_)) {
+            if !matches!(committed, Commit::Written { .. }) {
                 committed = writer.commit()?;
             }
-            match committed {
-                Commit::Written { through } => promise.through = through,
-                Commit::Full(full) => panic!("{full:?}"),
-            }
+            let Commit::Written { through } = committed else {
+                panic!("{committed:?}");
+            };
+            promise.through = through;
         }
         Ok(())
     }
