@@ -130,7 +130,7 @@ pub async fn run(
     let listeners = Listeners::new(server, gateway.listeners(), metrics, handed, own.clone());
     let renewal = listeners.prepare(&config, false)?;
     let control = ControlListener::bind(state_dir.path(), listeners.handed());
-    let control = control.map_err(internal("listen for `remexd status` in the state folder"))?;
+    let mut control = control.map_err(internal("listen in the state folder"))?;
     listeners.handed().are_taken(&KEYS)?;
     tell_who_may_call(&config, renewal.grpc());
     executions
@@ -154,6 +154,7 @@ pub async fn run(
         shutdown: shutdown.clone(),
         state_dir,
         upgrade,
+        control: control.take_handed(),
         audit: audit.clone(),
         tasks: own,
     };

@@ -4,6 +4,7 @@ mod settings;
 mod upgrade;
 
 use std::{
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -51,6 +52,8 @@ pub struct Parts {
     pub state_dir: StateDir,
     /// What takes its place.
     pub upgrade: Upgrade,
+    /// Where it is operated, if that socket was handed over.
+    pub control: Option<OwnedFd>,
     /// What is told of it all.
     pub audit: AuditLog,
     /// What tracks its tasks, and ends them.
@@ -220,10 +223,11 @@ impl OperatedDaemon {
             listeners,
             state_dir,
             upgrade,
+            control,
             ..
         } = &self.parts;
         let handover = upgrade
-            .handover(listeners, state_dir)
+            .handover(listeners, state_dir, control.as_ref())
             .map_err(|error| error.to_string())?;
         upgrade.set(handover);
         self.upgrading.cancel();

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::ParseError,
+    filter::{LevelFilter, ParseError},
     fmt::{self, MakeWriter},
     layer::{Filter, SubscriberExt},
     registry, reload,
@@ -74,9 +74,9 @@ pub enum LogLevel {
     /// Starts, ends, and each command that has ended.
     #[default]
     Info,
-    /// What is of use in the search for a fault.
+    /// What is of use in the search for a fault of the daemon's own.
     Debug,
-    /// Everything.
+    /// Everything, of the libraries below it too.
     Trace,
 }
 
@@ -87,7 +87,8 @@ impl LogLevel {
             Self::Error => "error",
             Self::Warn => "warn",
             Self::Info => "info",
-            Self::Debug => "debug",
+            // Each frame of each connection is a line of h2's.
+            Self::Debug => "info,remex=debug",
             Self::Trace => "trace",
         }
     }
@@ -257,6 +258,11 @@ fn filter(level: LogLevel) -> Result<EnvFilter, LoggingError> {
 
 /// `directives` beat `level`, where they say something else.
 fn parse_filter(level: LogLevel, directives: &str) -> Result<EnvFilter, ParseError> {
+    let mut each = directives.split(',').map(str::trim);
+    // One without a target is of everything.
+    if each.any(|one| !one.is_empty() && one.parse::<LevelFilter>().is_ok()) {
+        return EnvFilter::builder().parse(directives);
+    }
     let level = level.directive();
     EnvFilter::builder().parse(format!("{level},{directives}"))
 }
@@ -323,9 +329,18 @@ mod tests {
     use super::*;
 
     fn logged(format: LogFormat, directives: &str, log: impl FnOnce()) -> String {
+        logged_at(LogLevel::Info, format, directives, log)
+    }
+
+    fn logged_at(
+        level: LogLevel,
+        format: LogFormat,
+        directives: &str,
+        log: impl FnOnce(),
+    ) -> String {
         let sink = Collected::default();
         let made = sink.clone();
-        let filter = parse_filter(LogLevel::Info, directives).unwrap();
+        let filter = parse_filter(level, directives).unwrap();
         let lines = registry().with(lines(format, filter, move || made.clone()));
         tracing::subscriber::with_default(lines, log);
         String::from_utf8(sink.take()).unwrap()
@@ -378,13 +393,33 @@ mod tests {
     #[test]
     fn a_level_is_a_flags_and_a_files_word_and_a_directive() {
         for level in LogLevel::value_variants() {
-            let name = level.directive();
+            let value = level.to_possible_value().unwrap();
+            let name = value.get_name();
             assert_eq!(LogLevel::from_str(name, false), Ok(*level));
             let quoted = format!("\"{name}\"");
             assert_eq!(serde_json::from_str::<LogLevel>(&quoted).unwrap(), *level);
             let filter = parse_filter(*level, "").unwrap();
-            assert_eq!(filter.to_string(), name);
+            assert_eq!(filter.max_level_hint(), Some(name.parse().unwrap()));
         }
+    }
+
+    #[test]
+    fn debug_is_of_the_daemon_and_trace_of_its_libraries_too() {
+        let logged = |level, directives| {
+            let lines = logged_at(level, LogFormat::Text, directives, || {
+                tracing::debug!(target: "remex_server::app", "of its own");
+                tracing::debug!(target: "h2::codec", "of a library");
+                tracing::info!(target: "h2::codec", "which matters");
+            });
+            lines.lines().count()
+        };
+        assert_eq!(logged(LogLevel::Info, ""), 1);
+        assert_eq!(logged(LogLevel::Debug, ""), 2);
+        assert_eq!(logged(LogLevel::Trace, ""), 3);
+        // What the variable says of all beats either.
+        assert_eq!(logged(LogLevel::Debug, "h2=debug"), 3);
+        assert_eq!(logged(LogLevel::Info, "debug"), 3);
+        assert_eq!(logged(LogLevel::Debug, "error,remex_server=info"), 0);
     }
 
     #[test]

@@ -9,5 +9,5 @@ pub mod message;
 
 pub use self::{
     call::{CallError, call, until_gone},
-    listener::{CONTROL_SOCKET, ControlListener, Controlled},
+    listener::{CONTROL, CONTROL_SOCKET, ControlListener, Controlled},
 };

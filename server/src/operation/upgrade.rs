@@ -2,7 +2,7 @@
 
 use std::{
     env, fs, io,
-    os::unix::fs::MetadataExt,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,7 +13,11 @@ use remex_daemon::{
     net::HandedSockets,
 };
 
-use crate::{control::message::RunningProgram, listeners::Listeners, state_dir::StateDir};
+use crate::{
+    control::{CONTROL, message::RunningProgram},
+    listeners::Listeners,
+    state_dir::StateDir,
+};
 
 /// The program that runs, and what is executed in its place once it has ended its work. Clones share that.
 #[derive(Debug, Clone)]
@@ -57,12 +61,16 @@ impl Upgrade {
         &self,
         listeners: &Listeners,
         state_dir: &StateDir,
+        control: Option<&OwnedFd>,
     ) -> io::Result<Handover> {
         let mut handover = Handover::default();
         let file = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
         handover.add_program(file)?;
         handover.add(LOCK, state_dir.lock())?;
         listeners.hand_over(&mut handover)?;
+        if let Some(socket) = control {
+            handover.add(CONTROL, socket)?;
+        }
         Ok(handover)
     }
 

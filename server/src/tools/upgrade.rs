@@ -2,13 +2,20 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use serde::Serialize;
 
 use super::{
@@ -32,12 +39,13 @@ pub(super) fn upgrade(which: &Which, is_json: bool) -> Result<(), ToolError> {
     let old = program(&folder)?;
     try_out(&old)?;
     let installed = identity(&old.file)?;
+    let process = process(old.pid);
     let (answered, connection) = call(&folder, Instruction::Upgrade {}).map_err(failed)?;
     if answered != Answered::Upgrading {
         return Err(unexpected());
     }
     until_gone(connection).map_err(|error| failed(error.into()))?;
-    let new = started(&folder, old.pid)?;
+    let new = started(&folder, old.pid, process.as_ref())?;
     if new.identity != installed {
         return Err(ToolError::Unavailable(format!(
             "{} could not serve, as the log says; the program before it, version {}, was executed again and serves",
@@ -100,19 +108,46 @@ fn identity(file: &Path) -> Result<(u64, u64), ToolError> {
     Ok((of.dev(), of.ino()))
 }
 
-/// What serves in the process `pid`, once something does.
-fn started(folder: &Path, pid: u32) -> Result<RunningProgram, ToolError> {
+/// The process `pid`, to see its end by: its parent may not have looked after that, so that its number is still taken.
+fn process(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(pid.try_into().ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// What serves in `process`, whose number is `pid`, once something does.
+fn started(
+    folder: &Path,
+    pid: u32,
+    process: Option<&OwnedFd>,
+) -> Result<RunningProgram, ToolError> {
     let give_up = Instant::now() + START_TIME;
     loop {
         match program(folder) {
             Err(ToolError::Unavailable(_)) if Instant::now() < give_up => {
-                if !Path::new("/proc").join(pid.to_string()).exists() {
-                    let why = format!("process {pid} has ended; its log says why");
-                    return Err(ToolError::Unavailable(why));
+                if ends(process) {
+                    return Err(ToolError::Unavailable(format!(
+                        "process {pid} has ended before it served, and nothing serves in its place, unless a service manager starts it again"
+                    )));
                 }
-                thread::sleep(LOOK_AGAIN);
+            }
+            Ok(other) if other.pid != pid => {
+                return Err(ToolError::Unavailable(format!(
+                    "process {pid} has ended before it served; process {}, version {}, was started instead, and serves",
+                    other.pid, other.version
+                )));
             }
             found => return found,
         }
     }
+}
+
+/// Whether the process ends, within a moment.
+fn ends(process: Option<&OwnedFd>) -> bool {
+    let Some(process) = process else {
+        thread::sleep(LOOK_AGAIN);
+        return false;
+    };
+    let mut ends = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
+    let moment = Timespec::try_from(LOOK_AGAIN).ok();
+    poll(&mut ends, moment.as_ref()).is_ok_and(|ended| ended > 0)
 }

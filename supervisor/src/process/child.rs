@@ -197,8 +197,8 @@ fn prepare(job: &Job) -> Result<(), Failed> {
         );
     }
     if job.plan.terminal {
-        let request = raw::long(libc::TIOCSCTTY);
-        call(Step::Terminal, libc::SYS_ioctl, [0, request, 0, 0, 0])?;
+        let acquire = [0, raw::TIOCSCTTY, 0, 0, 0];
+        call(Step::Terminal, libc::SYS_ioctl, acquire)?;
     }
     let plan = &job.plan;
     set_limits(plan)?;

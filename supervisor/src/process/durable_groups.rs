@@ -15,6 +15,7 @@ use super::{
     clone,
     error::StartError,
     group,
+    hierarchy::folder,
     own_cgroup::OwnCgroup,
     spec::TreeLimits,
     tree_limits::{Controllers, write_limits},
@@ -33,10 +34,11 @@ pub(super) struct DurableGroups {
 }
 
 impl DurableGroups {
-    /// In a folder `name`, beside the server's own cgroup or in it; `Err` says why neither can be.
-    pub(super) fn open(own: &OwnCgroup, name: &str) -> Result<Self, String> {
+    /// In a folder of `instance`, beside the server's own cgroup or in it; `Err` says why neither can be.
+    pub(super) fn open(own: &OwnCgroup, instance: &str) -> Result<Self, String> {
+        let name = format!("{}-durable", folder(instance));
         if let Some(parent) = own.parent() {
-            let base = parent.join(name);
+            let base = parent.join(&name);
             match try_out(&base) {
                 Ok(()) => {
                     return Ok(Self {
@@ -54,7 +56,7 @@ impl DurableGroups {
         let base = own.path().join(name);
         try_out(&base)?;
         Ok(Self {
-            controllers: Controllers::enable_within(own, &base),
+            controllers: Controllers::enable_within(own, &base, instance),
             base,
             // The topmost group is not anybody's to end.
             is_within: own.parent().is_some(),

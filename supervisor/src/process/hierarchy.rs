@@ -50,7 +50,7 @@ pub(super) struct Hierarchy {
 impl Hierarchy {
     /// Where this machine's cgroup v2 tree has room for `instance`; `Err` says why it has none.
     pub(super) fn open(instance: &str) -> Result<Self, String> {
-        let own = OwnCgroup::find()?;
+        let own = OwnCgroup::of_server(instance)?;
         let base = own.path().join(folder(instance));
         let denied = |what: &Path, error: &dyn std::fmt::Display| {
             format!("{} cannot be used: {error}", what.display())
@@ -66,8 +66,8 @@ impl Hierarchy {
         let open_files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let ready = usize::try_from(open_files / DESCRIPTORS_PER_READY).unwrap_or(MAX_READY);
         let hierarchy = Self {
-            durable: DurableGroups::open(&own, &format!("{}-durable", folder(instance)))?,
-            controllers: Controllers::enable_within(&own, &base),
+            durable: DurableGroups::open(&own, instance)?,
+            controllers: Controllers::enable_within(&own, &base, instance),
             base,
             ready: Mutex::default(),
             target: ready.clamp(1, MAX_READY),
@@ -183,7 +183,7 @@ fn apply(fresh: &mut Fresh, limits: TreeLimits) -> Result<(), (&'static str, Str
 }
 
 /// The name of the folder that an instance's groups are in.
-fn folder(instance: &str) -> String {
+pub(super) fn folder(instance: &str) -> String {
     format!("remex-{instance}")
 }
 
@@ -197,7 +197,7 @@ pub(super) fn is_base(path: &Path, instance: &str) -> bool {
 
 /// Where `instance` would have its groups if it began now.
 pub(super) fn likely_base(instance: &str) -> Option<PathBuf> {
-    let own = OwnCgroup::find().ok()?;
+    let own = OwnCgroup::of_server(instance).ok()?;
     Some(own.path().join(folder(instance)))
 }
 

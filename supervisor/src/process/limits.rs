@@ -6,20 +6,18 @@ use super::{error::StartError, plan::Rlimit, spec::ResourceLimits};
 
 type Get = fn(&ResourceLimits) -> Option<u64>;
 
-/// The kernel's number, the API's name, and the value.
-const TABLE: [(u32, &str, Get); 6] = [
-    (libc::RLIMIT_CPU, "cpu_time", |limits| limits.cpu_seconds),
-    (libc::RLIMIT_AS, "address_space_bytes", |limits| {
+/// The resource, the API's name, and the value.
+const TABLE: [(Resource, &str, Get); 6] = [
+    (Resource::Cpu, "cpu_time", |limits| limits.cpu_seconds),
+    (Resource::As, "address_space_bytes", |limits| {
         limits.address_space_bytes
     }),
-    (libc::RLIMIT_NOFILE, "open_files", |limits| {
-        limits.open_files
-    }),
-    (libc::RLIMIT_FSIZE, "file_size_bytes", |limits| {
+    (Resource::Nofile, "open_files", |limits| limits.open_files),
+    (Resource::Fsize, "file_size_bytes", |limits| {
         limits.file_size_bytes
     }),
-    (libc::RLIMIT_CORE, "core_bytes", |limits| limits.core_bytes),
-    (libc::RLIMIT_NPROC, "user_processes", |limits| {
+    (Resource::Core, "core_bytes", |limits| limits.core_bytes),
+    (Resource::Nproc, "user_processes", |limits| {
         limits.user_processes
     }),
 ];
@@ -35,7 +33,7 @@ pub(super) fn calls(limits: &ResourceLimits, uid: u32) -> Result<Vec<Rlimit>, St
     let calls = TABLE.iter().filter_map(|&(resource, _, get)| {
         let soft = get(limits)?;
         // Past the soft limit on CPU time comes XCPU, which tells; past the hard one KILL.
-        let hard = soft.saturating_add(u64::from(resource == libc::RLIMIT_CPU));
+        let hard = soft.saturating_add(u64::from(resource == Resource::Cpu));
         Some(rlimit(resource, soft, hard))
     });
     Ok(calls.collect())
@@ -45,7 +43,7 @@ pub(super) fn calls(limits: &ResourceLimits, uid: u32) -> Result<Vec<Rlimit>, St
 pub(super) fn name(limit: &Rlimit) -> &'static str {
     TABLE
         .iter()
-        .find(|(resource, ..)| *resource == limit.resource)
+        .find(|(resource, ..)| *resource as u32 == limit.resource)
         .map_or("limit", |(_, name, _)| name)
 }
 
@@ -61,15 +59,16 @@ pub(super) fn raise_open_files() -> Option<Rlimit> {
     setrlimit(Resource::Nofile, raised).ok()?;
     let or_infinity = |value: Option<u64>| value.unwrap_or(libc::RLIM64_INFINITY);
     Some(rlimit(
-        libc::RLIMIT_NOFILE,
+        Resource::Nofile,
         or_infinity(before.current),
         or_infinity(before.maximum),
     ))
 }
 
-fn rlimit(resource: u32, soft: u64, hard: u64) -> Rlimit {
+fn rlimit(resource: Resource, soft: u64, hard: u64) -> Rlimit {
     Rlimit {
-        resource,
+        // The kernel's number, of which each libc has another type.
+        resource: resource as u32,
         soft,
         hard,
     }

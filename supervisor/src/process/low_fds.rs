@@ -44,7 +44,11 @@ impl LowFds {
     /// Some for each thread that may spawn; to be made before much is open.
     pub(super) fn new() -> io::Result<Arc<Self>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
+        let null = rustix::fs::open("/dev/null", flags, Mode::empty());
+        let null = null.map_err(|errno| {
+            let error = io::Error::from(errno);
+            io::Error::new(error.kind(), format!("/dev/null: {error}"))
+        })?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut free = Vec::new();
         for _ in 0..threads.saturating_mul(A_THREAD).min(MAX_TRIPLES) {

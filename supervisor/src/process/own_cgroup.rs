@@ -40,6 +40,21 @@ impl OwnCgroup {
             .ok_or_else(|| "this process is outside the mounted cgroup v2 tree".into())
     }
 
+    /// The same for the server of `instance`. Where the program before this one in the same process has moved it to a leaf, it
+    /// is the group that the leaf is in.
+    pub(super) fn of_server(instance: &str) -> Result<Self, String> {
+        Self::find().map(|own| own.above_leaf(instance))
+    }
+
+    fn above_leaf(self, instance: &str) -> Self {
+        let is_leaf = self.path.file_name() == Some(leaf(instance).as_ref());
+        let above = self.parent().filter(|_| is_leaf).map(Path::to_owned);
+        Self {
+            path: above.unwrap_or(self.path),
+            ..self
+        }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -54,9 +69,9 @@ impl OwnCgroup {
         self.path.parent().filter(|_| self.path != self.top)
     }
 
-    /// Moves this process and its children to a leaf, since a group with processes may not have controllers below it. An
-    /// error where others are in it, too.
-    pub(super) fn move_to_leaf(&self) -> io::Result<()> {
+    /// Moves this process and its children to a leaf of `instance`, since a group with processes may not have controllers
+    /// below it. An error where others are in it, too.
+    pub(super) fn move_to_leaf(&self, instance: &str) -> io::Result<()> {
         let table = ProcessTable::open()?;
         let text = fs::read_to_string(self.path.join("cgroup.procs"))?;
         let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
@@ -68,13 +83,18 @@ impl OwnCgroup {
         if !pids.contains(&this) || !pids.iter().all(|&pid| is_ours(pid)) {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        let leaf = self.path.join("remexd");
+        let leaf = self.path.join(leaf(instance));
         fs::create_dir_all(&leaf)?;
         for pid in pids {
             fs::write(leaf.join("cgroup.procs"), pid.to_string())?;
         }
         Ok(())
     }
+}
+
+/// The name of the leaf that the server of `instance` moves to. It is no other's, and none of the groups of commands.
+fn leaf(instance: &str) -> String {
+    format!("remexd-{instance}")
 }
 
 /// Root and mount point, if `line` of mountinfo is a cgroup v2 mount.
@@ -102,13 +122,37 @@ mod tests {
         assert_eq!(cgroup2_mount(part), Some(("/a".into(), "/mnt".into())));
     }
 
-    #[test]
-    fn the_topmost_is_in_nothing() {
-        let own = |path: &str| OwnCgroup {
+    fn own(path: &str) -> OwnCgroup {
+        OwnCgroup {
             path: path.into(),
             top: "/sys/fs/cgroup".into(),
             root: "/".into(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_leaf_of_the_same_instance_is_looked_through_and_no_other() {
+        for (path, expected) in [
+            (
+                "/sys/fs/cgroup/a.service/remexd-7",
+                "/sys/fs/cgroup/a.service",
+            ),
+            ("/sys/fs/cgroup/remexd-7", "/sys/fs/cgroup"),
+            (
+                "/sys/fs/cgroup/remexd-7/remexd-7",
+                "/sys/fs/cgroup/remexd-7",
+            ),
+            ("/sys/fs/cgroup/a.service", "/sys/fs/cgroup/a.service"),
+            ("/sys/fs/cgroup/remexd-8", "/sys/fs/cgroup/remexd-8"),
+            ("/sys/fs/cgroup/remexd", "/sys/fs/cgroup/remexd"),
+            ("/sys/fs/cgroup", "/sys/fs/cgroup"),
+        ] {
+            assert_eq!(own(path).above_leaf("7").path(), Path::new(expected));
+        }
+    }
+
+    #[test]
+    fn the_topmost_is_in_nothing() {
         assert_eq!(own("/sys/fs/cgroup").parent(), None);
         let service = own("/sys/fs/cgroup/system.slice/remexd.service");
         let slice = Path::new("/sys/fs/cgroup/system.slice");

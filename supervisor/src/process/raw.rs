@@ -18,6 +18,9 @@ use std::{
 /// What a syscall answers: a value, or the number of its error.
 pub(crate) type Answer = Result<usize, i32>;
 
+/// The request of ioctl(2), which is of another type in each libc.
+pub(crate) const TIOCSCTTY: usize = libc::TIOCSCTTY as usize;
+
 /// Calls the kernel.
 ///
 /// # Safety

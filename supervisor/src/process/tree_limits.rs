@@ -48,9 +48,9 @@ pub(super) fn unavailable(limits: TreeLimits, why: String) -> StartError {
 }
 
 impl Controllers {
-    /// Makes the controllers available to groups in `base`, which is in the server's own cgroup.
-    pub(super) fn enable_within(own: &OwnCgroup, base: &Path) -> Self {
-        Self::enable(own.path(), base, || own.move_to_leaf())
+    /// Makes the controllers available to groups in `base`, which is in the own cgroup of the server of `instance`.
+    pub(super) fn enable_within(own: &OwnCgroup, base: &Path, instance: &str) -> Self {
+        Self::enable(own.path(), base, || own.move_to_leaf(instance))
     }
 
     /// Makes the controllers available to groups in `base`, which is in a cgroup whose processes are not the server's to move.

@@ -5,7 +5,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::net::{UnixListener, UnixStream},
+        unix::{
+            fs::MetadataExt,
+            net::{UnixListener, UnixStream},
+        },
     },
     process::Stdio,
 };
@@ -255,8 +258,14 @@ async fn tls_metrics_and_control_are_served_on_them() {
     );
     let status = asked(&home, &["status"]).await;
     assert!(status.contains(&format!("https://{address}")), "{status}");
+    // Whoever has made the socket listens on it still, so that nobody may put another in its place.
+    let file = || std::fs::metadata(home.path("state/control.socket")).map(|file| file.ino());
+    let made = file().expect("the socket");
+    asked(&home, &["upgrade"]).await;
+    assert_eq!(file().expect("the socket"), made);
+    asked(&home, &["status"]).await;
     daemon.stop().await;
-    assert!(home.path("state/control.socket").exists());
+    assert_eq!(file().expect("the socket"), made);
 }
 
 #[tokio::test]

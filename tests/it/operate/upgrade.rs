@@ -3,7 +3,10 @@
 use std::{
     fs,
     net::TcpStream,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::ExitStatusExt,
+    },
     path::PathBuf,
     process::Output,
     sync::{
@@ -16,10 +19,11 @@ use std::{
 use remex::v1::{EchoRequest, echo_request};
 use remex_client::{Client, Command, Endpoint};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use super::control::asked;
+use super::control::{ask, asked};
 use crate::harness::{Daemon, Home, Marker, binaries::binary, eventually, soon};
 
 /// Upgrades under load.
@@ -83,12 +87,7 @@ impl Installed {
     }
 
     async fn upgrade(&self) -> Output {
-        let mut upgrade = tokio::process::Command::new(binary("remexd"));
-        upgrade
-            .args(["upgrade", "--state-dir"])
-            .arg(self.home.path("state"))
-            .kill_on_drop(true);
-        soon("an upgrade", upgrade.output()).await.expect("it runs")
+        ask(&self.home, &["upgrade"]).await
     }
 
     /// Whether the process of `daemon` executes the file that is installed.
@@ -267,6 +266,27 @@ async fn a_program_that_cannot_serve_leaves_the_old_one_serving() {
     daemon.stop().await;
 }
 
+/// For a program: what serves then in one line, and nothing on stdout where that is the old one still.
+#[tokio::test]
+async fn what_serves_then_is_printed_as_json() {
+    let site = Installed::new();
+    let daemon = site.start(&["--listen", "127.0.0.1:0"]).await;
+    let pid = daemon.pid().as_raw_nonzero().get();
+    for _ in 0..2 {
+        site.install();
+        let printed = asked(&site.home, &["upgrade", "--json"]).await;
+        let upgraded: Value = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(upgraded, json!({"version": remex::VERSION, "pid": pid}));
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        assert!(site.is_executed(&daemon));
+    }
+    site.install_script("#!/bin/sh\necho no >&2; exit 64\n");
+    let refused = ask(&site.home, &["upgrade", "--json"]).await;
+    assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+    daemon.stop().await;
+}
+
 /// It says that all is well, and cannot serve: the program before it does again, as it was called.
 #[tokio::test]
 async fn a_program_that_ends_before_it_serves_is_followed_by_the_old_one() {
@@ -299,6 +319,31 @@ async fn a_program_that_ends_before_it_serves_is_followed_by_the_old_one() {
     assert!(site.upgrade().await.status.success() && site.is_executed(&daemon));
     daemon.stop().await;
     assert!(!socket.exists());
+}
+
+/// It says that all is well, and is killed before it serves: nothing is left to go back to, which is said at once.
+#[tokio::test]
+async fn a_program_that_is_killed_before_it_serves_leaves_none() {
+    let site = Installed::new();
+    let mut daemon = site.start(&["--listen", "127.0.0.1:0"]).await;
+    let marker = Marker::new();
+    let durable = run_detached(&daemon, &format!("exec sleep {marker}")).await;
+    let supervisor = site.home.supervisor_of(&durable).expect("its supervisor");
+    site.install_script("#!/bin/sh\ncase \"$*\" in *--check*) ;; *) kill -KILL $$ ;; esac\n");
+    let upgraded = site.upgrade().await;
+    let said = String::from_utf8_lossy(&upgraded.stderr);
+    assert_eq!(upgraded.status.code(), Some(69), "{said}");
+    let pid = daemon.pid().as_raw_nonzero();
+    let part = format!("process {pid} has ended before it served");
+    assert!(said.contains(&part), "{said}");
+    assert_eq!(daemon.wait().await.signal(), Some(Signal::KILL.as_raw()));
+    // What is durable has not noticed, and whoever is started next finds it.
+    assert_eq!(site.home.supervisor_of(&durable), Some(supervisor));
+    site.install();
+    let daemon = site.start(&["--listen", "127.0.0.1:0"]).await;
+    let found = daemon.client().await.get(durable).await;
+    assert!(found.expect("it is known").exit.is_none());
+    daemon.stop().await;
 }
 
 #[tokio::test]
@@ -361,11 +406,11 @@ async fn the_audit_log_goes_on_and_no_line_is_lost() {
     runs += 1;
     daemon.stop().await;
     let lines = fs::read_to_string(&log).expect("the audit log");
-    let lines: Vec<serde_json::Value> = lines
+    let lines: Vec<Value> = lines
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let starts = |line: &&serde_json::Value| {
+    let starts = |line: &&Value| {
         line["event"] == "decision" && (line["rpc"] == "Run" || line["rpc"] == "Start")
     };
     assert_eq!(lines.iter().filter(starts).count(), runs, "{lines:#?}");
