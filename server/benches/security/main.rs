@@ -1,13 +1,15 @@
 //! What it costs to be safe: `cargo bench -p remex-server --bench security`.
 //!
 //! A command judged by 1,000 rules; a warm Run over plaintext with nothing, and over mutual TLS with a policy and an audit log, and
-//! what each of the three adds; what a command writes over TLS, beside ssh with aes128-gcm, if there is an sshd. All take turns
-//! within each round; figures are medians over rounds, ratios medians of each round's. `REMEX_SHORT=1` only shows that all of it runs.
+//! what each of the three adds; what isolation adds to it; what a command writes over TLS, beside ssh with aes128-gcm, if there is an
+//! sshd. All take turns within each round; figures are medians over rounds, ratios and differences medians of each round's.
+//! `REMEX_SHORT=1` only shows that all of it runs.
 
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
 #[path = "../streams/flow.rs"]
 mod flow;
+mod isolation;
 mod rules;
 #[expect(dead_code, reason = "what flows to a command is measured elsewhere")]
 #[path = "../streams/ssh.rs"]
@@ -68,6 +70,7 @@ fn main() -> Outcome<()> {
     let site = Site::make(folder.path())?;
     let runtime = support::runtime()?;
     runs(&runtime, &site, rounds)?;
+    isolation::measure(&runtime, &site, rounds)?;
     streams(&runtime, &site, rounds.min(7), bytes)
 }
 
@@ -127,6 +130,10 @@ impl Site {
             flags.extend(["--audit-log", &log]);
         }
         let folder = self.folder.join(format!("server-{index}"));
+        if folder.exists() {
+            // Of one that was there before.
+            fs::remove_dir_all(&folder)?;
+        }
         let server = Server::start(&folder, support::remexd()?, &flags)?;
         let addresses = server.addresses()?;
         let endpoint = addresses.first().ok_or("no address")?.parse()?;
@@ -155,7 +162,7 @@ fn runs(runtime: &Runtime, site: &Site, rounds: usize) -> Outcome<()> {
     for _ in 0..=rounds {
         let each = peers
             .iter()
-            .map(|(_, client)| runtime.block_on(p50(client)));
+            .map(|(_, client)| runtime.block_on(p50(client, None)));
         turns.push(each.collect::<Outcome<_>>()?);
     }
     let turns = &turns[1..];
@@ -173,13 +180,14 @@ fn runs(runtime: &Runtime, site: &Site, rounds: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// In seconds.
-async fn p50(client: &Client) -> Outcome<f64> {
+/// In seconds, of a command that is so isolated.
+async fn p50(client: &Client, isolation: Option<&v1::Isolation>) -> Outcome<f64> {
     let mut times = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         let request = v1::RunRequest {
             command: Some(v1::Command {
                 argv: vec!["/bin/true".into()],
+                isolation: isolation.cloned(),
                 ..v1::Command::default()
             }),
             ..v1::RunRequest::default()
@@ -193,8 +201,6 @@ async fn p50(client: &Client) -> Outcome<f64> {
 
 /// What a command writes, over TLS and over ssh.
 fn streams(runtime: &Runtime, site: &Site, rounds: usize, bytes: u64) -> Outcome<()> {
-    // Any command is to be run there.
-    fs::remove_dir_all(site.folder.join("server-1"))?;
     let (_server, client) = site.start(runtime, 1)?;
     let ssh = match Ssh::start(&site.folder.join("ssh")) {
         Ok(ssh) => Some(ssh),

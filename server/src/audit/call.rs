@@ -96,19 +96,22 @@ impl CallRecord {
         }
     }
 
-    /// Its command is about to start as the execution `id`. Returns once that is written; or, where nothing is to start
-    /// without, why it is not.
-    pub async fn starting(&self, id: Uuid) -> Result<(), NotWritten> {
-        let Some(open) = &self.0 else {
-            return Ok(());
-        };
-        let line = {
+    /// Its command is about to start as the execution `id`: that is on its way to the file, whether or not somebody waits for
+    /// it. Whoever does learns when it is written; or, where nothing is to start without, why it is not.
+    pub fn starting(&self, id: Uuid) -> impl Future<Output = Result<(), NotWritten>> + use<> {
+        let writing = self.0.as_ref().map(|open| {
             let mut said = open.lock();
             said.stage = Stage::Starting;
             said.execution_id = Some(id);
-            open.decision(&said, CallOutcome::Allowed, None).encode()
-        };
-        open.log.write_before(line).await
+            let line = open.decision(&said, CallOutcome::Allowed, None).encode();
+            Log::write_before(&open.log, line)
+        });
+        async move {
+            match writing {
+                Some(writing) => writing.await,
+                None => Ok(()),
+            }
+        }
     }
 
     /// It does not start, and is about to as another execution.

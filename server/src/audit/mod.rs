@@ -34,7 +34,7 @@ pub use self::{
 };
 use self::{
     line::{AuditLine, CallOutcome, Happening, timestamp},
-    queue::{Entry, Queue, Room},
+    queue::{Entry, Queue, Room, Told},
     redact::Redaction,
 };
 use crate::{
@@ -124,8 +124,7 @@ impl AuditLog {
     /// The same; returns whether it is written, once that is known.
     pub async fn has_written_end(&self, execution: &Execution, end: &EndRecord) -> bool {
         let Some(log) = &self.0 else { return false };
-        let line = end_line(execution, end);
-        log.write(line).await.is_ok()
+        Log::write(log, end_line(execution, end)).await.is_ok()
     }
 
     /// Has the file opened anew, as whoever has renamed it wants it.
@@ -167,15 +166,43 @@ impl Log {
         self.queue.push(room, Entry { line, written });
     }
 
-    /// Returns when `line` is written, or why it is not, if something is to wait for that.
-    async fn write_before(&self, line: Vec<u8>) -> Result<(), NotWritten> {
-        match self.write(line).await {
-            Err(why) if self.is_required => Err(why),
-            _ => Ok(()),
+    /// Has `line` written, and tells whoever waits for it when it is; or why it is not, if nothing is to start without.
+    fn write_before(
+        log: &Arc<Self>,
+        line: Vec<u8>,
+    ) -> impl Future<Output = Result<(), NotWritten>> + use<> {
+        let (writing, is_required) = (Self::write(log, line), log.is_required);
+        async move {
+            match writing.await {
+                Err(why) if is_required => Err(why),
+                _ => Ok(()),
+            }
         }
     }
 
-    async fn write(&self, line: Vec<u8>) -> Result<(), NotWritten> {
+    /// Has `line` written, and tells whoever waits for it when it is, or why it is not.
+    fn write(
+        log: &Arc<Self>,
+        line: Vec<u8>,
+    ) -> impl Future<Output = Result<(), NotWritten>> + use<> {
+        let (log, told) = (Arc::clone(log), log.begin_write(line));
+        async move {
+            match timeout(PATIENCE, told?).await {
+                Ok(Ok(written)) => written,
+                Ok(Err(_)) => Err(NotWritten("its thread has ended".to_owned())),
+                Err(_) => {
+                    let why = NotWritten("it takes too long".to_owned());
+                    if log.queue.set_trouble(Some(why.clone())) {
+                        tracing::error!(%why, "--audit-log");
+                    }
+                    Err(why)
+                }
+            }
+        }
+    }
+
+    /// Queues `line`; says where it is told whether it is written.
+    fn begin_write(&self, line: Vec<u8>) -> Result<oneshot::Receiver<Told>, NotWritten> {
         if let Some(why) = self.queue.trouble() {
             // It may be written later. Nobody waits for that.
             self.push(Room::Commands, line);
@@ -186,17 +213,7 @@ impl Log {
         if !self.queue.push(Room::Commands, Entry { line, written }) {
             return Err(NotWritten("too many lines wait to be written".to_owned()));
         }
-        match timeout(PATIENCE, told).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) => Err(NotWritten("its thread has ended".to_owned())),
-            Err(_) => {
-                let why = NotWritten("it takes too long".to_owned());
-                if self.queue.set_trouble(Some(why.clone())) {
-                    tracing::error!(%why, "--audit-log");
-                }
-                Err(why)
-            }
-        }
+        Ok(told)
     }
 }
 

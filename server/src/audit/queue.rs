@@ -49,8 +49,11 @@ pub struct NotWritten(pub String);
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) line: Vec<u8>,
-    pub(super) written: Option<oneshot::Sender<Result<(), NotWritten>>>,
+    pub(super) written: Option<oneshot::Sender<Told>>,
 }
+
+/// Whether a line is written, or why it is not.
+pub(super) type Told = Result<(), NotWritten>;
 
 /// The queue. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -109,7 +112,10 @@ impl Queue {
     pub(super) fn push(&self, room: Room, entry: Entry) -> bool {
         let mut waiting = self.lock();
         let is_taken = waiting.push(room, entry);
-        if waiting.thread == Thread::Idle || waiting.is_hurried {
+        let wakes = waiting.thread == Thread::Idle || waiting.is_hurried;
+        // Whoever is woken takes it next.
+        drop(waiting);
+        if wakes {
             self.0.due.notify_one();
         }
         if !is_taken {

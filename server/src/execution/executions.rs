@@ -293,13 +293,16 @@ impl Executions {
         } else {
             StdinSpec::Null
         };
-        new.record.starting(id).await?;
+        let told = new.record.starting(id);
         let name = id.to_string();
         let spawner = &self.spawner;
         let mut spawning = match resolved {
             None => spawner.start(&name, &new.spec, stdin),
             Some(resolved) => spawner.start_resolved(&name, &new.spec, stdin, resolved),
         };
+        // What the command needs is made while its line is written.
+        told.await?;
+        spawning.release();
         loop {
             match spawning.poll(Instant::now()) {
                 SpawnProgress::Started(process, stdio) => return Ok((process, stdio)),

@@ -137,7 +137,7 @@ fn nearest(policy: &AccessPolicy, question: &Question) -> Option<NearRule> {
 mod tests {
     use super::{
         super::{
-            question::{Program, RunAs},
+            question::{Program, Rpc, RunAs},
             testing::{command, parse},
         },
         *,
@@ -152,6 +152,13 @@ mod tests {
 
     fn is_allowed(policy: &AccessPolicy, question: &Question) -> bool {
         matches!(judge(policy, question), Decision::Allowed(_))
+    }
+
+    fn denial(policy: &AccessPolicy, question: &Question) -> Denial {
+        match judge(policy, question) {
+            Decision::Denied(denial) => denial,
+            Decision::Allowed(_) => panic!("it is allowed"),
+        }
     }
 
     #[test]
@@ -294,12 +301,9 @@ mod tests {
     #[test]
     fn a_denial_says_what_would_have_to_be_allowed() {
         let policy = allow("programs = ['/bin/ls']\narguments = ['a']");
-        let denied = |caller: &str, program: &str, arguments: &[&str]| match judge(
-            &policy,
-            &command(caller, program, arguments),
-        ) {
-            Decision::Denied(denial) => (denial.rule().to_owned(), denial.needed()),
-            Decision::Allowed(_) => panic!("it is allowed"),
+        let denied = |caller: &str, program: &str, arguments: &[&str]| {
+            let denial = denial(&policy, &command(caller, program, arguments));
+            (denial.rule().to_owned(), denial.needed())
         };
         let near = |needed: &str| ("r".to_owned(), needed.to_owned());
         assert_eq!(denied("token:ci", "/bin/ls", &["b"]), near("arguments"));
@@ -311,6 +315,36 @@ mod tests {
         assert_eq!(
             denied("token:x", "/bin/ls", &["a"]),
             <(String, String)>::default()
+        );
+    }
+
+    #[test]
+    fn a_denial_is_said_to_people() {
+        let policy = allow("programs = ['/bin/ls']\narguments = ['a']");
+        let said = |caller: &str| denial(&policy, &command(caller, "/bin/ls", &["b"])).to_string();
+        assert_eq!(
+            said("token:ci"),
+            "no rule of the policy allows it; the rule \"r\" would, but for: arguments"
+        );
+        assert_eq!(
+            said("token:x"),
+            "no rule of the policy allows it to this caller; whoever administers this server may add one"
+        );
+    }
+
+    #[test]
+    fn a_rule_that_starts_nothing_is_near_to_calls_alone() {
+        let policy = allow("rpcs = ['List']");
+        let question = command("token:ci", "/bin/ls", &[]);
+        assert_eq!(denial(&policy, &question).rule(), "");
+        let question = Question {
+            act: Act::Call(Rpc::Get),
+            ..question
+        };
+        let denial = denial(&policy, &question);
+        assert_eq!(
+            (denial.rule(), &*denial.needed()),
+            ("r", Aspect::Rpc.as_str())
         );
     }
 }

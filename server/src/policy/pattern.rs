@@ -133,10 +133,9 @@ impl Pattern {
 
 fn starred_matches(separator: u8, elements: &[Vec<Vec<u8>>], text: &[u8]) -> bool {
     let has_parent = text.windows(2).any(|pair| pair == b"..");
-    let begins_with_star = elements
-        .first()
-        .is_some_and(|pieces| pieces.len() > 1 && pieces.first().is_some_and(Vec::is_empty));
-    let is_option = begins_with_star && text.starts_with(b"-");
+    // Nothing is before the first star; or before a separator, which no such text begins with either.
+    let first = elements.first().and_then(|pieces| pieces.first());
+    let is_option = first.is_some_and(Vec::is_empty) && text.starts_with(b"-");
     if text.len() > MAX_MATCHED_BYTES || has_parent || is_option {
         return false;
     }
@@ -249,6 +248,14 @@ mod tests {
         assert!(pattern.matches(b"dns:a.example.org"));
         assert!(!pattern.matches(b"dns:a.b.example.org"));
         assert!(!pattern.matches(b"dns:aXexample.org"));
+    }
+
+    #[test]
+    fn a_pattern_is_as_it_was_written_and_exact_without_a_star() {
+        for (text, is_exact) in [("", true), ("/a/b", true), (r"a\*", true), ("a*", false)] {
+            let pattern = Pattern::parse(text).unwrap();
+            assert_eq!((pattern.as_str(), pattern.is_exact()), (text, is_exact));
+        }
     }
 
     #[test]

@@ -420,10 +420,14 @@ impl ProgramPattern {
                 .literal()
                 .is_some_and(|text| base_name(text) == &**name),
             Program::File { named, real } => {
-                let is_named = is_plain(named) && self.path.matches(named);
-                let is_file = self.path.matches(real) || self.real.as_ref() == Some(real);
-                let called = self.path.literal().unwrap_or(real);
-                is_named || (is_file && base_name(named) == base_name(called))
+                // First what most rules differ in.
+                let is_named = self.path.matches(named) && is_plain(named);
+                let is_file = || self.path.matches(real) || self.real.as_ref() == Some(real);
+                let is_called = || {
+                    let called = self.path.literal().unwrap_or(real);
+                    base_name(named) == base_name(called)
+                };
+                is_named || (is_file() && is_called())
             }
         }
     }

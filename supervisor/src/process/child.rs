@@ -12,11 +12,13 @@ use std::{
     ffi::{CStr, CString, c_char, c_int, c_long, c_uint},
     os::fd::{AsRawFd, OwnedFd},
     ptr,
+    sync::Arc,
 };
 
 use super::{
     clone::Work,
     examine,
+    gate::Gate,
     isolation::confine::{self, Part},
     lookup::{self, How, Seen},
     plan::{Identity, Judged, Plan, Planned},
@@ -61,6 +63,8 @@ pub(crate) struct Job {
     fourth: Fourth,
     /// What its confinement names.
     ruleset: Option<OwnedFd>,
+    /// What holds it back from executing, once all else is done.
+    gate: Option<Arc<Gate>>,
     /// The child has come as far as the exec.
     executing: bool,
     /// Written by the child if it could not execute.
@@ -104,9 +108,15 @@ impl Job {
             stdio,
             fourth,
             ruleset,
+            gate: None,
             executing: false,
             failure: None,
         }
+    }
+
+    /// The same, which executes once `gate` is open, if there is one.
+    pub(super) fn behind(self, gate: Option<Arc<Gate>>) -> Self {
+        Self { gate, ..self }
     }
 
     /// What the child has done: `None` if it died before it could execute anything.
@@ -125,7 +135,7 @@ impl Job {
 
 impl Work for Job {
     fn run(&mut self) {
-        let failed = match prepare(self) {
+        let failed = match prepare(self).and_then(|()| pass(self)) {
             Ok(()) => {
                 // Volatile, since the compiler sees nobody who reads it before it is false again: exec does not return.
                 // SAFETY: a field of our own.
@@ -146,6 +156,14 @@ impl Work for Job {
 }
 
 type Failed = (Step, c_int);
+
+/// Waits to be let through.
+fn pass(job: &Job) -> Result<(), Failed> {
+    match &job.gate {
+        Some(gate) if !gate.pass() => Err((Step::Exec, libc::ETIMEDOUT)),
+        _ => Ok(()),
+    }
+}
 
 /// Every step but the last. The first ones are those after which the child holds nothing of the server's, whatever the
 /// kernel holds it in later. Limits and niceness come before the user's change, which takes away the right to raise them.

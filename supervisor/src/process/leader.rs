@@ -82,7 +82,12 @@ impl Leader {
         self.pid
     }
 
-    /// When it was made: before it could do anything, so that no time it used is missing since.
+    /// It was held until now.
+    pub(super) fn let_go(&mut self) {
+        self.born = Instant::now();
+    }
+
+    /// When it was made, or let go: before its program could do anything, so that no time it used is missing since.
     pub(super) fn born(&self) -> Instant {
         self.born
     }

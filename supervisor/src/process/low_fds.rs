@@ -18,6 +18,9 @@ use rustix::{
 /// Most spawns at once that find low descriptors; one more does without.
 const MAX_TRIPLES: usize = 64;
 
+/// Spawns that a thread has in hand: while some wait to be released, it begins others.
+const A_THREAD: usize = 4;
+
 /// A child's three descriptors.
 type Triple = [OwnedFd; 3];
 
@@ -38,13 +41,13 @@ pub(super) struct Taken {
 }
 
 impl LowFds {
-    /// One for each thread that may spawn at a time; to be made before much is open.
+    /// Some for each thread that may spawn; to be made before much is open.
     pub(super) fn new() -> io::Result<Arc<Self>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut free = Vec::new();
-        for _ in 0..threads.min(MAX_TRIPLES) {
+        for _ in 0..threads.saturating_mul(A_THREAD).min(MAX_TRIPLES) {
             free.push([null.try_clone()?, null.try_clone()?, null.try_clone()?]);
         }
         Ok(Arc::new(Self {

@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod examine;
 mod failure;
+mod gate;
 mod group;
 pub(crate) mod helper;
 mod hierarchy;

@@ -169,8 +169,8 @@ impl Spawner {
         }
     }
 
-    /// Begins to spawn `spec` as the execution `id`. This thread stands still for 2 ms at most, by which most commands
-    /// run; [`Spawning::poll`] says how it goes on.
+    /// Begins to spawn `spec` as the execution `id`. Its program is executed only after [`Spawning::release`]. This thread stands
+    /// still for 2 ms at most; [`Spawning::poll`] says how it goes on.
     pub fn start<'a>(
         &'a self,
         id: &'a str,

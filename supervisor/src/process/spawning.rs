@@ -1,5 +1,6 @@
-//! One spawn on its way: a command is resolved to a plan, then its program is executed. Each step may be held by the kernel; none
-//! holds the thread that asks for more than a moment, and all of them together have to be done in time.
+//! One spawn on its way: a command is resolved to a plan, what it needs is made, and its program is executed once it is released.
+//! Each step may be held by the kernel; none holds the thread that asks for more than a moment, and all of them together have to be
+//! done in time.
 
 mod executing;
 mod launch;
@@ -7,7 +8,7 @@ mod switching;
 
 use std::{ffi::CString, time::Instant};
 
-use self::{executing::Executing, switching::Switching};
+use self::{executing::Executing, launch::Ready, switching::Switching};
 use super::{
     error::{self, StartError},
     examine::Held,
@@ -30,6 +31,7 @@ pub struct Spawning<'a> {
     stdin: StdinSpec,
     patience: Patience,
     stage: Stage<'a>,
+    is_released: bool,
     /// What was examined, until it is executed.
     _held: Option<Held>,
 }
@@ -48,6 +50,8 @@ pub enum SpawnProgress {
 #[derive(Debug)]
 enum Stage<'a> {
     Resolving(Resolution<'a>),
+    /// All is there but a process.
+    Ready(Box<Ready>),
     Executing(Executing),
     Switching(Box<Switching>),
     Done(Box<Result<(Process, Stdio), StartError>>),
@@ -72,6 +76,7 @@ impl<'a> Spawning<'a> {
             stdin,
             patience: Patience::new(now),
             stage: Stage::Resolving(Resolution::begin(spawner, spec, false)),
+            is_released: false,
             _held: None,
         };
         spawning.advance(now + STANDSTILL);
@@ -95,12 +100,22 @@ impl<'a> Spawning<'a> {
             stdin,
             patience: Patience::new(now),
             stage: Stage::Over,
+            is_released: false,
             _held: held,
         };
-        let launched = spawning.launch(planned);
-        spawning.stage = launched.unwrap_or_else(failed);
+        let ready = spawning.make_ready(planned);
+        spawning.stage = ready.unwrap_or_else(failed);
         spawning.advance(now + STANDSTILL);
         spawning
+    }
+
+    /// The program may be executed from now on, which a child may be waiting for. This thread stands still for 2 ms at most.
+    pub fn release(&mut self) {
+        self.is_released = true;
+        if let Stage::Executing(executing) = &mut self.stage {
+            executing.release();
+        }
+        self.advance(Instant::now() + STANDSTILL);
     }
 
     /// How far it is. Not to be called again after it has started or failed.
@@ -129,8 +144,9 @@ impl<'a> Spawning<'a> {
         }
     }
 
-    /// Waits until it has started or failed.
+    /// Releases it, and waits until it has started or failed.
     pub fn wait(mut self) -> Result<(Process, Stdio), StartError> {
+        self.release();
         loop {
             self.advance(self.patience.give_up());
             match self.poll(Instant::now()) {
@@ -147,9 +163,12 @@ impl<'a> Spawning<'a> {
             let stage = std::mem::replace(&mut self.stage, Stage::Over);
             let advanced = match stage {
                 Stage::Resolving(resolution) => self.resolve(resolution, until),
-                Stage::Executing(executing) => self.executed(executing, until),
+                Stage::Ready(ready) if self.is_released || !ready.switches() => self.launch(*ready),
+                Stage::Executing(executing) if self.is_released => self.executed(executing, until),
                 Stage::Switching(switching) => self.switched(*switching, until),
-                stage @ (Stage::Done(_) | Stage::Over) => Ok((stage, false)),
+                stage @ (Stage::Ready(_) | Stage::Executing(_) | Stage::Done(_) | Stage::Over) => {
+                    Ok((stage, false))
+                }
             };
             let (stage, goes_on) = advanced.unwrap_or_else(|error| (failed(error), false));
             self.stage = stage;
@@ -171,7 +190,7 @@ impl<'a> Spawning<'a> {
         if is_path && self.spawner.is_crowded() && !is_known(plan) {
             return Err(error::crowded());
         }
-        Ok((self.launch(planned)?, true))
+        Ok((self.make_ready(planned)?, true))
     }
 
     /// Kills what is on its way.
@@ -181,6 +200,10 @@ impl<'a> Spawning<'a> {
             Stage::Switching(switching) => {
                 let is_held = Instant::now() >= self.patience.give_up();
                 switching.kill(self.spawner, is_held)
+            }
+            Stage::Ready(ready) => {
+                self.spawner.containment.abandon(ready.ours.place);
+                None
             }
             // What is dropped is given up, and a process is killed.
             Stage::Resolving(_) | Stage::Done(_) | Stage::Over => None,
@@ -213,3 +236,6 @@ fn is_known(plan: &Plan) -> bool {
 fn failed<'a>(error: StartError) -> Stage<'a> {
     Stage::Done(Box::new(Err(error)))
 }
+
+#[cfg(test)]
+mod tests;

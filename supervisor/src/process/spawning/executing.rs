@@ -1,12 +1,13 @@
 //! A command of this process's own user: a child in this memory executes it.
 
-use std::{io, os::fd::AsRawFd, time::Instant};
+use std::{io, os::fd::AsRawFd, sync::Arc, time::Instant};
 
 use super::{
     super::{
         child::{Fourth, Job},
         clone::Birth,
         error::{self, StartError},
+        gate::Gate,
         leader::Leader,
         low_fds::Taken,
         plan::Planned,
@@ -22,12 +23,29 @@ use super::{
 pub(super) struct Executing {
     leader: Leader,
     birth: Birth<Job>,
+    /// What holds it back, until it is released.
+    gate: Option<Arc<Gate>>,
     low_fds: Option<Taken>,
     childs: ChildStdio,
     ours: Ours,
 }
 
 impl Executing {
+    /// The program may be executed.
+    pub(super) fn release(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            self.leader.let_go();
+            gate.open();
+        }
+    }
+
+    /// The pid of a child that is ready, and waits to be released.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Option<i32> {
+        let gate = self.gate.as_ref()?;
+        gate.is_awaited().then_some(self.leader.pid())
+    }
+
     pub(super) fn kill(self) -> Stuck {
         let uses = Uses::Command {
             birth: self.birth,
@@ -57,7 +75,8 @@ impl<'a> Spawning<'a> {
         let fds = low_fds
             .as_ref()
             .map_or_else(|| ends.map(|end| end.as_raw_fd()), Taken::fds);
-        let job = Job::new(planned, fds, Fourth::Closed);
+        let gate = (!self.is_released).then(Arc::<Gate>::default);
+        let job = Job::new(planned, fds, Fourth::Closed).behind(gate.clone());
         let mut birth = None;
         let leader = spawner.containment.guard(|| {
             let (leader, started) = spawner.cloner.start(job, ours.place.cgroup())?;
@@ -68,6 +87,7 @@ impl<'a> Spawning<'a> {
             (Ok(leader), Some(birth)) => Ok(Stage::Executing(Executing {
                 leader,
                 birth,
+                gate,
                 low_fds,
                 childs,
                 ours,
@@ -90,6 +110,7 @@ impl<'a> Spawning<'a> {
             low_fds,
             childs,
             ours,
+            ..
         } = executing;
         let job = self.spawner.cloner.finish(birth);
         drop((low_fds, childs));

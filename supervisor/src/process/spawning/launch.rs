@@ -10,7 +10,7 @@ use super::{
         plan::Planned,
         pty::Master,
         running::{Care, Process},
-        stdio::{self, Stdio},
+        stdio::{self, ChildStdio, Stdio},
         table,
     },
     Advance, Spawning, Stage,
@@ -25,9 +25,24 @@ pub(super) struct Ours {
     pub(super) terminal: Option<Master>,
 }
 
+/// Everything that a command needs but the child.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) planned: Planned,
+    pub(super) ours: Ours,
+    pub(super) childs: ChildStdio,
+}
+
+impl Ready {
+    /// Whether another process makes the child, which nothing holds back then.
+    pub(super) fn switches(&self) -> bool {
+        self.planned.plan.identity.is_some()
+    }
+}
+
 impl<'a> Spawning<'a> {
-    /// Makes everything that the command needs, then the child. What is needed to supervise it is there before it is.
-    pub(super) fn launch(&self, mut planned: Planned) -> Result<Stage<'a>, StartError> {
+    /// Makes everything that the command needs. What is needed to supervise it is there before the child is.
+    pub(super) fn make_ready(&self, mut planned: Planned) -> Result<Stage<'a>, StartError> {
         let spawner = self.spawner;
         let plan = &mut planned.plan;
         let switches = plan.identity.as_ref().map(|identity| identity.uid);
@@ -54,10 +69,27 @@ impl<'a> Spawning<'a> {
             stdio,
             terminal,
         };
-        if switches.is_some() {
-            return self.ask(planned, ours, childs, 0);
-        }
-        self.execute(planned, ours, childs)
+        Ok(Stage::Ready(Box::new(Ready {
+            planned,
+            ours,
+            childs,
+        })))
+    }
+
+    /// Makes the child.
+    pub(super) fn launch(&self, ready: Ready) -> Advance<'a> {
+        let switches = ready.switches();
+        let Ready {
+            planned,
+            ours,
+            childs,
+        } = ready;
+        let launched = if switches {
+            self.ask(planned, ours, childs, 0)
+        } else {
+            self.execute(planned, ours, childs)
+        };
+        Ok((launched?, true))
     }
 
     pub(super) fn started(&self, leader: Leader, ours: Ours) -> Stage<'a> {
