@@ -23,6 +23,7 @@ watch() {
     name=$1
     shift
     remex "$@" >"/run/$name" 2>>/run/log
+    [ -n "$(reason "/run/$name")" ] || fail "$name has no end"
     say "{\"end\": \"$name\", \"reason\": \"$(reason "/run/$name")\", \"awake\": $(awake)}"
 }
 
