@@ -109,6 +109,11 @@ impl<'a> Decoder<'a> {
         self.0.is_empty()
     }
 
+    /// All that has not been taken.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
     pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;

@@ -135,6 +135,7 @@ impl DurableStore {
             self.journals.clone(),
             self.files.clone(),
             self.closing.child_token(),
+            None,
         );
         let counters = Arc::new(Counters::default());
         kept.learn(summary, &counters);
@@ -186,8 +187,7 @@ impl DurableStore {
             } else if let Some(tree) = tree
                 && execution.end_record().is_some()
             {
-                let spawner = Arc::clone(&store.recovery.spawner);
-                store.files.run(move || spawner.leave_durable(&tree)).await;
+                store.recovery.spawner.leave_durable(&tree);
             }
         });
     }
@@ -218,14 +218,18 @@ impl DurableStore {
 
     async fn ended(&self, host: &DurableHost, ended: Ended) -> EndRecord {
         let (execution, kept) = (host.execution(), host.kept());
-        let (journals, id) = (self.journals.clone(), execution.id.to_string());
-        let inspect = move || journal::inspect(&journal::open(&journals, &id)?);
-        match self.files.run(inspect).await {
-            Ok(summary) => kept.learn(&summary, &execution.counters),
-            Err(error) => {
-                tracing::warn!(id = %execution.id, %error, "cannot read the journal of what has ended");
+        if !ended.is_summed_up {
+            // Its supervisor is one of an earlier version.
+            let (journals, id) = (self.journals.clone(), execution.id.to_string());
+            let inspect = move || journal::inspect(&journal::open(&journals, &id)?);
+            match self.files.run(inspect).await {
+                Ok(summary) => kept.learn(&summary, &execution.counters),
+                Err(error) => {
+                    tracing::warn!(id = %execution.id, %error, "cannot read the journal of what has ended");
+                }
             }
         }
+        kept.update(|facts| facts.is_blocked = false);
         host.ended_at(ended.sequence);
         if !ended.is_kept {
             kept.update(|facts| {

@@ -21,6 +21,9 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Outputs that wait for a reader where the journal keeps none; more are a gap for an observer, and never come for a caller.
 pub(super) const LIVE_OUTPUTS: usize = 16;
 
+/// The sequence of the first event, which is the start.
+const FIRST: u64 = 1;
+
 /// Opens what is kept of `execution`, and begins to follow it.
 pub(crate) async fn attach(
     execution: &Arc<Execution>,
@@ -40,8 +43,8 @@ pub(crate) async fn attach(
         kept: Arc::clone(kept),
         id: execution.id.to_string(),
     };
-    // Where nothing is there yet, there is no position to be refused; it is opened to be read.
-    let is_new = how.after == 0 && limit(progress) == 0;
+    // Where nothing but the start is there yet, there is no position to be refused; it is opened to be read.
+    let is_new = how.after == 0 && limit(progress) <= FIRST;
     let reader = if is_new {
         None
     } else {
@@ -154,6 +157,9 @@ impl Follower {
             self.pass_live_on(now).await?;
             let through = self.until.unwrap_or_else(|| limit(now));
             if through > self.position {
+                self.tell_start().await?;
+            }
+            if through > self.position && !self.lacks_the_end_alone(now) {
                 self.read(through).await?;
             }
             if self.until.is_some() {
@@ -181,11 +187,39 @@ impl Follower {
         }
     }
 
+    /// Tells of the start, if it is what comes next and this server has seen it.
+    async fn tell_start(&mut self) -> Result<(), Done> {
+        let Some(time) = self.source.kept.started.filter(|_| self.position < FIRST) else {
+            return Ok(());
+        };
+        let pid = self.execution.pid;
+        let kind = EventKind::Started { pid };
+        self.tell(Told::Event(Event {
+            sequence: FIRST,
+            time,
+            kind,
+        }))
+        .await
+    }
+
+    /// Whether nothing is left to be told but the last event, which this server has been told itself.
+    fn lacks_the_end_alone(&self, now: Progress) -> bool {
+        now.is_over
+            && self.until.is_none()
+            && self.execution.end_record().is_some()
+            && self.position.saturating_add(1) == self.execution.counters.last_sequence()
+    }
+
     /// Tells what is there up to `through`.
     async fn read(&mut self, through: u64) -> Result<(), Done> {
         loop {
             let reader = self.reader.take();
-            let opening = self.source.opening(self.position, through);
+            // What comes behind the start may be gone by now, which is no reason to refuse what does.
+            let after = match self.position {
+                ..=FIRST => 0,
+                position => position,
+            };
+            let opening = self.source.opening(after, through);
             let batch = move || {
                 let reader = reader.map_or_else(opening, Ok)?;
                 Ok(read_batch(reader, through))
@@ -209,6 +243,8 @@ impl Follower {
 
     async fn tell_step(&mut self, step: Step) -> Result<(), Done> {
         let told = match step {
+            // Told already: it was known before it was read.
+            Step::Event(event) if event.sequence <= self.position => return Ok(()),
             Step::Event(event) => Told::Event(event),
             Step::Lost(lost) => return self.tell_lost(lost.sequence).await,
             Step::Gap(gap) => Told::Gap(gap),

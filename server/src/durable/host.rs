@@ -60,6 +60,8 @@ pub(super) struct Ended {
     pub(super) exit: Exit,
     /// It is in the journal.
     pub(super) is_kept: bool,
+    /// The journal has nothing to add to what the supervisor has told.
+    pub(super) is_summed_up: bool,
 }
 
 /// Follows one supervisor.
@@ -279,6 +281,7 @@ impl DurableHost {
             Report::Done { request, done } => self.done(request, done),
             Report::Status { request, status } => {
                 self.learn(&status);
+                self.grown(status.through, status.stdin_accepted);
                 self.done(request, true);
             }
             Report::Blocked(by) => {
@@ -304,7 +307,13 @@ impl DurableHost {
                 time,
                 exit,
                 kept,
+                summary,
             } => {
+                if let Some((status, costs)) = summary.as_deref() {
+                    // Readers come to know of it with the end itself, for which they need not read the journal.
+                    self.learn(status);
+                    self.costs = *costs;
+                }
                 if !kept {
                     // It waits for that, and for nothing else.
                     self.outgoing.push_back(LinkRequest::Release);
@@ -315,6 +324,7 @@ impl DurableHost {
                     time,
                     exit,
                     is_kept: kept,
+                    is_summed_up: summary.is_some(),
                 });
             }
             Report::Welcome { .. }
@@ -342,9 +352,9 @@ impl DurableHost {
         self.execution.counters.follow(Position {
             stdout_bytes: status.stdout_bytes,
             stderr_bytes: status.stderr_bytes,
-            ..Position::default()
+            stdin_accepted: status.stdin_accepted,
+            last_sequence: status.through,
         });
-        self.grown(status.through, status.stdin_accepted);
         self.kept.update(|facts| {
             facts.first_sequence = status.first_kept;
             facts.stored_bytes = status.stored_bytes;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use remex_supervisor::{
@@ -63,6 +63,8 @@ pub struct Kept {
     /// Who reads along.
     pub(crate) seats: Seats,
     pub(crate) progress: watch::Sender<Progress>,
+    /// When it started, if this server has started it: its readers are told so without a look at the journal.
+    pub(crate) started: Option<SystemTime>,
     /// The folder of its journal's folder.
     pub(crate) journals: DiskFolder,
     pub(crate) files: Files,
@@ -79,11 +81,13 @@ impl Kept {
         journals: DiskFolder,
         files: Files,
         closing: CancellationToken,
+        started: Option<SystemTime>,
     ) -> Arc<Self> {
         Arc::new(Self {
             durability,
             seats: Seats::default(),
             progress: watch::Sender::default(),
+            started,
             journals,
             files,
             closing,

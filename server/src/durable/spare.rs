@@ -197,6 +197,7 @@ impl Maker {
             let mut link = watch_link(link)?;
             link.get_ref()
                 .send(&LinkRequest::Hello { newest: VERSION })?;
+            link.get_ref().place(&place)?;
             link.get_ref().prepare(folder.as_fd(), &id.to_string())?;
             match answer(&mut link).await? {
                 Some(Report::Welcome {

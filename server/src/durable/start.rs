@@ -267,8 +267,8 @@ impl Start {
         };
         self.reach(CrashPoint::Answered);
         match report {
-            Ok(Some(Report::Started { pid, .. })) => {
-                Ok(Begun::Started(self.started(spare, pid, created)))
+            Ok(Some(Report::Started { pid, time })) => {
+                Ok(Begun::Started(self.started(spare, (pid, time), created)))
             }
             Ok(Some(Report::NotStarted(why))) => {
                 let error = refusal(&order, &why);
@@ -355,7 +355,7 @@ impl Start {
     }
 
     /// It runs.
-    fn started(self, spare: Spare, pid: i32, created: SystemTime) -> Started {
+    fn started(self, spare: Spare, (pid, time): (i32, SystemTime), created: SystemTime) -> Started {
         self.new.record.started();
         let applied = self.applied();
         let Self {
@@ -371,6 +371,7 @@ impl Start {
             store.journals.clone(),
             store.files.clone(),
             store.closing.child_token(),
+            Some(time),
         );
         let Spare { id, tree, link, .. } = spare;
         span.started(id, pid);

@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
+use bytes::Bytes;
 use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt},
     process::geteuid,
@@ -12,7 +13,7 @@ use rustix::{
 
 use super::{
     message::{LinkRequest, MAX_PACKET_BYTES, Report, VERSION},
-    order::{MAX_ORDER_BYTES, Order},
+    order::{MAX_INLINE_BYTES, MAX_ORDER_BYTES, Order},
 };
 use crate::{packet, process::DurablePlace};
 
@@ -66,6 +67,15 @@ impl Link {
         self.send_with(request, &[])
     }
 
+    /// Sends [`LinkRequest::Place`] with the cgroup of the execution's tree, if it has one; before [`Self::prepare`].
+    pub fn place(&self, place: &DurablePlace) -> io::Result<()> {
+        let Some((dir, path)) = place.cgroup() else {
+            return Ok(());
+        };
+        let path = path.to_owned();
+        self.send_with(&LinkRequest::Place { path }, &[dir])
+    }
+
     /// Sends [`LinkRequest::Prepare`] with the execution's folder.
     pub fn prepare(&self, folder: BorrowedFd<'_>, id: &str) -> io::Result<()> {
         let request = LinkRequest::Prepare { id: id.to_owned() };
@@ -78,11 +88,16 @@ impl Link {
         if bytes.len() > MAX_ORDER_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let order_file = packet::seal("order", &bytes)?;
-        let mut fds = vec![order_file.as_fd()];
-        fds.extend(order.resolved.ruleset.as_ref().map(AsFd::as_fd));
-        fds.extend(place.cgroup().map(|(dir, _)| dir));
-        self.send_with(&LinkRequest::Start, &fds)
+        let long = bytes.len() > MAX_INLINE_BYTES;
+        let file = long.then(|| packet::seal("order", &bytes)).transpose()?;
+        let fds: Vec<_> = file
+            .as_ref()
+            .into_iter()
+            .chain(&order.resolved.ruleset)
+            .map(AsFd::as_fd)
+            .collect();
+        let order = if long { Bytes::new() } else { bytes.into() };
+        self.send_with(&LinkRequest::Start { order }, &fds)
     }
 
     fn send_with(&self, request: &LinkRequest, fds: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -1,13 +1,7 @@
-//! What a supervisor is to run, and how. It crosses in a file in memory, never in arguments or an environment; and never from
-//! one version to another: a supervisor that waits for its order is a fork of the server that gives it.
+//! What a supervisor is to run, and how. It crosses in a packet or, where it is long, in a file in memory, never in arguments or an
+//! environment; and never from one version to another: a supervisor that waits for its order is a fork of the server that gives it.
 
-use std::{
-    ffi::{CString, OsStr},
-    fmt,
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{ffi::CString, fmt, time::Duration};
 
 use bytes::Bytes;
 
@@ -20,6 +14,9 @@ use crate::{
 
 /// Longest order: a plan, stdin that came with the request, and what the server wants back of it.
 pub(super) const MAX_ORDER_BYTES: usize = 32 * 1024 * 1024;
+
+/// A longer one does not travel in a packet: it would be copied through buffers that others share.
+pub(super) const MAX_INLINE_BYTES: usize = 16 * 1024;
 
 /// What to run. Its arguments, environment and stdin may be secrets, which a log is not told.
 pub struct Order {
@@ -66,20 +63,17 @@ pub(super) struct Received {
     pub(super) on_disconnect: OnDisconnect,
     pub(super) settings: Settings,
     pub(super) reservation: Reservation,
-    /// The path of its cgroup, whose descriptor comes along, and whether its memory is limited.
-    pub(super) cgroup: Option<(PathBuf, bool)>,
+    /// The memory of its cgroup is limited.
+    pub(super) is_memory_limited: bool,
 }
 
 impl Order {
-    /// With the place of its tree.
+    /// With what is to be known of the place of its tree.
     pub(super) fn encode(&self, place: &DurablePlace) -> Vec<u8> {
         let mut out = Encoder::default();
         self.resolved.plan.encode(&mut out);
         out.option(place.tag(), |out, tag| out.c_str(&variable(&tag)));
-        out.option(place.cgroup(), |out, (_, path)| {
-            out.bytes(path.as_os_str().as_encoded_bytes());
-            out.bool(place.is_memory_limited());
-        });
+        out.bool(place.is_memory_limited());
         out.option(self.terminal, |out, size| {
             out.u16(size.rows);
             out.u16(size.columns);
@@ -128,10 +122,7 @@ impl Received {
         plan.environment.extend(from.option(Decoder::c_string)?);
         let received = Self {
             plan,
-            cgroup: from.option(|from| {
-                let path = OsStr::from_bytes(from.bytes()?);
-                Some((path.into(), from.bool()?))
-            })?,
+            is_memory_limited: from.bool()?,
             terminal: from.option(|from| {
                 Some(WindowSize {
                     rows: from.u16()?,

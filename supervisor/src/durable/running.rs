@@ -16,10 +16,11 @@ use super::{
     watched::{Watch, at},
 };
 use crate::{
-    journal::{Full, Writer},
+    journal::{Full, JournalCosts, Writer},
     lifecycle::{
         counters::Counters,
         engine::{Engine, Ready},
+        event::Exit,
         feeder::Fed,
         life::{Life, MAX_SIGNAL},
         outcome::Cause,
@@ -63,7 +64,6 @@ pub(super) struct Running {
     engine: Engine<Polled, EventOutlet<Sink>>,
     spawned: Instant,
     pid: i32,
-    started_at: SystemTime,
     drain_to_end: bool,
     /// The server waits for a piece of stdin to be taken.
     is_stdin_waiting: bool,
@@ -92,7 +92,6 @@ impl Running {
         attached: Attached,
     ) -> Self {
         let spawned = process.born();
-        let started_at = SystemTime::now();
         let pid = process.pid();
         let counters = Arc::<Counters>::default();
         let life = Life::new(order.timeout, order.kill_after).until_end(order.drain_to_end);
@@ -104,7 +103,6 @@ impl Running {
             engine: Engine::new((process, stdio), stdin, life, outlet, counters),
             spawned,
             pid,
-            started_at,
             drain_to_end: order.drain_to_end,
             is_stdin_waiting: false,
             is_given_up: false,
@@ -130,7 +128,11 @@ impl Running {
     pub(super) fn started(&self) -> Report {
         Report::Started {
             pid: self.pid,
-            time: self.started_at,
+            // The event's own: a server tells it without having read the journal.
+            time: self
+                .sink()
+                .and_then(Sink::started)
+                .unwrap_or_else(SystemTime::now),
         }
     }
 
@@ -310,19 +312,27 @@ impl Running {
             }
             self.engine.ready(Ready::Room, now);
         }
-        self.ended()
-    }
-
-    fn ended(&self) -> Option<Report> {
-        let exit = *self.engine.exit().filter(|_| self.is_delivered)?;
-        let sink = self.sink()?;
-        let (sequence, time) = sink.last()?;
+        let (exit, (sequence, time)) = self.ended()?;
         Some(Report::Ended {
             sequence,
             time,
             exit,
-            kept: sink.failure().is_none(),
+            kept: self.sink()?.failure().is_none(),
+            summary: Some(Box::new((self.status(), JournalCosts::of_this_process()))),
         })
+    }
+
+    /// How it ended, and its last event.
+    fn ended(&self) -> Option<(Exit, (u64, SystemTime))> {
+        let exit = *self.engine.exit().filter(|_| self.is_delivered)?;
+        Some((exit, self.sink()?.last()?))
+    }
+
+    /// Nothing is written any more.
+    pub(super) fn close_journal(&mut self) {
+        if let Some(sink) = self.sink_mut() {
+            sink.trim();
+        }
     }
 
     /// Tells the server what is new, as long as there is room.
@@ -344,6 +354,10 @@ impl Running {
         let sink = self.engine.outlet_mut().sink_mut()?;
         if let Some(report) = sink.next_report() {
             return Some(report);
+        }
+        if self.is_delivered && sink.last().is_some() {
+            // The report of the end says the rest.
+            return None;
         }
         let (through, stdin_accepted) = (sink.through(), sink.stdin_accepted());
         if (through, stdin_accepted) != (self.told.through, self.told.stdin_accepted) {

@@ -38,6 +38,8 @@ pub(super) struct Sink {
     not_before: Duration,
     /// Something other than unkept output waits to be committed.
     is_urgent: bool,
+    /// When the first event was.
+    started: Option<SystemTime>,
     /// The last event, once it is there.
     last: Option<(u64, SystemTime)>,
 }
@@ -63,6 +65,7 @@ impl Sink {
             stdin_accepted: 0,
             not_before: Duration::ZERO,
             is_urgent: false,
+            started: None,
             last: None,
         }
     }
@@ -145,6 +148,11 @@ impl Sink {
         !had_room && self.has_room()
     }
 
+    /// Gives back the room on disk that nothing comes to any more.
+    pub(super) fn trim(&mut self) {
+        self.writer.trim();
+    }
+
     /// The last sequence that may be told.
     pub(super) fn through(&self) -> u64 {
         self.writer.through()
@@ -174,6 +182,11 @@ impl Sink {
 
     pub(super) fn stored_bytes(&self) -> u64 {
         self.writer.stored_bytes()
+    }
+
+    /// When it started.
+    pub(super) fn started(&self) -> Option<SystemTime> {
+        self.started
     }
 
     /// The last event, once all of it is in the journal; or nowhere, where that has failed.
@@ -243,7 +256,11 @@ impl EventSink for Sink {
                 self.last = Some((event.sequence, event.time));
                 self.is_urgent = true;
             }
-            (EventKind::Started { .. } | EventKind::Output(_), _) => self.is_urgent = true,
+            (EventKind::Started { .. }, _) => {
+                self.started = Some(event.time);
+                self.is_urgent = true;
+            }
+            (EventKind::Output(_), None) => self.is_urgent = true,
         }
         self.writer.push(event);
     }

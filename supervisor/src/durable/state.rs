@@ -7,12 +7,15 @@ use super::{
     order,
     running::{Callers, Running},
 };
-use crate::{journal::Writer, process::solo::Launching};
+use crate::{
+    journal::Writer,
+    process::solo::{Groundwork, Launching},
+};
 
 /// How far it is.
 pub(super) enum State {
     /// It has no order.
-    Waiting(Option<Box<Writer>>),
+    Waiting(Option<Box<(Writer, Groundwork)>>),
     Starting(Box<Starting>),
     Running(Box<Running>, Callers),
     /// What was the last report, and whether it has to be taken note of by a server.
@@ -137,7 +140,8 @@ fn serve_running(running: &mut Running, request: LinkRequest) -> Result<Option<R
         }),
         LinkRequest::Hello { .. }
         | LinkRequest::Prepare { .. }
-        | LinkRequest::Start
+        | LinkRequest::Place { .. }
+        | LinkRequest::Start { .. }
         | LinkRequest::Release => {
             return Err(NotNow);
         }

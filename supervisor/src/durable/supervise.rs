@@ -6,6 +6,7 @@
 use std::{
     mem,
     os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -26,14 +27,14 @@ use super::{
     watched::Watch,
 };
 use crate::{
-    journal::{DiskFolder, JournalCosts, Writer},
+    journal::{DiskFolder, Writer},
     lifecycle::presence::Presence,
     packet,
     process::{
         NotStarted, SPAWN_BOUND, StdinSpec,
         plan::Planned,
         raw,
-        solo::{self, Cgroup, ChildSignals, Launch, Launching},
+        solo::{self, ChildSignals, Groundwork, Launch, Launching},
     },
 };
 
@@ -67,6 +68,8 @@ struct Supervisor {
     server: Option<Connection>,
     /// The server that it was made by, which alone may give it an execution, is still there.
     has_maker: bool,
+    /// Where the tree of its execution will be.
+    cgroup: Option<(OwnedFd, PathBuf)>,
     execution: Option<Execution>,
     state: State,
 }
@@ -86,6 +89,7 @@ impl Supervisor {
             children,
             server: Some(Connection::new(link)),
             has_maker: true,
+            cgroup: None,
             execution: None,
             state: State::Waiting(None),
         }
@@ -101,8 +105,13 @@ impl Supervisor {
                 running.serve(&ready);
             }
             self.look_at_launch();
-            self.meet_servers();
-            self.serve_requests();
+            if ready.contains(&Source::Listener) {
+                self.meet_servers();
+            }
+            if ready.contains(&Source::Link) {
+                self.serve_requests();
+            }
+            self.leave_broken_server();
             self.settle();
         }
         self.farewell();
@@ -154,7 +163,6 @@ impl Supervisor {
             if let State::Ended { report, .. } = &self.state
                 && let Some(server) = &mut self.server
             {
-                server.send(&Report::Costs(JournalCosts::of_this_process()));
                 server.send(report);
             }
         }
@@ -187,6 +195,9 @@ impl Supervisor {
             };
             self.serve(request, fds);
         }
+    }
+
+    fn leave_broken_server(&mut self) {
         if self.server.as_ref().is_some_and(Connection::is_broken) {
             self.server = None;
             self.has_maker = false;
@@ -205,8 +216,9 @@ impl Supervisor {
                 Self::welcome(self.server.as_mut(), id, stage, newest);
                 Ok(None)
             }
+            LinkRequest::Place { path } => self.place(path, fds),
             LinkRequest::Prepare { id } => self.prepare(id, fds).map(Some),
-            LinkRequest::Start => self.start(fds),
+            LinkRequest::Start { order } => self.start(&order, fds),
             request => self.state.serve(request),
         };
         match (answer, &mut self.server) {
@@ -214,6 +226,16 @@ impl Supervisor {
             (Err(NotNow), Some(server)) => server.give_up(),
             (Ok(_) | Err(_), _) => {}
         }
+    }
+
+    /// Takes note of the cgroup at `path`, which comes along.
+    fn place(&mut self, path: PathBuf, fds: Vec<OwnedFd>) -> Result<Option<Report>, NotNow> {
+        let (true, None, Some(dir)) = (self.has_maker, &self.execution, fds.into_iter().next())
+        else {
+            return Err(NotNow);
+        };
+        self.cgroup = Some((dir, path));
+        Ok(None)
     }
 
     /// Takes the execution `id`, whose folder comes along.
@@ -225,11 +247,15 @@ impl Supervisor {
         ) else {
             return Err(NotNow);
         };
-        let prepared = Self::take(id, folder);
+        let prepared = Self::take(id, folder).and_then(|(execution, writer)| {
+            let laid = Groundwork::lay(self.cgroup.take());
+            let groundwork = laid.map_err(|error| format!("what its command needs: {error}"))?;
+            Ok((execution, Box::new((writer, groundwork))))
+        });
         Ok(match prepared {
-            Ok((execution, writer)) => {
+            Ok((execution, waiting)) => {
                 self.execution = Some(execution);
-                self.state = State::Waiting(Some(Box::new(writer)));
+                self.state = State::Waiting(Some(waiting));
                 Report::Prepared
             }
             Err(why) => {
@@ -257,20 +283,23 @@ impl Supervisor {
     }
 
     /// Begins to carry out an order.
-    fn start(&mut self, fds: Vec<OwnedFd>) -> Result<Option<Report>, NotNow> {
+    fn start(&mut self, order: &[u8], fds: Vec<OwnedFd>) -> Result<Option<Report>, NotNow> {
         if !self.has_maker {
             return Err(NotNow);
         }
         let State::Waiting(waiting) = &mut self.state else {
             return Err(NotNow);
         };
-        let mut writer = *waiting.take().ok_or(NotNow)?;
+        let (mut writer, groundwork) = *waiting.take().ok_or(NotNow)?;
         let mut fds = fds.into_iter();
-        let order = fds
-            .next()
-            .and_then(|file| packet::read_sealed(file, MAX_ORDER_BYTES))
-            .and_then(|bytes| order::Received::decode(&bytes))
-            .ok_or(NotNow)?;
+        let order = if order.is_empty() {
+            fds.next()
+                .and_then(|file| packet::read_sealed(file, MAX_ORDER_BYTES))
+                .and_then(|bytes| order::Received::decode(&bytes))
+        } else {
+            order::Received::decode(order)
+        };
+        let order = order.ok_or(NotNow)?;
         let callers = Callers::new(Presence::new(order.on_disconnect));
         self.reach(CrashPoint::Ordered);
         let reserved = writer
@@ -280,9 +309,9 @@ impl Supervisor {
                 is_full: error.is_full(),
             });
         self.reach(CrashPoint::Reserved);
-        // It comes before the cgroup. Where it is missing, the child refuses what takes its place.
+        // Where it is missing, the child refuses what takes its place.
         let ruleset = order.plan.has_ruleset().then(|| fds.next()).flatten();
-        match reserved.and_then(|()| launch(&order, ruleset, fds.next())) {
+        match reserved.and_then(|()| launch(&order, ruleset, groundwork)) {
             Ok(launching) => {
                 self.reach(CrashPoint::Launched);
                 self.state = State::Starting(Box::new(Starting {
@@ -346,8 +375,13 @@ impl Supervisor {
                     running.end(cause);
                 }
                 let report = running.started();
+                if let Some(server) = &mut self.server {
+                    server.send(&report);
+                    // In one go, so that the server looks once.
+                    running.tell(server);
+                }
                 self.state = State::Running(Box::new(running), callers);
-                report
+                return;
             }
         };
         if let Some(server) = &mut self.server {
@@ -392,8 +426,12 @@ impl Supervisor {
 
     fn end(&mut self, report: Report) {
         if let Some(server) = &mut self.server {
-            server.send(&Report::Costs(JournalCosts::of_this_process()));
             server.send(&report);
+            // Somebody waits for that, and nobody for what this process does yet.
+            rustix::thread::sched_yield();
+        }
+        if let State::Running(running, _) = &mut self.state {
+            running.close_journal();
         }
         let is_kept = matches!(report, Report::Ended { kept: true, .. });
         self.state = State::Ended { report, is_kept };
@@ -431,9 +469,8 @@ fn reach(point: CrashPoint, execution: Option<&Execution>, server: Option<&Conne
 fn launch(
     order: &order::Received,
     ruleset: Option<OwnedFd>,
-    dir: Option<OwnedFd>,
+    groundwork: Groundwork,
 ) -> Result<Launching, NotStarted> {
-    let cgroup = order.cgroup.as_ref().zip(dir);
     let stdin = if order.stdin_open || !order.stdin.is_empty() {
         StdinSpec::Open
     } else {
@@ -446,12 +483,8 @@ fn launch(
         },
         stdin,
         terminal: order.terminal,
-        cgroup: cgroup.map(|((path, is_limited), dir)| Cgroup {
-            dir,
-            path: path.clone(),
-            is_limited: *is_limited,
-        }),
+        is_memory_limited: order.is_memory_limited,
     };
     // SAFETY: this process never makes a thread, and it has called `solo::begin`.
-    unsafe { Launching::start(launch) }
+    unsafe { Launching::start(launch, groundwork) }
 }

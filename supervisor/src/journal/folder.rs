@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Zeros that a journal is begun with: room for what a quick command writes.
-pub const PREPARED_BYTES: u64 = 64 * 1024;
+pub const PREPARED_BYTES: u64 = 16 * 1024;
 
 /// Folders with such names are on their way out.
 const REMOVED_PREFIX: &str = ".removed-";

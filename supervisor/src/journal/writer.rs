@@ -177,7 +177,9 @@ impl<D: Folder> Writer<D> {
     fn commit_with(&mut self, sync: bool) -> Result<(), StorageError> {
         self.check()?;
         let done = self.write(sync);
-        done.map_err(|error| self.fail(error))
+        done.map_err(|error| self.fail(error))?;
+        self.trim();
+        Ok(())
     }
 
     /// Adds an event to what is committed next. After a failure, and after the last event, it is dropped.
@@ -313,10 +315,15 @@ impl<D: Folder> Writer<D> {
         self.started = None;
         self.exit = None;
         self.batch.clear();
-        if self.has_ended {
+        Ok(())
+    }
+
+    /// Gives back the room that nothing comes to any more, once the last event is written. That takes a file system as long as a
+    /// sync may, so whoever waits for the end is told first.
+    pub fn trim(&mut self) {
+        if self.has_ended && !self.has_pending() {
             self.segment.trim();
         }
-        Ok(())
     }
 
     /// Remembers a failure, here and, if that is possible, on disk.

@@ -13,6 +13,7 @@ mod mask;
 mod stack;
 
 use std::{
+    ffi::c_int,
     io,
     os::fd::{AsFd, BorrowedFd, RawFd},
     ptr,
@@ -39,10 +40,15 @@ use super::leader::Leader;
 /// Stacks that are kept for the next child.
 const MAX_IDLE_STACKS: usize = 64;
 
+/// A child in this memory says when it is out of it.
+const IN_THIS_MEMORY: c_int = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID;
+
 /// Makes children, in the way that this kernel lets it.
 #[derive(Debug)]
 pub(super) struct Cloner {
     has_clone3: bool,
+    /// A child has a copy of this process's table of descriptors, not the table itself.
+    copies_descriptors: bool,
     stacks: Mutex<Vec<Stack>>,
 }
 
@@ -50,10 +56,7 @@ impl Cloner {
     /// Finds out how children can be made here. `Err`: in no way that gives a pidfd, without which nobody could be ended
     /// for sure.
     pub(super) fn new() -> io::Result<Self> {
-        let mut cloner = Self {
-            has_clone3: true,
-            stacks: Mutex::default(),
-        };
+        let mut cloner = Self::unproven();
         match cloner.probe(None) {
             Err(error) if error.raw_os_error().is_some_and(is_denied) => cloner.has_clone3 = false,
             lives => return lives.map(|_| cloner),
@@ -65,14 +68,31 @@ impl Cloner {
         Ok(cloner)
     }
 
+    /// Of a process with one thread, which handles no signal: its children have a copy of its descriptors. How they can be made is
+    /// found out by the first, whose stack is there already.
+    pub(super) fn apart() -> io::Result<Self> {
+        Ok(Self {
+            copies_descriptors: true,
+            stacks: Mutex::new(vec![Stack::new()?]),
+            ..Self::unproven()
+        })
+    }
+
+    fn unproven() -> Self {
+        Self {
+            has_clone3: true,
+            copies_descriptors: false,
+            stacks: Mutex::default(),
+        }
+    }
+
     /// Whether a child has the default action for every signal that this process handles. Those that it ignores, a child
     /// ignores too.
     pub(super) fn resets_handlers(&self) -> bool {
         self.has_clone3
     }
 
-    /// Makes a child that does `work`, with every signal blocked, and with this process's own table of descriptors. It is
-    /// born in `cgroup` if one is given.
+    /// Makes a child that does `work`, with every signal blocked. It is born in `cgroup` if one is given.
     pub(super) fn start<W: Work>(
         &self,
         work: W,
@@ -112,7 +132,11 @@ impl Cloner {
         cgroup: Option<BorrowedFd<'_>>,
     ) -> io::Result<Cloned> {
         let mut pidfd: RawFd = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_CHILD_CLEARTID;
+        let flags = if self.copies_descriptors {
+            IN_THIS_MEMORY
+        } else {
+            IN_THIS_MEMORY | libc::CLONE_FILES
+        };
         let args = CloneArgs::new(flags, &mut pidfd, cgroup)
             .telling_its_end()
             .on_stack(stack, shared.word());
@@ -123,7 +147,11 @@ impl Cloner {
         };
         let arg = ptr::from_ref(shared).cast_mut().cast();
         // SAFETY: the arguments point into this frame; the caller vouches for the rest of the memory.
-        let answer = unsafe { call.run(child_main::<W>, arg) };
+        let mut answer = unsafe { call.run(child_main::<W>, arg) };
+        if self.copies_descriptors && cgroup.is_none() && answer.is_err_and(is_denied) {
+            // SAFETY: as above.
+            answer = unsafe { args.by_clone().run(child_main::<W>, arg) };
+        }
         // SAFETY: CLONE_PIDFD made this descriptor for us.
         let cloned = unsafe { made(answer, pidfd) }?;
         cloned.ok_or_else(|| io::ErrorKind::Other.into())
@@ -178,9 +206,5 @@ impl Cloner {
 
 /// Whether a child that is born in `cgroup` lives to exit.
 pub(super) fn probe(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
-    let cloner = Cloner {
-        has_clone3: true,
-        stacks: Mutex::default(),
-    };
-    cloner.probe(Some(cgroup))
+    Cloner::unproven().probe(Some(cgroup))
 }

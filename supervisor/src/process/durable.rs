@@ -122,7 +122,7 @@ impl Spawner {
         }
     }
 
-    /// Leaves a tree alone, whose supervision is over or never began. What is empty of it goes.
+    /// Leaves a tree alone, whose supervision is over or never began. What is empty of it goes, which is not waited for.
     pub fn leave_durable(&self, tree: &TreeRecord) {
         if let Where::Cgroup(path) = &tree.place {
             self.containment.leave_path(Left::Path {

@@ -125,6 +125,10 @@ fn try_out(base: &Path) -> Result<(), String> {
 
 fn supervisors(base: &Path) -> io::Result<OwnedFd> {
     let path = base.join(SUPERVISORS);
+    match open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
     match make(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => open(&path),

@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -170,17 +170,31 @@ impl Leader {
     }
 }
 
+fn peak_bytes(usage: &libc::rusage) -> u64 {
+    u64::try_from(usage.ru_maxrss)
+        .unwrap_or(0)
+        .saturating_mul(1024)
+}
+
 fn measure(usage: &libc::rusage) -> Usage {
     let time = |value: libc::timeval| {
         Duration::from_secs(value.tv_sec.try_into().unwrap_or(0))
             + Duration::from_micros(value.tv_usec.try_into().unwrap_or(0))
     };
-    let bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+    let bytes = peak_bytes(usage);
     Usage {
         user: time(usage.ru_utime),
         system: time(usage.ru_stime),
         max_rss_bytes: is_above_own(bytes).then_some(bytes),
     }
+}
+
+/// This process is a fork that has executed nothing itself.
+static IS_FORK: AtomicBool = AtomicBool::new(false);
+
+/// Says that this process is a fork, and executes nothing itself.
+pub(super) fn is_in_fork() {
+    IS_FORK.store(true, Ordering::Relaxed);
 }
 
 /// Whether `bytes` is above the server's own high-water mark. Since that never falls, the kernel is asked only about what
@@ -197,9 +211,16 @@ fn is_above_own(bytes: u64) -> bool {
     bytes > own
 }
 
-/// The high-water mark of this process's memory, which is what exec hands on. getrusage would also count that of the
-/// program that had started the server, which is not handed on a second time.
+/// The high-water mark of this process's memory, which is what exec hands on. getrusage, which costs less, also counts that of the
+/// program that a server was executed by, which is not handed on a second time.
 fn own_peak_bytes() -> Option<u64> {
+    if IS_FORK.load(Ordering::Relaxed) {
+        // SAFETY: plain data, valid when zeroed.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: a place to write to.
+        let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+        return (result == 0).then(|| peak_bytes(&usage));
+    }
     let status = fs::read_to_string("/proc/self/status").ok()?;
     peak_of(&status)
 }

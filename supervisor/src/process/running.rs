@@ -26,28 +26,28 @@ pub(super) enum Care {
     /// The keeper of a process that runs many commands.
     Kept(Arc<Containment>),
     /// A process that runs this command alone, without a keeper.
-    Solo(Solo),
+    Solo,
 }
 
 impl Care {
     fn tell(&self, tree: &Tree, keeper: Keeper) {
         match self {
             Self::Kept(containment) => containment.tell(tree, keeper),
-            Self::Solo(solo) => solo.tell(tree, keeper),
+            Self::Solo => Solo::tell(tree, keeper),
         }
     }
 
     fn leave(&self, leader: &Arc<Leader>, tree: Tree, lives_on: bool) {
         match self {
             Self::Kept(containment) => containment.leave(leader, tree, lives_on),
-            Self::Solo(_) => drop(leader.reap()),
+            Self::Solo => drop(leader.reap()),
         }
     }
 
     fn end(&self, leader: &Arc<Leader>, tree: Tree) {
         match self {
             Self::Kept(containment) => containment.end(leader, tree),
-            Self::Solo(solo) => solo.end(leader, &tree),
+            Self::Solo => Solo::end(leader, &tree),
         }
     }
 }

@@ -1,54 +1,33 @@
 //! How a process spawns the one command that it runs, and looks after its tree without a keeper. The process has one thread, so
 //! what takes longer than a moment it does itself.
-//!
-//! The child is a fork with memory of its own, whoever it is to run as: that memory is small here.
 
-#![expect(
-    unsafe_code,
-    reason = "forks, and takes over a descriptor by its number"
-)]
+#![expect(unsafe_code, reason = "takes over a descriptor by its number")]
+
+mod launching;
 
 use std::{
     io,
     mem::ManuallyDrop,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use rustix::{
     fs::{Mode, OFlags},
     io::{DupFlags, dup3},
-    net::RecvFlags,
     process::getpid,
 };
 
+pub(crate) use self::launching::{Groundwork, Launch, Launching};
 use super::{
-    child::{Failure, Fourth, Job},
-    clone::{Parent, Work, fork},
-    descent::Descent,
+    child::Failure,
     error::StartError,
-    group::Fresh,
-    leader::Leader,
+    leader::{self, Leader},
     leaders,
-    plan::Planned,
-    pty::Master,
-    raw,
     resolving::Resolved,
-    running::{Care, Process},
-    spec::{StdinSpec, WindowSize},
-    stdio::{self, ChildStdio, Stdio},
     table::{self, ProcessTable},
     tree::{Keeper, Tree},
 };
-use crate::{
-    codec::{Decoder, Encoder},
-    packet,
-};
-
-/// More than the failure of a child takes.
-const MAX_FAILURE_BYTES: usize = 16;
+use crate::codec::{Decoder, Encoder};
 
 /// Signals that are meant for others and reach this process, too: from a terminal, or sent to all of a service; and those of limits on
 /// files and time, which this process has from whoever started the server: what cannot be written is an error.
@@ -74,23 +53,21 @@ const CHANNEL: i32 = 3;
 
 /// Looks after the tree of the one command.
 #[derive(Debug)]
-pub(super) struct Solo {
-    /// To tell what the kernel holds; `None` without /proc.
-    table: Option<ProcessTable>,
-}
+pub(super) struct Solo;
 
 impl Solo {
     /// Does at once what a keeper would do.
-    pub(super) fn tell(&self, tree: &Tree, keeper: Keeper) {
+    pub(super) fn tell(tree: &Tree, keeper: Keeper) {
         if let (Tree::Cgroup(group), Keeper::IsAsked) = (tree, keeper) {
-            group.answer(self.table.as_ref());
+            // To tell what the kernel holds, if there is a /proc.
+            group.answer(ProcessTable::open().ok().as_ref());
         }
     }
 
     /// Kills a tree that nobody supervises any more.
-    pub(super) fn end(&self, leader: &Leader, tree: &Tree) {
+    pub(super) fn end(leader: &Leader, tree: &Tree) {
         let keeper = tree.kill(leader);
-        self.tell(tree, keeper);
+        Self::tell(tree, keeper);
         // What has not ended yet falls to whoever adopts this process's orphans.
         leader.reap();
     }
@@ -227,35 +204,6 @@ impl Resolved {
     }
 }
 
-/// What is to be spawned, and where.
-#[derive(Debug)]
-pub(crate) struct Launch {
-    pub(crate) planned: Planned,
-    pub(crate) stdin: StdinSpec,
-    pub(crate) terminal: Option<WindowSize>,
-    /// `None`: the tree is what descends from this process.
-    pub(crate) cgroup: Option<Cgroup>,
-}
-
-/// A fresh cgroup.
-#[derive(Debug)]
-pub(crate) struct Cgroup {
-    pub(crate) dir: OwnedFd,
-    pub(crate) path: PathBuf,
-    /// Its memory is limited.
-    pub(crate) is_limited: bool,
-}
-
-/// A child on its way to its program. Dropped before its end, it is killed.
-#[derive(Debug)]
-pub(crate) struct Launching {
-    /// Where it says why it failed, and which ends when it has executed.
-    channel: OwnedFd,
-    /// Killed when it is dropped.
-    process: Process,
-    stdio: Stdio,
-}
-
 /// Readies this process, in a session of its own, for the one command that it runs. Returns `keep` at another number, and what says
 /// that a child has ended.
 ///
@@ -277,6 +225,7 @@ pub(crate) unsafe fn begin(keep: OwnedFd) -> io::Result<(OwnedFd, ChildSignals)>
     // SAFETY: no handler is set.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     rustix::process::set_child_subreaper(Some(getpid()))?;
+    leader::is_in_fork();
     Ok((kept, ChildSignals::new()?))
 }
 
@@ -324,142 +273,7 @@ impl AsFd for ChildSignals {
     }
 }
 
-impl Launching {
-    /// Makes everything that the command needs, then the child.
-    ///
-    /// # Safety
-    ///
-    /// This process has one thread, and has called [`begin`].
-    pub(crate) unsafe fn start(launch: Launch) -> Result<Self, NotStarted> {
-        let mut planned = launch.planned;
-        let identity = planned.plan.identity.as_ref();
-        let uid = identity.map(|user| user.uid);
-        let (stdio, childs, terminal) =
-            streams(launch.terminal, launch.stdin, uid).map_err(Making::Streams.failed())?;
-        let place = Place::open(launch.cgroup)?;
-        let null = open_null().map_err(Making::Streams.failed())?;
-        let (channel, theirs) = packet::pair().map_err(Making::Process.failed())?;
-        // What this process ignores, a program that it executes would ignore, too.
-        planned.plan.reset.extend(IGNORED);
-        let ends = childs.ends(null.as_fd()).map(|end| end.as_raw_fd());
-        let mut job = Job::new(planned, ends, Fourth::Kept);
-        let at = Instant::now();
-        // SAFETY: the caller's promise.
-        let born = match unsafe { fork(place.cgroup(), Parent::This) } {
-            Ok(None) => be_child(&mut job, &theirs),
-            Ok(Some(cloned)) => Ok(cloned),
-            Err(error) => Err(error),
-        };
-        let leader = Leader::new(born.map_err(Making::Process.failed())?, at);
-        let care = Care::Solo(Solo {
-            table: ProcessTable::open().ok(),
-        });
-        Ok(Self {
-            channel,
-            process: Process::new(leader, place.into_tree(), terminal, care),
-            stdio,
-        })
-    }
-
-    /// What is readable when there is news.
-    pub(crate) fn channel(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
-    }
-
-    /// What has become of it; `Err(self)`: nothing yet.
-    pub(crate) fn finish(self) -> Result<Result<(Process, Stdio), NotStarted>, Self> {
-        let mut buffer = [0; MAX_FAILURE_BYTES];
-        let received = packet::receive(self.channel.as_fd(), RecvFlags::DONTWAIT, &mut buffer);
-        let length = match received {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(self),
-            Err(_) => 0,
-            Ok((length, _)) => length,
-        };
-        let failure = Failure::decode(&mut Decoder::new(&buffer[..length]));
-        Ok(match (failure, length) {
-            (Some(failure), _) => Err(NotStarted::Child(ChildFailure(failure))),
-            // It has executed its program, or was killed on its way there; the exit says which of the two.
-            (None, 0) => Ok((self.process, self.stdio)),
-            (None, _) => Err(Making::Process.failed()(io::ErrorKind::InvalidData.into())),
-        })
-    }
-}
-
-fn streams(
-    terminal: Option<WindowSize>,
-    stdin: StdinSpec,
-    uid: Option<u32>,
-) -> io::Result<(Stdio, ChildStdio, Option<Master>)> {
-    match terminal {
-        Some(size) => {
-            stdio::terminal(size, uid).map(|(ours, childs, master)| (ours, childs, Some(master)))
-        }
-        None => stdio::pipes(stdin).map(|(ours, childs)| (ours, childs, None)),
-    }
-}
-
 fn open_null() -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     Ok(rustix::fs::open("/dev/null", flags, Mode::empty())?)
-}
-
-/// Where the command's tree is to be.
-enum Place {
-    Group(Fresh),
-    Descent(Descent),
-}
-
-impl Place {
-    fn open(cgroup: Option<Cgroup>) -> Result<Self, NotStarted> {
-        match cgroup {
-            Some(cgroup) => cgroup
-                .open()
-                .map(Self::Group)
-                .map_err(Making::Group.failed()),
-            None => Descent::open()
-                .map(Self::Descent)
-                .map_err(Making::Process.failed()),
-        }
-    }
-
-    fn cgroup(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Group(fresh) => Some(fresh.fd()),
-            Self::Descent(_) => None,
-        }
-    }
-
-    fn into_tree(self) -> Tree {
-        match self {
-            Self::Group(fresh) => Tree::Cgroup(Arc::new(fresh.into_group())),
-            Self::Descent(descent) => Tree::Descent(Arc::new(descent)),
-        }
-    }
-}
-
-impl Cgroup {
-    fn open(self) -> io::Result<Fresh> {
-        let mut fresh = Fresh::from_dir(self.dir, self.path)?;
-        if self.is_limited {
-            fresh.watch_memory()?;
-        }
-        Ok(fresh)
-    }
-}
-
-/// A child's life, in memory of its own. Panics end it.
-extern "C" fn be_child(job: &mut Job, theirs: &OwnedFd) -> ! {
-    // SAFETY: the number of a descriptor of this process; dup3 closes what it was.
-    let mut channel = unsafe { OwnedFd::from_raw_fd(CHANNEL) };
-    if dup3(theirs, &mut channel, DupFlags::CLOEXEC).is_err() {
-        raw::exit(127);
-    }
-    job.run();
-    if let Some(Err(failure)) = job.outcome() {
-        let mut out = Encoder::default();
-        failure.encode(&mut out);
-        // Nobody is there to be told if this fails.
-        let _ = packet::send(channel.as_fd(), &out.into_bytes(), &[]);
-    }
-    raw::exit(127)
 }

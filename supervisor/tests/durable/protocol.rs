@@ -35,8 +35,11 @@ use crate::{
     server::Server,
 };
 
-/// The bytes of version 1, a packet a line. They never change.
-const VERSION_1: &str = include_str!("golden/v1.txt");
+/// The bytes of each version, a packet a line. They never change.
+const GOLDEN: [(u16, &str); 2] = [
+    (1, include_str!("golden/v1.txt")),
+    (2, include_str!("golden/v2.txt")),
+];
 
 fn requests() -> Vec<LinkRequest> {
     vec![
@@ -44,7 +47,9 @@ fn requests() -> Vec<LinkRequest> {
         LinkRequest::Prepare {
             id: "0197-ab".into(),
         },
-        LinkRequest::Start,
+        LinkRequest::Start {
+            order: Bytes::new(),
+        },
         LinkRequest::Attached(Attached {
             callers: 2,
             observers: 1,
@@ -82,6 +87,27 @@ fn time() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(1_800_000_000, 123_456_789)
 }
 
+fn status() -> Status {
+    Status {
+        stage: Stage::Running,
+        pid: 4711,
+        last_sequence: 1,
+        through: 2,
+        first_kept: 3,
+        stdin_accepted: 4,
+        stdout_bytes: 5,
+        stderr_bytes: 6,
+        stored_bytes: 7,
+        blocked: Some(BlockedBy::Disk),
+        storage_error: "EIO".into(),
+        attached: Attached {
+            callers: 1,
+            observers: 0,
+            sent: 2,
+        },
+    }
+}
+
 fn exit(status: Option<ExitStatus>, reason: ExitReason) -> Report {
     Report::Ended {
         sequence: 9,
@@ -103,6 +129,7 @@ fn exit(status: Option<ExitStatus>, reason: ExitReason) -> Report {
             output_left_open: false,
         },
         kept: true,
+        summary: None,
     }
 }
 
@@ -157,24 +184,7 @@ fn reports() -> Vec<Report> {
     }
     reports.push(Report::Status {
         request: 5,
-        status: Status {
-            stage: Stage::Running,
-            pid: 4711,
-            last_sequence: 1,
-            through: 2,
-            first_kept: 3,
-            stdin_accepted: 4,
-            stdout_bytes: 5,
-            stderr_bytes: 6,
-            stored_bytes: 7,
-            blocked: Some(BlockedBy::Disk),
-            storage_error: "EIO".into(),
-            attached: Attached {
-                callers: 1,
-                observers: 0,
-                sent: 2,
-            },
-        },
+        status: status(),
     });
     for stream in [
         OutputStream::Stdout,
@@ -219,34 +229,60 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.map(byte).collect()
 }
 
-#[test]
-fn version_1_is_what_it_was() {
-    let costs = Report::Costs(JournalCosts {
+/// What came into the protocol after all of the above.
+fn later_requests(version: u16) -> Vec<LinkRequest> {
+    if version < 2 {
+        return Vec::new();
+    }
+    vec![LinkRequest::Place {
+        path: "/sys/fs/cgroup/a".into(),
+    }]
+}
+
+/// The same of reports.
+fn later_reports(version: u16) -> Vec<Report> {
+    let costs = JournalCosts {
         written_bytes: 4096,
         syncs: 3,
-    });
-    let mut kept = VERSION_1.lines();
-    let mut written = String::new();
-    for request in requests() {
-        let packet = request.encode(1);
-        let _ = writeln!(written, "{}", hex(&packet));
-        if let Some(line) = kept.next() {
-            assert_eq!(LinkRequest::decode(&bytes(line)), Ok(Some(request)));
+    };
+    let mut reports = vec![Report::Costs(costs)];
+    if version >= 2 {
+        let mut end = exit(Some(ExitStatus::Code(3)), ExitReason::Own);
+        if let Report::Ended { summary, .. } = &mut end {
+            *summary = Some(Box::new((status(), costs)));
         }
+        reports.push(end);
     }
-    for report in reports().into_iter().chain([costs]) {
-        let packet = report.encode(1);
-        let _ = writeln!(written, "{}", hex(&packet));
-        if let Some(line) = kept.next() {
-            assert_eq!(Report::decode(&bytes(line)), Ok(Some(report)));
+    reports
+}
+
+#[test]
+fn each_version_is_what_it_was() {
+    for (version, golden) in GOLDEN {
+        let mut kept = golden.lines();
+        let mut written = String::new();
+        for request in requests().into_iter().chain(later_requests(version)) {
+            let packet = request.encode(version);
+            let _ = writeln!(written, "{}", hex(&packet));
+            if let Some(line) = kept.next() {
+                assert_eq!(LinkRequest::decode(&bytes(line)), Ok(Some(request)));
+            }
         }
+        for report in reports().into_iter().chain(later_reports(version)) {
+            let packet = report.encode(version);
+            let _ = writeln!(written, "{}", hex(&packet));
+            if let Some(line) = kept.next() {
+                assert_eq!(Report::decode(&bytes(line)), Ok(Some(report)));
+            }
+        }
+        assert_eq!(golden, written);
     }
-    assert_eq!(VERSION_1, written);
+    assert_eq!(GOLDEN.map(|(version, _)| version), [1, VERSION]);
 }
 
 #[test]
 fn what_is_cut_short_is_not_understood_and_what_is_new_is_ignored() {
-    for line in VERSION_1.lines() {
+    for line in GOLDEN.iter().flat_map(|(_, golden)| golden.lines()) {
         let packet = bytes(line);
         for length in 0..packet.len() {
             // Its length says otherwise.
@@ -375,6 +411,7 @@ fn a_server_of_any_version_is_answered_in_one_that_both_speak() {
         (VERSION, VERSION),
         (VERSION + 1, VERSION),
         (u16::MAX, VERSION),
+        (1, 1),
         (0, 1),
     ] {
         let mut other = Server::find(&running.server.path);

@@ -111,6 +111,7 @@ impl Spare {
             through: 0,
         };
         server.greet(Stage::Spare);
+        server.link.place(&place).unwrap();
         server
             .link
             .prepare(server.folder.as_fd(), &server.id)

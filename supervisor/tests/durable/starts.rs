@@ -11,8 +11,11 @@ use remex_supervisor::{
         FolderLock,
         message::{LinkRequest, Report, Stage},
     },
-    journal::{self, Stage as Recorded},
-    lifecycle::outcome::ExitReason,
+    journal::{self, EVERYTHING, Stage as Recorded},
+    lifecycle::{
+        event::{Event, EventKind},
+        outcome::ExitReason,
+    },
     process::{ResourceLimits, SPAWN_BOUND, StartError, TreeLimits},
 };
 
@@ -79,6 +82,80 @@ fn pitfall_40_a_start_that_the_kernel_holds_is_given_up() {
     });
     marker.assert_gone();
     assert!(!group.exists());
+}
+
+/// A server tells its callers so without having read the journal.
+#[test]
+fn what_is_told_of_start_and_end_is_what_the_journal_says() {
+    for (text, no_output) in [
+        ("exit 3", false),
+        ("echo out; echo more >&2", false),
+        ("echo out; echo more >&2", true),
+    ] {
+        let mut spare = Spare::new();
+        let mut order = shell(text).order();
+        order.settings.keep.no_output = no_output;
+        spare.server.link.start(&order, &spare.place).unwrap();
+        let server = &mut spare.server;
+        let Some(Report::Started { pid, time }) = server.next() else {
+            panic!("it does not start");
+        };
+        let (end, told) = loop {
+            match server.next() {
+                Some(Report::Ended {
+                    sequence,
+                    time,
+                    exit,
+                    kept,
+                    summary,
+                }) => {
+                    assert!(kept);
+                    let kind = EventKind::Exited(exit);
+                    let end = Event {
+                        sequence,
+                        time,
+                        kind,
+                    };
+                    break (end, summary.unwrap());
+                }
+                Some(_) => {}
+                None => panic!("it ends without a word"),
+            }
+        };
+        // Gone, it has given back the room that it did not use.
+        assert_eq!(server.next(), None);
+        let (events, _) = server.events_and_gaps(EVERYTHING);
+        let start = Event {
+            sequence: 1,
+            time,
+            kind: EventKind::Started { pid },
+        };
+        let ends = [events.first(), events.last()];
+        assert_eq!(
+            format!("{ends:?}"),
+            format!("{:?}", [Some(&start), Some(&end)])
+        );
+        let (status, costs) = *told;
+        let summary = journal::inspect(&server.folder).unwrap();
+        assert!(costs.written_bytes > 0);
+        let [stdout, stderr, _] = summary.positions;
+        assert_eq!(
+            (status.stage, status.through, status.first_kept),
+            (Stage::Ended, summary.last_sequence, summary.first_sequence)
+        );
+        assert_eq!((status.stdout_bytes, status.stderr_bytes), (stdout, stderr));
+        assert_eq!(status.stored_bytes, summary.stored_bytes);
+        assert_eq!((status.blocked, &*status.storage_error), (None, ""));
+    }
+}
+
+/// It comes in a file, which is as good as a packet.
+#[test]
+fn an_order_may_be_longer_than_a_packet() {
+    let argument = vec![b'x'; 100_000];
+    let [shell, flag, text] = ["/bin/sh", "-c", "echo ${#0}"].map(Vec::from);
+    let told = command([shell, flag, text, argument]).run();
+    assert_eq!(told.text(), "100000\n");
 }
 
 #[test]

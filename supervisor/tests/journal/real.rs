@@ -125,6 +125,7 @@ fn a_journal_takes_no_more_of_the_disk_than_it_says() {
         writer.push(event);
         assert!(matches!(writer.commit(), Ok(Commit::Written { .. })));
     }
+    writer.trim();
     let on_disk: u64 = fs::read_dir(root.path().join(ID))
         .unwrap()
         .map(|file| file.unwrap().metadata().unwrap().blocks() * 512)

@@ -188,6 +188,7 @@ impl Script {
             };
             promise.through = through;
         }
+        writer.trim();
         Ok(())
     }
 

@@ -179,6 +179,8 @@ async fn an_end_that_the_supervisor_still_holds_is_taken_from_it() {
         time,
         exit,
         kept: false,
+        // As one of version 1 tells it: the rest is in the journal.
+        summary: None,
     };
     scene.answer(&welcome.encode(VERSION));
     scene.answer(&ended.encode(VERSION));

@@ -249,6 +249,23 @@ fn pitfall_58_no_cut_lets_a_request_run() {
     }
 }
 
+/// What is no beginning of anything itself.
+#[test]
+fn a_long_piece_goes_on_with_a_request_line_and_with_nothing_else() {
+    let rest = [b"/", &[b'a'; LONG_PIECE_BYTES][..]].concat();
+    let mut guard = Guard::default();
+    assert_eq!(guard.judge(b"GET /"), Verdict::Piece);
+    guard.next();
+    assert_eq!(guard.judge(&rest[..LONG_PIECE_BYTES - 1]), Verdict::Clear);
+    assert_eq!(guard.judge(&rest), Verdict::Piece);
+
+    let blank = b"\r\n".repeat(LONG_PIECE_BYTES);
+    let mut guard = Guard::default();
+    assert_eq!(guard.judge(b"\r\n"), Verdict::Clear);
+    guard.next();
+    assert_eq!(guard.judge(&blank), Verdict::Clear);
+}
+
 proptest! {
     #[test]
     fn pieces_of_any_size_do_not_run(

@@ -86,7 +86,7 @@ pub enum Report {
         /// The output.
         chunk: Chunk,
     },
-    /// What its journal has cost so far.
+    /// What its journal has cost so far; in version 1, before the end.
     Costs(JournalCosts),
     /// The last event.
     Ended {
@@ -98,6 +98,8 @@ pub enum Report {
         exit: Exit,
         /// The journal has it; else the supervisor waits for [`LinkRequest::Release`](super::LinkRequest::Release).
         kept: bool,
+        /// All that is to be known besides, so that the server need not read the journal; from version 2 on.
+        summary: Option<Box<(Status, JournalCosts)>>,
     },
 }
 
@@ -105,11 +107,11 @@ impl Report {
     /// As a packet of `version`.
     pub fn encode(&self, version: u16) -> Vec<u8> {
         let mut out = Encoder::default();
-        let tag = self.put(&mut out);
+        let tag = self.put(version, &mut out);
         packet(version, tag, out)
     }
 
-    fn put(&self, out: &mut Encoder) -> u16 {
+    fn put(&self, version: u16, out: &mut Encoder) -> u16 {
         match self {
             Self::Welcome { version, id, stage } => {
                 out.u16(*version);
@@ -177,16 +179,23 @@ impl Report {
                 time,
                 exit,
                 kept,
+                summary,
             } => {
                 out.u64(*sequence);
                 out.time(*time);
                 exit::encode(exit, out);
                 out.bool(*kept);
-                114
+                match summary.as_deref() {
+                    Some((status, costs)) if version >= 2 => {
+                        status.encode(out);
+                        put_costs(*costs, out);
+                        116
+                    }
+                    _ => 114,
+                }
             }
             Self::Costs(costs) => {
-                out.u64(costs.written_bytes);
-                out.u64(costs.syncs);
+                put_costs(*costs, out);
                 115
             }
         }
@@ -241,19 +250,33 @@ impl Report {
                 time: from.time()?,
                 chunk: take_chunk(from)?,
             },
-            114 => Self::Ended {
+            114 | 116 => Self::Ended {
                 sequence: from.u64()?,
                 time: from.time()?,
                 exit: exit::decode(from)?,
                 kept: from.bool()?,
+                summary: if tag == 116 {
+                    Some(Box::new((Status::decode(from)?, take_costs(from)?)))
+                } else {
+                    None
+                },
             },
-            115 => Self::Costs(JournalCosts {
-                written_bytes: from.u64()?,
-                syncs: from.u64()?,
-            }),
+            115 => Self::Costs(take_costs(from)?),
             _ => return Some(None),
         }))
     }
+}
+
+fn put_costs(costs: JournalCosts, out: &mut Encoder) {
+    out.u64(costs.written_bytes);
+    out.u64(costs.syncs);
+}
+
+fn take_costs(from: &mut Decoder<'_>) -> Option<JournalCosts> {
+    Some(JournalCosts {
+        written_bytes: from.u64()?,
+        syncs: from.u64()?,
+    })
 }
 
 fn put_refusal(why: StdinError, out: &mut Encoder) {

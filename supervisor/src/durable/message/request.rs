@@ -1,5 +1,7 @@
 //! What a server tells a supervisor. Pure.
 
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf};
+
 use bytes::Bytes;
 
 use super::{Attached, Malformed, open, packet};
@@ -17,13 +19,22 @@ pub enum LinkRequest {
         /// That version.
         newest: u16,
     },
+    /// Where the tree of its execution will be; with that cgroup. Before [`Self::Prepare`]; without, it is what descends from the
+    /// supervisor.
+    Place {
+        /// The cgroup's path.
+        path: PathBuf,
+    },
     /// Which execution it will have; with its folder.
     Prepare {
         /// The execution's id, and the name of its folder.
         id: String,
     },
-    /// What to run; with a file in memory of the order, then its ruleset of Landlock and its cgroup, each if it has one.
-    Start,
+    /// What to run; with its ruleset of Landlock, if it has one.
+    Start {
+        /// The order. Empty: it is too long for a packet, and in a file in memory that comes before the ruleset.
+        order: Bytes,
+    },
     /// Who is there.
     Attached(Attached),
     /// A piece of stdin, at most [`MAX_STDIN_BYTES`](super::MAX_STDIN_BYTES) of it. One at a time.
@@ -85,7 +96,10 @@ impl LinkRequest {
                 out.str(id);
                 2
             }
-            Self::Start => 3,
+            Self::Start { order } => {
+                out.raw(order);
+                3
+            }
             Self::Attached(attached) => {
                 attached.encode(&mut out);
                 4
@@ -119,6 +133,10 @@ impl LinkRequest {
                 9
             }
             Self::Release => 10,
+            Self::Place { path } => {
+                out.bytes(path.as_os_str().as_bytes());
+                11
+            }
         };
         packet(version, tag, out)
     }
@@ -139,7 +157,9 @@ impl LinkRequest {
                 newest: from.u16()?,
             },
             2 => Self::Prepare { id: from.string()? },
-            3 => Self::Start,
+            3 => Self::Start {
+                order: Bytes::copy_from_slice(from.rest()),
+            },
             4 => Self::Attached(Attached::decode(from)?),
             5 => Self::Stdin(StdinPiece {
                 offset: from.option(Decoder::u64)?,
@@ -166,6 +186,9 @@ impl LinkRequest {
                 request: from.u32()?,
             },
             10 => Self::Release,
+            11 => Self::Place {
+                path: OsStr::from_bytes(from.bytes()?).into(),
+            },
             _ => return Some(None),
         }))
     }

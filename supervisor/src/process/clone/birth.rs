@@ -70,6 +70,11 @@ impl<W: Work> Birth<W> {
         Some((stack, shared.work.into_inner()))
     }
 
+    /// The same without the stack, which goes.
+    pub(in super::super) fn into_work(self) -> Option<W> {
+        self.end().map(|(_, work)| work)
+    }
+
     /// Whether the child has executed, or died.
     pub(in super::super) fn is_over(&self) -> bool {
         self.shared
