@@ -37,7 +37,8 @@ say "{\"began\": $(awake)}"
 watch timeout run -n --json --timeout "${timeout}s" -- sleep 600 &
 remex start --timeout "${timeout}s" -- sleep 600 >/run/detached 2>>/run/log || fail "it cannot be started"
 watch detached wait --json "$(cat /run/detached)" &
-remex run -n --json --request-id left -- sleep 600 >/run/left 2>>/run/log &
+# Not by the function: what is killed would be its shell.
+/remex --server unix:/run/remexd.sock run -n --json --request-id left -- sleep 600 >/run/left 2>>/run/log &
 left=$!
 until [ -s /run/left ]; do sleep 0.1; done
 id=$(sed -n 's/.*"execution_id":"\([^"]*\)".*/\1/p' /run/left)
