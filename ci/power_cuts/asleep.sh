@@ -34,9 +34,12 @@ until [ -e /run/ready ]; do
 done
 
 say "{\"began\": $(awake)}"
+ends=
 watch timeout run -n --json --timeout "${timeout}s" -- sleep 600 &
+ends="$ends $!"
 remex start --timeout "${timeout}s" -- sleep 600 >/run/detached 2>>/run/log || fail "it cannot be started"
 watch detached wait --json "$(cat /run/detached)" &
+ends="$ends $!"
 # Not by the function: what is killed would be its shell.
 /remex --server unix:/run/remexd.sock run -n --json --request-id left -- sleep 600 >/run/left 2>>/run/log &
 left=$!
@@ -45,11 +48,12 @@ id=$(sed -n 's/.*"execution_id":"\([^"]*\)".*/\1/p' /run/left)
 kill -9 "$left"
 say "{\"left\": $(awake)}"
 watch grace wait --json "$id" &
+ends="$ends $!"
 
 say "{\"falls asleep\": $(awake), \"on\": $(on)}"
 echo "+$sleep" >/sys/class/rtc/rtc0/wakealarm || fail "no alarm can be set"
 echo mem >/sys/power/state || fail "it does not sleep"
 say "{\"woke\": $(awake), \"on\": $(on)}"
-wait
+wait $ends
 say '{"over": true}'
 sleep 3600
