@@ -44,13 +44,16 @@ class Request:
         self.life = life
         self.runs = 0
         self.told = {}
+        # How much of the disk's log was there, for each event.
+        self.told_at = {}
         self.last = None
         self.checks = 0
 
-    def tell(self, event, life):
+    def tell(self, event, life, position):
         """Says what does not hold of an event."""
         sequence = event["sequence"]
         before = self.told.setdefault(sequence, event)
+        self.told_at.setdefault(sequence, position)
         if before != event:
             yield f"{event} was told before as {before}"
         if sequence > 1 and sequence - 1 not in self.told:
@@ -99,6 +102,24 @@ class Ledger:
     def begin_life(self):
         self.life += 1
 
+    def told_by(self, position):
+        """What had been told when so much of the disk's log was there, for a life after a cut at that moment."""
+        ledger = Ledger()
+        ledger.next = self.next
+        for number, request in self.requests.items():
+            told = {
+                sequence: event for sequence, event in request.told.items() if request.told_at[sequence] <= position
+            }
+            if told:
+                earlier = Request(number, ledger.life)
+                # It was told that it runs.
+                earlier.runs = 1
+                earlier.told = told
+                earlier.told_at = dict(request.told_at)
+                earlier.last = request.last if request.last in told else None
+                ledger.requests[number] = earlier
+        return ledger
+
     def to_check(self, numbers, old_ones):
         """What the next life looks at: what has not been seen twice, and some others."""
         new = [number for number, request in self.requests.items() if request.checks < 2]
@@ -124,7 +145,7 @@ class Ledger:
             self.next = max(self.next, said["asked"] + 1)
         if "of" in said:
             request = self.requests[said["of"]]
-            self.complain(request, request.tell(said["event"], self.life))
+            self.complain(request, request.tell(said["event"], self.life, said["at"]))
         if "checked" in said:
             request = self.requests[said["checked"]]
             request.checks += 1

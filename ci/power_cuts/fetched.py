@@ -2,9 +2,9 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
-
 
 
 def dependencies(package):
@@ -55,6 +55,23 @@ def module(folder, name):
     """A module of the machine's kernel."""
     (found,) = folder.glob(f"**/modules/*/kernel/**/{name}.ko")
     return found
+
+
+def in_order(folder, names):
+    """Those modules, and before each what it says that it needs."""
+    order = []
+
+    def add(name):
+        if name in order:
+            return
+        said = re.search(rb"\0depends=([^\0]*)\0", module(folder, name).read_bytes())
+        for needed in filter(None, said[1].decode().split(",")):
+            add(needed)
+        order.append(name)
+
+    for name in names:
+        add(name)
+    return order
 
 
 def programs(given):

@@ -1,13 +1,17 @@
 """A disk that keeps what it is given in memory until it is flushed: what the kernel did not flush is lost in a power cut, but for
-pieces at random. The kernel speaks NBD with it over a pair of sockets."""
+pieces at random. The kernel speaks NBD with it over a pair of sockets. It may keep a log of all that it is given, which `replay.py`
+reads."""
 
 import ctypes
 import fcntl
+import mmap
 import os
+import pathlib
 import random
 import socket
 import struct
 import threading
+import time
 
 # On x86-64.
 FINIT_MODULE = 313
@@ -22,11 +26,32 @@ BLOCK = 4096
 EARLY = 16
 
 
+# What the log has: one of these with its flags of NBD, and behind it what is written.
+ENTRY = struct.Struct(">IQI")
+
+
+class Log:
+    """Every write and flush in the order in which they are answered, and how many there are by now."""
+
+    def __init__(self, path):
+        self.file = open(path, "wb", buffering=0)
+        # For all processes.
+        self.length = mmap.mmap(-1, 8)
+
+    def __len__(self):
+        return int.from_bytes(self.length[:8], "little")
+
+    def add(self, kind, offset, data):
+        self.file.write(ENTRY.pack(kind, offset, len(data)) + data)
+        self.length[:8] = (len(self) + 1).to_bytes(8, "little")
+
+
 class Disk:
-    def __init__(self, path, seed):
+    def __init__(self, path, seed, log):
         self.file = os.open(path, os.O_RDWR)
         self.numbers = random.Random(seed)
         self.unflushed = {}
+        self.log = log
 
     def read(self, offset, length):
         data = bytearray(os.pread(self.file, length, offset))
@@ -54,17 +79,20 @@ class Disk:
         while True:
             magic, kind, handle, offset, length = REQUEST.unpack(receive(link, REQUEST.size))
             assert magic == REQUEST_MAGIC
-            answer = b""
+            answer = data = b""
             if kind & 0xFFFF == READ:
                 answer = self.read(offset, length)
             elif kind & 0xFFFF == WRITE:
-                self.write(offset, receive(link, length))
+                data = receive(link, length)
+                self.write(offset, data)
                 if kind & FUA:
                     self.flush()
             elif kind & 0xFFFF == FLUSH:
                 self.flush()
             else:
                 return
+            if self.log is not None and kind & 0xFFFF != READ:
+                self.log.add(kind, offset, data)
             link.sendall(REPLY.pack(REPLY_MAGIC, 0, handle) + answer)
 
 
@@ -78,7 +106,7 @@ def receive(link, length):
     return bytes(data)
 
 
-def attach(path, module, seed):
+def attach(path, module, seed, log):
     """Has the kernel use the file at `path` as such a disk; returns its name."""
     with open(module, "rb") as file:
         if ctypes.CDLL(None, use_errno=True).syscall(FINIT_MODULE, file.fileno(), b"", 0) != 0:
@@ -90,8 +118,11 @@ def attach(path, module, seed):
     fcntl.ioctl(device, SET_FLAGS, HAS_FLAGS | SEND_FLUSH | SEND_FUA)
     fcntl.ioctl(device, SET_SOCK, kernel.fileno())
     if os.fork() == 0:
-        Disk(path, seed).serve(ours)
+        Disk(path, seed, log).serve(ours)
         os._exit(0)
     ours.close()
     threading.Thread(target=fcntl.ioctl, args=(device, DO_IT), daemon=True).start()
+    # Until then it has no size, and nothing can be mounted.
+    while pathlib.Path("/sys/block/nbd0/size").read_text().strip() == "0":
+        time.sleep(0.01)
     return "/dev/nbd0"

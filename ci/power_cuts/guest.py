@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from power_cuts.commands import brief, shell  # noqa: E402
-from power_cuts.flushed import attach  # noqa: E402
+from power_cuts.flushed import Log, attach  # noqa: E402
 
 AT_ONCE = 6
 SOCKET = "/run/remexd.sock"
@@ -56,7 +56,7 @@ def serve(job):
         time.sleep(0.01)
 
 
-def run(job, number):
+def run(job, number, log):
     """Asks for the command of a number, or for what has become of it, and passes on what is told."""
     command = [
         f"{job['programs']}/remex",
@@ -67,35 +67,11 @@ def run(job, number):
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for line in remex.stdout:
-        say(of=number, event=brief(json.loads(line)))
+        say(of=number, event=brief(json.loads(line)), at=len(log or ""))
     stderr = remex.stderr.read()
     if stderr:
         stderr += pathlib.Path("/run/log").read_text(errors="replace")[-2000:]
     return stderr
-
-
-def remex(job, *arguments):
-    command = [f"{job['programs']}/remex", "--server", f"unix:{SOCKET}", *arguments]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-
-
-def sleep(job):
-    """Has commands run into their timeout and out of their grace, and the machine sleep meanwhile."""
-    begun = time.monotonic()
-    timed = remex(job, "run", "-n", "--json", "--timeout", f"{job['timeout']}s", "--", "sleep", "600")
-    left = remex(job, "run", "-n", "--json", "--request-id", "left", "--", "sleep", "600")
-    started = json.loads(left.stdout.readline())
-    left.kill()
-    alone = time.monotonic()
-    slept = time.clock_gettime(time.CLOCK_BOOTTIME)
-    subprocess.run(["rtcwake", "-m", job["mode"], "-s", str(job["sleep"])], check=True, stdout=subprocess.DEVNULL)
-    slept = time.clock_gettime(time.CLOCK_BOOTTIME) - slept - (time.monotonic() - alone)
-    ends = {}
-    last = json.loads(timed.stdout.readlines()[-1])
-    ends["timeout"] = {"reason": last["reason"], "seconds": time.monotonic() - begun}
-    last = json.loads(remex(job, "wait", "--json", started["execution_id"]).stdout.readlines()[-1])
-    ends["grace"] = {"reason": last["exit"]["reason"], "seconds": time.monotonic() - alone}
-    say(slept=slept, ends=ends)
 
 
 def each(work, numbers):
@@ -123,24 +99,26 @@ def main():
     prepare(os.environ["REMEX_JOB"])
     job = json.loads(pathlib.Path("/run/job/job").read_text())
     device = job["device"]
+    log = Log("/run/job/log") if job["logs"] else None
     if job["forgets"]:
-        device = attach("/run/job/disk", job["module"], job["seed"])
+        device = attach("/run/job/disk", job["module"], job["seed"], log)
     mount(job["fs"], device, "/mnt")
     serve(job)
-    if "sleep" in job:
-        return sleep(job)
 
     def check(number):
-        stderr = run(job, number)
+        stderr = run(job, number, log)
         say(checked=number, stderr=stderr)
 
     def ask(number):
         say(asked=number)
-        run(job, number)
+        run(job, number, log)
 
     each(check, iter(job["known"]))
     say(says="all are checked")
-    return each(ask, iter(range(job["next"], 1 << 31)))
+    each(ask, iter(range(job["next"], job["next"] + job["asks"])))
+    # The log, too, is on the host then.
+    os.sync()
+    say(says="all have ended")
 
 
 try:

@@ -1,17 +1,20 @@
 """A machine, seen from outside: its console, and the switch of its power."""
 
-import json
+import collections
 import os
 import pathlib
 import select
+import shutil
 import signal
-import socket
 import subprocess
 
-from .fetched import fetch, libraries, module
+from .fetched import fetch, in_order, libraries, module
 
 DISK_BYTES = 2 << 30
+# Of its console, for whoever wants to know why it says no more.
+LAST_LINES = 30
 GUEST = pathlib.Path(__file__).resolve().parent / "guest.py"
+ASLEEP = GUEST.parent / "asleep.sh"
 
 
 def make_disk(path, fs, found):
@@ -41,7 +44,7 @@ class Machine:
             env={**os.environ, **environment},
         )
         self.pending = b""
-        self.last = ""
+        self.last = collections.deque(maxlen=LAST_LINES)
 
     def line(self, wait):
         """What it says next; `None`: nothing for so long, or nothing any more."""
@@ -54,8 +57,14 @@ class Machine:
                 return None
             self.pending += more
         line, self.pending = self.pending.split(b"\n", 1)
-        self.last = line.decode(errors="replace").strip()
-        return self.last
+        self.last.append(line.decode(errors="replace").strip())
+        return self.last[-1]
+
+    def is_silent(self, seconds):
+        """An error for whoever waited so long for a line."""
+        said = "\n".join(self.last)
+        what = f"says nothing for {seconds} s" if self.process.poll() is None else "has ended by itself"
+        return SystemExit(f"the machine {what}; its last words:\n{said}")
 
     def cut(self):
         if self.process.poll() is None:
@@ -87,11 +96,8 @@ class Uml(Machine):
         super().__init__(command, {"TMPDIR": str(folder)})
 
 
-# In the order in which one needs the other.
-MODULES = [
-    *["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"],
-    *["netfs", "9pnet", "9pnet_virtio", "9p", "crc16", "crc32c_generic", "libcrc32c", "mbcache", "jbd2", "ext4", "xfs"],
-]
+# What its kernel needs for its disk and its host's files; the file systems ask for a checksum that they do not name.
+MODULES = ["virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "crc32c_generic", "ext4", "xfs"]
 INIT = """#!/busybox sh
 /busybox mkdir -p /proc /root
 /busybox mount -t proc proc /proc
@@ -102,60 +108,95 @@ exec /busybox switch_root /root {guest}
 """
 
 
-def initramfs(found, folder):
-    """What finds this machine's root from inside the other one."""
-    root = folder / "initramfs"
-    root.mkdir()
-    for name in MODULES:
-        (root / f"{name}.ko").write_bytes(module(found, name).read_bytes())
-    (root / "busybox").write_bytes((found / "bin/busybox").read_bytes())
-    (root / "init").write_text(INIT.format(modules=" ".join(MODULES), guest=GUEST))
-    for name in ["init", "busybox"]:
-        (root / name).chmod(0o755)
+def pack(found, root, to):
+    """Makes an initramfs of the folder `root`, which busybox is in."""
+    shutil.copy2(found / "bin/busybox", root / "busybox")
     (root / "dev").mkdir()
     names = "\n".join(str(path.relative_to(root)) for path in root.rglob("*"))
     archive = subprocess.run(
         [root / "busybox", "cpio", "-o", "-H", "newc"], cwd=root, input=names.encode(), check=True, capture_output=True
     )
-    (folder / "initrd").write_bytes(archive.stdout)
+    to.write_bytes(archive.stdout)
+
+
+def shared(found, folder):
+    """What finds this machine's root from inside the other one."""
+    root = folder / "initramfs"
+    root.mkdir()
+    modules = in_order(found, MODULES)
+    for name in modules:
+        (root / f"{name}.ko").write_bytes(module(found, name).read_bytes())
+    (root / "init").write_text(INIT.format(modules=" ".join(modules), guest=GUEST))
+    (root / "init").chmod(0o755)
+    pack(found, root, folder / "initrd")
+
+
+def needed(program):
+    """The files that a program is loaded with."""
+    said = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    return {word for line in said.splitlines() for word in line.split() if word.startswith("/")}
+
+
+def alone(found, folder, programs, job):
+    """What needs nothing outside: the programs, and a job as a shell reads it."""
+    root = folder / "initramfs"
+    root.mkdir()
+    shutil.copy2(ASLEEP, root / "init")
+    (root / "job").write_text("".join(f"{name}={value}\n" for name, value in job.items()))
+    for name in ["remexd", "remex"]:
+        subprocess.run(["strip", "-o", root / name, programs / name], check=True)
+    for library in set.union(*(needed(programs / name) for name in ["remexd", "remex"])):
+        place = root / library.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(library, place)
+        place.chmod(0o755)
+    (root / "etc").mkdir(exist_ok=True)
+    (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    pack(found, root, folder / "initrd")
+
+
+def emulator(found, initrd, words, *options):
+    """How QEMU is called, without acceleration, with words for its kernel."""
+    (kernel,) = found.glob("boot/vmlinuz-*")
+    return [
+        str(found / "usr/bin/qemu-system-x86_64"),
+        *["-accel", "tcg", "-m", "768", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+        *["-L", str(found / "usr/share/qemu"), "-L", str(found / "usr/share/seabios")],
+        # On a busy host a kernel finds its timer too slow to be one, and gives up.
+        *["-kernel", str(kernel), "-append", f"console=ttyS0 quiet panic=-1 no_timer_check {words}"],
+        *["-initrd", str(initrd), "-serial", "stdio", *options],
+    ]
 
 
 class Qemu(Machine):
-    """QEMU without acceleration: its root is this machine's, over 9p."""
+    """QEMU: its root is this machine's, over 9p."""
 
     disk = "/dev/vda"
 
     def __init__(self, folder):
         found = fetch("qemu")
         if not (folder / "initrd").exists():
-            initramfs(found, folder)
-        (kernel,) = found.glob("boot/vmlinuz-*")
+            shared(found, folder)
         share = "local,id={0},path={1},security_model=none,readonly={2}"
-        command = [
-            str(found / "usr/bin/qemu-system-x86_64"),
-            *["-accel", "tcg", "-m", "768", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-            *["-L", str(found / "usr/share/qemu"), "-L", str(found / "usr/share/seabios")],
-            *["-kernel", str(kernel), "-initrd", str(folder / "initrd")],
-            *["-append", f"console=ttyS0 quiet panic=-1 REMEX_JOB={folder}"],
-            *["-serial", "stdio", "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"],
+        command = emulator(
+            found,
+            folder / "initrd",
+            f"REMEX_JOB={folder}",
             *["-drive", f"file={folder / 'disk'},format=raw,if=virtio,cache=writeback"],
             *["-fsdev", share.format("host", "/", "on"), "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"],
             *["-fsdev", share.format("job", folder, "off"), "-device", "virtio-9p-pci,fsdev=job,mount_tag=job"],
-        ]
+        )
         super().__init__(command, libraries(found))
-        self.folder = folder
 
-    def command(self, *names):
-        """Has its emulator do something, such as `stop` and `cont`."""
-        with socket.socket(socket.AF_UNIX) as link:
-            link.connect(str(self.folder / "qmp"))
-            answers = link.makefile()
-            answers.readline()
-            for name in ["qmp_capabilities", *names]:
-                link.sendall(json.dumps({"execute": name}).encode())
-                while "return" not in (answer := json.loads(answers.readline())):
-                    if "error" in answer:
-                        raise OSError(answer["error"]["desc"])
+
+class Sleeper(Machine):
+    """QEMU: all that it has is in its memory."""
+
+    def __init__(self, folder, programs, **job):
+        found = fetch("qemu")
+        alone(found, folder, programs, job)
+        super().__init__(emulator(found, folder / "initrd", "no_console_suspend"), libraries(found))
 
 
 MACHINES = {"uml": Uml, "qemu": Qemu}
