@@ -321,7 +321,7 @@ impl<D: Folder> Writer<D> {
     /// Gives back the room that nothing comes to any more, once the last event is written. That takes a file system as long as a
     /// sync may, so whoever waits for the end is told first.
     pub fn trim(&mut self) {
-        if self.has_ended && !self.has_pending() {
+        if self.has_ended && self.failure.is_none() && !self.has_pending() {
             self.segment.trim();
         }
     }

@@ -114,6 +114,20 @@ fn a_failed_writer_fails_with_the_same_error_for_ever() {
     }
 }
 
+#[test]
+fn what_has_failed_with_its_end_is_not_trimmed_either() {
+    let disk = Disk::new();
+    let mut writer = writer(&disk, Keep::default());
+    for event in events(&[10]) {
+        writer.push(event);
+    }
+    disk.fail(disk.done().len(), libc::EIO);
+    writer.commit().unwrap_err();
+    let done = disk.done().len();
+    writer.trim();
+    assert_eq!(disk.done().len(), done, "something was tried again");
+}
+
 /// Writes of a few bytes at a time make the same journal.
 #[test]
 fn short_writes_are_gone_on_with() {
