@@ -13,6 +13,7 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags},
     io::{DupFlags, dup3},
+    process::{Resource, getrlimit},
 };
 
 /// Most spawns at once that find low descriptors; one more does without.
@@ -20,6 +21,9 @@ const MAX_TRIPLES: usize = 64;
 
 /// Spawns that a thread has in hand: while some wait to be released, it begins others.
 const A_THREAD: usize = 4;
+
+/// Where few descriptors may be open there are no more than one for so many of them, beside one for each thread.
+const DESCRIPTORS_A_TRIPLE: u64 = 64;
 
 /// A child's three descriptors.
 type Triple = [OwnedFd; 3];
@@ -51,7 +55,11 @@ impl LowFds {
         })?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut free = Vec::new();
-        for _ in 0..threads.saturating_mul(A_THREAD).min(MAX_TRIPLES) {
+        let may_be_open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let affordable = usize::try_from(may_be_open / DESCRIPTORS_A_TRIPLE).unwrap_or(usize::MAX);
+        let wanted = threads.saturating_mul(A_THREAD);
+        let triples = wanted.min(affordable).max(threads).min(MAX_TRIPLES);
+        for _ in 0..triples {
             free.push([null.try_clone()?, null.try_clone()?, null.try_clone()?]);
         }
         Ok(Arc::new(Self {
