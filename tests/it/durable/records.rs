@@ -3,10 +3,11 @@
 use std::{fs, os::unix::fs::MetadataExt};
 
 use remex::v1::{ListRequest, OnDisconnect, execution::State};
+use remex_supervisor::durable::SOCKET_FILE;
 
 use super::support::{detached, from};
 use crate::{
-    harness::soon,
+    harness::{eventually, soon},
     supervision::support::{RequestExt, Server, argv, shell},
 };
 
@@ -96,6 +97,11 @@ async fn what_is_deleted_leaves_nothing_on_disk() {
     server.wait(&id).await;
     let folder = server.daemon.home().path("state/durable").join(&id);
     assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+    // Its supervisor goes once the end is told.
+    eventually("its end", || {
+        (!folder.join(SOCKET_FILE).exists()).then_some(())
+    })
+    .await;
     let mut bytes = Vec::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let entry = entry.unwrap();
