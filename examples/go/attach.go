@@ -35,7 +35,7 @@ func attach(ctx context.Context, client remexv1.ExecServiceClient, request *reme
 	}
 	requests := make(requests)
 	go requests.send(ctx, stream)
-	go requests.forwardSignals(ctx, false)
+	go requests.forwardSignals(ctx, watchSignals(false))
 	window := newWindow()
 	// Our stdin is the command's from its first byte: what it has of it already, the server passes over.
 	go requests.forwardStdin(ctx, window)

@@ -42,13 +42,18 @@ func (r requests) put(ctx context.Context, request *remexv1.InteractRequest) {
 	}
 }
 
-// forwardSignals passes signals on by number: Linux's, here and there.
-func (r requests) forwardSignals(ctx context.Context, terminal bool) {
+// watchSignals has signals come by the channel from now on.
+func watchSignals(terminal bool) <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	if terminal {
 		signal.Notify(signals, syscall.SIGWINCH)
 	}
+	return signals
+}
+
+// forwardSignals passes signals on by number: Linux's, here and there.
+func (r requests) forwardSignals(ctx context.Context, signals <-chan os.Signal) {
 	for received := range signals {
 		request := &remexv1.InteractRequest{}
 		if received == syscall.SIGWINCH {

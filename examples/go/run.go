@@ -65,7 +65,7 @@ func run(ctx context.Context, client remexv1.ExecServiceClient, command *remexv1
 	}
 	requests := make(requests)
 	go requests.send(ctx, stream)
-	go requests.forwardSignals(ctx, command.GetTerminal() != nil)
+	go requests.forwardSignals(ctx, watchSignals(command.GetTerminal() != nil))
 	window := newWindow()
 	go requests.forwardStdin(ctx, window)
 	return receive(stream, window, 0)
