@@ -10,8 +10,7 @@ use std::{
 };
 
 use remex_supervisor::process::{
-    Choice, CommandSpec, DEFAULT_KILL_AFTER, ExitStatus, ResourceLimits, Settings, Spawner,
-    StdinSpec, Stdio,
+    Choice, CommandSpec, ExitStatus, Settings, Spawner, StdinSpec, Stdio,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -84,20 +83,7 @@ fn spawner(folder: &tempfile::TempDir) -> io::Result<Spawner> {
 }
 
 fn command(argv: &[&std::ffi::CStr]) -> CommandSpec {
-    CommandSpec {
-        argv: argv.iter().copied().map(Into::into).collect(),
-        shell: false,
-        working_directory: None,
-        environment: Vec::new(),
-        clear_environment: false,
-        passed: Vec::new(),
-        user: None,
-        timeout: None,
-        kill_after: DEFAULT_KILL_AFTER,
-        terminal: None,
-        limits: ResourceLimits::default(),
-        isolation: None,
-    }
+    CommandSpec::new(argv.iter().copied().map(Into::into).collect())
 }
 
 /// Its output and its end.

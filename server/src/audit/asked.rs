@@ -106,29 +106,16 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use remex_supervisor::process::{DEFAULT_KILL_AFTER, ResourceLimits};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn spec(argv: &[&str]) -> CommandSpec {
-        CommandSpec {
-            argv: argv
-                .iter()
+        CommandSpec::new(
+            argv.iter()
                 .map(|word| CString::new(*word).unwrap())
                 .collect(),
-            shell: false,
-            working_directory: None,
-            environment: Vec::new(),
-            clear_environment: false,
-            passed: Vec::new(),
-            user: None,
-            timeout: None,
-            kill_after: DEFAULT_KILL_AFTER,
-            terminal: None,
-            limits: ResourceLimits::default(),
-            isolation: None,
-        }
+        )
     }
 
     fn told(spec: &CommandSpec) -> Value {

@@ -10,7 +10,7 @@ use remex_daemon::net::{Caller, PeerCgroup, Transport};
 use remex_supervisor::{
     journal::{Keep, OnFull},
     lifecycle::presence::OnDisconnect,
-    process::{AppliedParts, CommandSpec, ResourceLimits},
+    process::{AppliedParts, CommandSpec},
 };
 
 use crate::execution::{Durability, NewExecution, Through};
@@ -61,18 +61,8 @@ impl Known {
     pub(super) fn nothing() -> Self {
         Self {
             spec: CommandSpec {
-                argv: Vec::new(),
-                shell: false,
-                working_directory: None,
-                environment: Vec::new(),
-                clear_environment: false,
-                passed: Vec::new(),
-                user: None,
-                timeout: None,
                 kill_after: Duration::ZERO,
-                terminal: None,
-                limits: ResourceLimits::default(),
-                isolation: None,
+                ..CommandSpec::new(Vec::new())
             },
             applied: None,
             until_end: false,

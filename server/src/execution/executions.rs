@@ -288,11 +288,7 @@ impl Executions {
         new: &NewExecution,
         resolved: Option<Resolved>,
     ) -> Result<(Process, Stdio), StartRefused> {
-        let stdin = if new.stdin_open || !new.stdin.is_empty() {
-            StdinSpec::Open
-        } else {
-            StdinSpec::Null
-        };
+        let stdin = StdinSpec::of(&new.stdin, new.stdin_open);
         let told = new.record.starting(id);
         let name = id.to_string();
         let spawner = &self.spawner;

@@ -14,7 +14,7 @@ use remex_daemon::net::{Caller, Transport};
 use remex_supervisor::{
     journal::SyncMode,
     lifecycle::{event::Exit, outcome::Outcome},
-    process::{Choice, CommandSpec, DEFAULT_KILL_AFTER, ResourceLimits, Settings, Spawner, Usage},
+    process::{Choice, CommandSpec, Settings, Spawner, Usage},
 };
 
 use super::{Executions, NewExecution, Through};
@@ -48,18 +48,8 @@ pub(super) fn shell(text: &str) -> NewExecution {
         ["/bin/sh", "-c", text].map(|string| CString::new(OsStr::new(string).as_bytes()).unwrap());
     NewExecution {
         spec: CommandSpec {
-            argv: argv.into(),
             shell: true,
-            working_directory: None,
-            environment: Vec::new(),
-            clear_environment: false,
-            passed: Vec::new(),
-            user: None,
-            timeout: None,
-            kill_after: DEFAULT_KILL_AFTER,
-            terminal: None,
-            limits: ResourceLimits::default(),
-            isolation: None,
+            ..CommandSpec::new(argv.into())
         },
         stdin: Bytes::new(),
         stdin_open: false,

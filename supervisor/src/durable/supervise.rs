@@ -471,17 +471,12 @@ fn launch(
     ruleset: Option<OwnedFd>,
     groundwork: Groundwork,
 ) -> Result<Launching, NotStarted> {
-    let stdin = if order.stdin_open || !order.stdin.is_empty() {
-        StdinSpec::Open
-    } else {
-        StdinSpec::Null
-    };
     let launch = Launch {
         planned: Planned {
             plan: order.plan.clone(),
             ruleset,
         },
-        stdin,
+        stdin: StdinSpec::of(&order.stdin, order.stdin_open),
         terminal: order.terminal,
         is_memory_limited: order.is_memory_limited,
     };

@@ -132,25 +132,15 @@ fn name(variable: &CString) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::spec::{DEFAULT_KILL_AFTER, ResourceLimits};
 
     fn spec(environment: &[&str], clear_environment: bool) -> CommandSpec {
         CommandSpec {
-            argv: vec![c"true".into()],
-            shell: false,
-            working_directory: None,
             environment: environment
                 .iter()
                 .map(|variable| CString::new(*variable).unwrap())
                 .collect(),
             clear_environment,
-            passed: Vec::new(),
-            user: None,
-            timeout: None,
-            kill_after: DEFAULT_KILL_AFTER,
-            terminal: None,
-            limits: ResourceLimits::default(),
-            isolation: None,
+            ..CommandSpec::new(vec![c"true".into()])
         }
     }
 

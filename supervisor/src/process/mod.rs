@@ -53,6 +53,8 @@ mod stuck;
 mod survivors;
 mod sweep;
 mod table;
+#[cfg(test)]
+mod testing;
 mod tree;
 mod tree_limits;
 mod user;

@@ -6,7 +6,7 @@ use super::{
     containment::Containment,
     leader::{ExitStatus, Leader, Pidfd, Usage},
     pty::Master,
-    solo::{self, Solo},
+    solo,
     table::TreeLook,
     tree::{Keeper, Tree},
 };
@@ -33,7 +33,7 @@ impl Care {
     fn tell(&self, tree: &Tree, keeper: Keeper) {
         match self {
             Self::Kept(containment) => containment.tell(tree, keeper),
-            Self::Solo => Solo::tell(tree, keeper),
+            Self::Solo => solo::tell(tree, keeper),
         }
     }
 
@@ -47,7 +47,7 @@ impl Care {
     fn end(&self, leader: &Arc<Leader>, tree: Tree) {
         match self {
             Self::Kept(containment) => containment.end(leader, tree),
-            Self::Solo => Solo::end(leader, &tree),
+            Self::Solo => solo::end(leader, &tree),
         }
     }
 }

@@ -51,26 +51,19 @@ const IGNORED: [i32; 13] = [
 /// else ever is there.
 const CHANNEL: i32 = 3;
 
-/// Looks after the tree of the one command.
-#[derive(Debug)]
-pub(super) struct Solo;
-
-impl Solo {
-    /// Does at once what a keeper would do.
-    pub(super) fn tell(tree: &Tree, keeper: Keeper) {
-        if let (Tree::Cgroup(group), Keeper::IsAsked) = (tree, keeper) {
-            // To tell what the kernel holds, if there is a /proc.
-            group.answer(ProcessTable::open().ok().as_ref());
-        }
+/// Does at once what a keeper would do.
+pub(super) fn tell(tree: &Tree, keeper: Keeper) {
+    if let (Tree::Cgroup(group), Keeper::IsAsked) = (tree, keeper) {
+        // To tell what the kernel holds, if there is a /proc.
+        group.answer(ProcessTable::open().ok().as_ref());
     }
+}
 
-    /// Kills a tree that nobody supervises any more.
-    pub(super) fn end(leader: &Leader, tree: &Tree) {
-        let keeper = tree.kill(leader);
-        Self::tell(tree, keeper);
-        // What has not ended yet falls to whoever adopts this process's orphans.
-        leader.reap();
-    }
+/// Kills a tree that nobody supervises any more.
+pub(super) fn end(leader: &Leader, tree: &Tree) {
+    tell(tree, tree.kill(leader));
+    // What has not ended yet falls to whoever adopts this process's orphans.
+    leader.reap();
 }
 
 /// Reaps the children of this process that have ended, but for `leader`.

@@ -46,6 +46,24 @@ pub struct CommandSpec {
 }
 
 impl CommandSpec {
+    /// `argv`, and nothing else that is special.
+    pub fn new(argv: Vec<CString>) -> Self {
+        Self {
+            argv,
+            shell: false,
+            working_directory: None,
+            environment: Vec::new(),
+            clear_environment: false,
+            passed: Vec::new(),
+            user: None,
+            timeout: None,
+            kill_after: DEFAULT_KILL_AFTER,
+            terminal: None,
+            limits: ResourceLimits::default(),
+            isolation: None,
+        }
+    }
+
     /// What it takes in memory, with what the allocator adds to many small strings.
     pub fn cost(&self) -> usize {
         let strings = self.argv.iter();
@@ -142,24 +160,25 @@ pub enum StdinSpec {
     Open,
 }
 
+impl StdinSpec {
+    /// Of a command that gets the bytes `first`, and `more` if its caller likes.
+    pub fn of(first: &[u8], more: bool) -> Self {
+        if more || !first.is_empty() {
+            Self::Open
+        } else {
+            Self::Null
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn spec(argv: Vec<CString>, environment: Vec<CString>) -> CommandSpec {
         CommandSpec {
-            argv,
-            shell: false,
-            working_directory: None,
             environment,
-            clear_environment: false,
-            passed: Vec::new(),
-            user: None,
-            timeout: None,
-            kill_after: DEFAULT_KILL_AFTER,
-            terminal: None,
-            limits: ResourceLimits::default(),
-            isolation: None,
+            ..CommandSpec::new(argv)
         }
     }
 

@@ -6,37 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
-
 use super::{
-    super::{
-        Choice, CommandSpec, DEFAULT_KILL_AFTER, ResolveProgress, ResourceLimits, Settings,
-        Spawner, StdinSpec, Stdio, resolving::Resolved,
-    },
+    super::{CommandSpec, ResolveProgress, StdinSpec, Stdio, resolving::Resolved, testing::Place},
     *,
 };
 
-/// A folder with programs, and a server that runs them.
-struct Place {
-    folder: TempDir,
-    spawner: Spawner,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            directory: folder.path().to_owned(),
-            pass_environment: Vec::new(),
-            state_dir: folder.path().to_owned(),
-            instance: format!("examine-{}", folder.path().file_name().unwrap().display()),
-            containment: Choice::Auto,
-            prepared: None,
-        };
-        let (spawner, _) = Spawner::new(settings).unwrap();
-        Self { folder, spawner }
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().canonicalize().unwrap().join(name)
     }
@@ -82,18 +57,8 @@ impl Place {
 fn spec(argv: &[&Path]) -> CommandSpec {
     let string = |path: &&Path| CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
     CommandSpec {
-        argv: argv.iter().map(string).collect(),
-        shell: false,
-        working_directory: None,
-        environment: Vec::new(),
-        clear_environment: false,
-        passed: Vec::new(),
-        user: None,
         timeout: Some(Duration::from_secs(30)),
-        kill_after: DEFAULT_KILL_AFTER,
-        terminal: None,
-        limits: ResourceLimits::default(),
-        isolation: None,
+        ..CommandSpec::new(argv.iter().map(string).collect())
     }
 }
 

@@ -5,36 +5,11 @@ use std::{
     time::Duration,
 };
 
-use tempfile::TempDir;
-
-use super::{
-    super::{Choice, DEFAULT_KILL_AFTER, ResourceLimits, Settings},
-    *,
-};
+use super::{super::testing::Place, *};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A server, and a command that makes a file.
-struct Place {
-    folder: TempDir,
-    spawner: Spawner,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            directory: folder.path().to_owned(),
-            pass_environment: Vec::new(),
-            state_dir: folder.path().to_owned(),
-            instance: format!("held-{}", folder.path().file_name().unwrap().display()),
-            containment: Choice::Auto,
-            prepared: None,
-        };
-        let (spawner, _) = Spawner::new(settings).unwrap();
-        Self { folder, spawner }
-    }
-
     fn made(&self) -> PathBuf {
         self.folder.path().join("made")
     }
@@ -42,20 +17,7 @@ impl Place {
     fn spec(&self) -> CommandSpec {
         let argv = [Path::new("/bin/touch"), &self.made()];
         let string = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
-        CommandSpec {
-            argv: argv.into_iter().map(string).collect(),
-            shell: false,
-            working_directory: None,
-            environment: Vec::new(),
-            clear_environment: false,
-            passed: Vec::new(),
-            user: None,
-            timeout: None,
-            kill_after: DEFAULT_KILL_AFTER,
-            terminal: None,
-            limits: ResourceLimits::default(),
-            isolation: None,
-        }
+        CommandSpec::new(argv.into_iter().map(string).collect())
     }
 }
 
